@@ -1,0 +1,168 @@
+use serde::{Deserialize, Serialize};
+
+use crate::strict_json;
+
+/// What a descriptor says, whoever signed it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[allow(clippy::exhaustive_structs)] // the authority builds it member by member
+pub struct Descriptor {
+    /// `iss`: the authority, compared as an exact string.
+    pub issuer: String,
+    /// `aud` and `mcp.endpoint`: the server's canonical URI (RFC 8707, section 2).
+    pub endpoint: String,
+    /// `sub` and `mcp.server`: which server, and which of its versions.
+    pub server: ServerIdentity,
+    /// `iat`, in seconds since the Unix epoch.
+    pub issued_at: u64,
+    /// `nbf`, in seconds since the Unix epoch.
+    pub not_before: u64,
+    /// `exp`, in seconds since the Unix epoch; the descriptor is no longer good in this second.
+    pub expires_at: u64,
+    /// `jti`: the audit key, at least 128 random bits.
+    pub jti: String,
+    /// `client_id` (RFC 8693, section 4.3), when the caller was authenticated.
+    pub client_id: Option<String>,
+    /// `tenant_id`, when the caller belongs to a tenant.
+    pub tenant_id: Option<String>,
+    /// `cnf` (RFC 7800), when the descriptor is bound to a key of its sender.
+    pub confirmation: Option<Confirmation>,
+}
+
+/// `mcp.server`: the server that a descriptor is for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[allow(clippy::exhaustive_structs)]
+pub struct ServerIdentity {
+    /// `namespace/name`.
+    pub id: String,
+    /// A version whose metadata never changes.
+    pub version: String,
+    /// Whether the authority has verified the server.
+    pub verified: bool,
+    /// The server's own key set, where the registry knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+    /// SHA-256 of the server's SPKI, where the registry knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_pin_sha256: Option<String>,
+}
+
+/// `cnf`: the key that the sender of the descriptor must prove to hold.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub enum Confirmation {
+    /// `jkt`: thumbprint of a `DPoP` key (RFC 9449, section 6.1).
+    #[serde(rename = "jkt")]
+    Jkt(String),
+    /// `x5t#S256`: thumbprint of a TLS client certificate (RFC 8705, section 3.1).
+    #[serde(rename = "x5t#S256")]
+    X5tS256(String),
+}
+
+/// The claims as they stand in the token.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Payload {
+    iss: String,
+    aud: Audience,
+    sub: String,
+    iat: u64,
+    nbf: u64,
+    pub(crate) exp: u64,
+    jti: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
+    #[serde(deserialize_with = "strict_json::object")]
+    mcp: Mcp,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Mcp {
+    transport: Transport,
+    endpoint: String,
+    #[serde(deserialize_with = "strict_json::object")]
+    server: ServerIdentity,
+}
+
+#[derive(Deserialize, Serialize)]
+enum Transport {
+    #[serde(rename = "streamable_http")]
+    StreamableHttp,
+}
+
+/// RFC 7519 (section 4.1.3) allows an array; more than one audience is refused here.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Listed([String; 1]),
+}
+
+impl From<&Descriptor> for Payload {
+    fn from(descriptor: &Descriptor) -> Self {
+        Self {
+            iss: descriptor.issuer.clone(),
+            aud: Audience::One(descriptor.endpoint.clone()),
+            sub: format!("server:{}", descriptor.server.id),
+            iat: descriptor.issued_at,
+            nbf: descriptor.not_before,
+            exp: descriptor.expires_at,
+            jti: descriptor.jti.clone(),
+            client_id: descriptor.client_id.clone(),
+            tenant_id: descriptor.tenant_id.clone(),
+            cnf: descriptor.confirmation.clone(),
+            mcp: Mcp {
+                transport: Transport::StreamableHttp,
+                endpoint: descriptor.endpoint.clone(),
+                server: descriptor.server.clone(),
+            },
+        }
+    }
+}
+
+impl Payload {
+    /// `exp - iat`, where that is a lifetime at all.
+    pub(crate) fn lifetime(&self) -> Option<u64> {
+        self.exp.checked_sub(self.iat)
+    }
+
+    pub(crate) const fn jti_is_empty(&self) -> bool {
+        self.jti.is_empty()
+    }
+
+    /// The subject as the rest of the claims would have it.
+    pub(crate) fn subject_matches(&self) -> bool {
+        self.sub.strip_prefix("server:") == Some(self.mcp.server.id.as_str())
+    }
+
+    pub(crate) fn endpoint_matches(&self) -> bool {
+        self.mcp.endpoint == self.aud.as_str()
+    }
+}
+
+impl From<Payload> for Descriptor {
+    fn from(payload: Payload) -> Self {
+        let (Audience::One(endpoint) | Audience::Listed([endpoint])) = payload.aud;
+        Self {
+            issuer: payload.iss,
+            endpoint,
+            server: payload.mcp.server,
+            issued_at: payload.iat,
+            not_before: payload.nbf,
+            expires_at: payload.exp,
+            jti: payload.jti,
+            client_id: payload.client_id,
+            tenant_id: payload.tenant_id,
+            confirmation: payload.cnf,
+        }
+    }
+}
+
+impl Audience {
+    fn as_str(&self) -> &str {
+        let (Self::One(audience) | Self::Listed([audience])) = self;
+        audience
+    }
+}

@@ -1,0 +1,67 @@
+//! What a **connect descriptor** is: the short-lived signed token with which a connect authority
+//! permits one client to attempt a connection to one MCP server now.
+//!
+//! Everything here is plain functions over plain data: no I/O, no clock, no randomness. Times are
+//! seconds since the Unix epoch and come in as arguments.
+//!
+//! ```
+//! use mcp_connect_descriptor::{Descriptor, Expected, ServerIdentity, SigningKeys, verify};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = SigningKeys::parse(
+//!     r#"{"keys":[{"kty":"OKP","crv":"Ed25519","status":"active",
+//!         "d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+//!         "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+//! )?;
+//! let descriptor = Descriptor {
+//!     issuer: "https://authority.example".into(),
+//!     endpoint: "https://mcp.example/mcp".into(),
+//!     server: ServerIdentity {
+//!         id: "com.example/weather".into(),
+//!         version: "1.0.0".into(),
+//!         verified: true,
+//!         jwks_uri: None,
+//!         tls_pin_sha256: None,
+//!     },
+//!     issued_at: 1_800_000_000,
+//!     not_before: 1_800_000_000,
+//!     expires_at: 1_800_000_060,
+//!     jti: "q3VYb2h1S2FmT0l5dUtQZA".into(),
+//!     client_id: Some("desktop".into()),
+//!     tenant_id: None,
+//!     confirmation: None,
+//! };
+//! let token = descriptor.mint(keys.active())?;
+//!
+//! let expected = Expected::new("https://authority.example", "com.example/weather")
+//!     .audience("https://mcp.example/mcp");
+//! assert_eq!(verify(&token, &keys.public(), &expected, 1_800_000_030)?, descriptor);
+//! # Ok(())
+//! # }
+//! ```
+
+mod claims;
+mod code;
+mod keys;
+mod strict_json;
+mod token;
+
+pub use claims::{Confirmation, Descriptor, ServerIdentity};
+pub use code::RefusalCode;
+pub use keys::{KeySet, KeySetError, KeyStatus, SigningKey, SigningKeys, SigningKeysError};
+pub use token::{Expected, MintError, Refusal, UnverifiedDescriptor, verify};
+
+/// The header in which a client shows its descriptor to an MCP server.
+pub const HEADER: &str = "mcp-connect";
+
+/// The longest lifetime of a descriptor, in seconds.
+pub const MAX_LIFETIME_SECONDS: u64 = 120;
+
+/// The most clock skew that a verifier may forgive, in seconds.
+pub const MAX_LEEWAY_SECONDS: u64 = 5;
+
+/// The most bytes that a descriptor may have in its compact form.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// `typ` of a descriptor's header (RFC 8725, section 3.11).
+pub const TOKEN_TYPE: &str = "mcp-connect+jwt";

@@ -1,0 +1,441 @@
+//! The protocol's section 3, line by line: what a descriptor is, and everything that it is not.
+//! Runs natively and, under wasm-bindgen's test runner, in wasm.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use mcp_connect_descriptor::{
+    Confirmation, Descriptor, Expected, KeySet, MintError, Refusal, RefusalCode, ServerIdentity,
+    SigningKey, UnverifiedDescriptor, verify,
+};
+use serde_json::{Value, json};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+const NOW: u64 = 1_800_000_000;
+const ISSUER: &str = "https://authority.example";
+const SERVER: &str = "com.example/weather";
+const ENDPOINT: &str = "https://mcp.example/mcp";
+
+fn key() -> SigningKey {
+    SigningKey::from_seed(&[7; 32])
+}
+
+fn keys() -> KeySet {
+    let set = json!({ "keys": [public_jwk(&key())] });
+    KeySet::parse(set.to_string().as_bytes()).unwrap()
+}
+
+fn public_jwk(key: &SigningKey) -> Value {
+    let mut jwk = key.to_private_jwk(mcp_connect_descriptor::KeyStatus::Active);
+    let members = jwk.as_object_mut().unwrap();
+    members.remove("d");
+    members.remove("status");
+    jwk
+}
+
+fn descriptor() -> Descriptor {
+    Descriptor {
+        issuer: ISSUER.into(),
+        endpoint: ENDPOINT.into(),
+        server: ServerIdentity {
+            id: SERVER.into(),
+            version: "1.2.0".into(),
+            verified: true,
+            jwks_uri: None,
+            tls_pin_sha256: None,
+        },
+        issued_at: NOW,
+        not_before: NOW,
+        expires_at: NOW + 60,
+        jti: "q3VYb2h1S2FmT0l5dUtQZA".into(),
+        client_id: Some("desktop".into()),
+        tenant_id: Some("acme".into()),
+        confirmation: None,
+    }
+}
+
+fn expected() -> Expected<'static> {
+    Expected::new(ISSUER, SERVER).audience(ENDPOINT)
+}
+
+fn check(token: &str) -> Result<Descriptor, Refusal> {
+    verify(token, &keys(), &expected(), NOW)
+}
+
+fn claims() -> Value {
+    let token = descriptor().mint(&key()).unwrap();
+    part(&token, 1)
+}
+
+fn part(token: &str, index: usize) -> Value {
+    let part = token.split('.').nth(index).unwrap();
+    serde_json::from_slice(&Base64UrlUnpadded::decode_vec(part).unwrap()).unwrap()
+}
+
+/// Signs any header and payload with the good key.
+fn sign(header: &str, payload: &str) -> String {
+    use ed25519_dalek::Signer as _;
+    let signed = format!(
+        "{}.{}",
+        Base64UrlUnpadded::encode_string(header.as_bytes()),
+        Base64UrlUnpadded::encode_string(payload.as_bytes())
+    );
+    let signature = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).sign(signed.as_bytes());
+    format!(
+        "{signed}.{}",
+        Base64UrlUnpadded::encode_string(&signature.to_bytes())
+    )
+}
+
+fn header() -> Value {
+    json!({ "alg": "EdDSA", "typ": "mcp-connect+jwt", "kid": key().id() })
+}
+
+fn with_header(member: &str, value: Value) -> String {
+    let mut header = header();
+    header[member] = value;
+    sign(&header.to_string(), &claims().to_string())
+}
+
+fn with_claims(change: impl FnOnce(&mut Value)) -> String {
+    let mut claims = claims();
+    change(&mut claims);
+    sign(&header().to_string(), &claims.to_string())
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn header_and_claims_are_exactly_the_protocols() {
+    let token = descriptor().mint(&key()).unwrap();
+    assert_eq!(part(&token, 0), header());
+    assert_eq!(
+        part(&token, 1),
+        json!({
+            "iss": ISSUER, "aud": ENDPOINT, "sub": "server:com.example/weather",
+            "iat": NOW, "nbf": NOW, "exp": NOW + 60, "jti": "q3VYb2h1S2FmT0l5dUtQZA",
+            "client_id": "desktop", "tenant_id": "acme",
+            "mcp": {
+                "transport": "streamable_http", "endpoint": ENDPOINT,
+                "server": { "id": SERVER, "version": "1.2.0", "verified": true }
+            }
+        })
+    );
+    assert!(token.len() < 1024);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_was_minted_verifies_with_every_claim() {
+    let full = Descriptor {
+        server: ServerIdentity {
+            jwks_uri: Some("https://mcp.example/jwks.json".into()),
+            tls_pin_sha256: Some("cGlu".into()),
+            ..descriptor().server
+        },
+        confirmation: Some(Confirmation::Jkt("thumbprint".into())),
+        ..descriptor()
+    };
+    let anonymous = Descriptor {
+        client_id: None,
+        tenant_id: None,
+        ..descriptor()
+    };
+    for descriptor in [descriptor(), full, anonymous] {
+        assert_eq!(check(&descriptor.mint(&key()).unwrap()), Ok(descriptor));
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn both_names_of_the_algorithm_are_accepted() {
+    assert!(check(&with_header("alg", json!("Ed25519"))).is_ok());
+    assert!(check(&with_header("alg", json!("EdDSA"))).is_ok());
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn headers_that_are_refused_before_any_signature_work() {
+    for (member, value) in [
+        ("crit", json!(["exp"])),
+        ("crit", json!(null)),
+        ("b64", json!(false)),
+        ("zip", json!("DEF")),
+        ("cty", json!("JSON")),
+        ("jku", json!("https://evil.example/jwks.json")),
+        ("jwk", public_jwk(&key())),
+        ("x5u", json!("https://evil.example/cert")),
+        ("x5c", json!(["MIIB"])),
+        ("typ", json!("JWT")),
+        ("typ", json!("application/mcp-connect+jwt")),
+        ("typ", json!("MCP-Connect+JWT")),
+        ("typ", json!(1)),
+        ("alg", json!("none")),
+        ("alg", json!("HS256")),
+        ("alg", json!("ES256")),
+        ("alg", json!("eddsa")),
+        ("alg", json!(null)),
+        ("kid", json!(7)),
+        ("kid", json!("")),
+        ("kid", json!("k".repeat(257))),
+    ] {
+        let token = with_header(member, value.clone());
+        let refusal = UnverifiedDescriptor::parse(&token).err();
+        assert!(
+            matches!(refusal, Some(Refusal::Malformed(_))),
+            "{member}: {value}"
+        );
+    }
+    for member in ["alg", "typ", "kid"] {
+        let mut header = header();
+        header.as_object_mut().unwrap().remove(member);
+        let token = sign(&header.to_string(), &claims().to_string());
+        assert!(
+            UnverifiedDescriptor::parse(&token).is_err(),
+            "without {member}"
+        );
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn forms_that_are_refused_before_any_signature_work() {
+    let good = descriptor().mint(&key()).unwrap();
+    let parts: Vec<&str> = good.split('.').collect();
+    let [h, p, s] = parts[..] else { unreachable!() };
+    let payload = claims().to_string();
+    let list = format!("[{payload}]");
+    let duplicate = payload.replacen('{', r#"{"iss":"https://evil.example","#, 1);
+    let nested_duplicate = payload.replacen(r#""mcp":{"#, r#""mcp":{"x":{"a":1,"a":2},"#, 1);
+    let duplicate_header = header().to_string().replacen('{', r#"{"alg":"none","#, 1);
+    assert_ne!(payload, nested_duplicate);
+    for (what, token) in [
+        ("empty", String::new()),
+        ("two parts", format!("{h}.{p}")),
+        ("four parts", format!("{h}.{p}.{s}.{s}")),
+        ("empty header", format!(".{p}.{s}")),
+        ("empty payload", format!("{h}..{s}")),
+        ("empty signature", format!("{h}.{p}.")),
+        ("padding", format!("{h}.{p}.{s}==")),
+        ("leading blank", format!(" {good}")),
+        ("trailing newline", format!("{good}\n")),
+        ("inner blank", format!("{h}. {p}.{s}")),
+        ("standard base64", format!("{h}.{p}.{}", "+/".repeat(43))),
+        ("stray bits", format!("{h}.{p}.{}", stray_bits(s))),
+        ("short signature", format!("{h}.{p}.{}", encode(&[0; 63]))),
+        ("long signature", format!("{h}.{p}.{}", encode(&[0; 65]))),
+        ("payload a list", sign(&header().to_string(), &list)),
+        ("payload a string", sign(&header().to_string(), "\"x\"")),
+        ("payload no JSON", sign(&header().to_string(), "{")),
+        (
+            "payload no UTF-8",
+            format!("{h}.{}.{s}", encode(b"{\"a\":\"\xff\"}")),
+        ),
+        ("duplicate member", sign(&header().to_string(), &duplicate)),
+        (
+            "nested duplicate",
+            sign(&header().to_string(), &nested_duplicate),
+        ),
+        ("duplicate in header", sign(&duplicate_header, &payload)),
+        ("header a list", sign("[]", &payload)),
+        (
+            "over 8 KiB",
+            with_claims(|claims| claims["pad"] = json!("x".repeat(8192))),
+        ),
+    ] {
+        let refusal = UnverifiedDescriptor::parse(&token).err();
+        assert!(matches!(refusal, Some(Refusal::Malformed(_))), "{what}");
+    }
+}
+
+/// The last character of 64 bytes carries four bits that must be zero.
+fn stray_bits(signature: &str) -> String {
+    let (head, last) = signature.split_at(signature.len() - 1);
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let index = alphabet.find(last).unwrap();
+    format!("{head}{}", &alphabet[index + 1..index + 2])
+}
+
+fn encode(bytes: &[u8]) -> String {
+    Base64UrlUnpadded::encode_string(bytes)
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn claims_that_are_refused() {
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change); 22] = [
+        ("exp missing", |c| {
+            c.as_object_mut().unwrap().remove("exp");
+        }),
+        ("nbf missing", |c| {
+            c.as_object_mut().unwrap().remove("nbf");
+        }),
+        ("iat missing", |c| {
+            c.as_object_mut().unwrap().remove("iat");
+        }),
+        ("jti missing", |c| {
+            c.as_object_mut().unwrap().remove("jti");
+        }),
+        ("jti empty", |c| c["jti"] = json!("")),
+        ("exp a float", |c| c["exp"] = json!(1_800_000_060.5)),
+        ("exp a whole float", |c| c["exp"] = json!(1_800_000_060.0)),
+        ("exp a string", |c| c["exp"] = json!("1800000060")),
+        ("exp negative", |c| c["exp"] = json!(-1)),
+        ("nbf negative", |c| c["nbf"] = json!(i64::MIN)),
+        ("dates huge", |c| {
+            c["exp"] = json!(u64::MAX);
+            c["iat"] = json!(u64::MAX - 60);
+        }),
+        ("lifetime 0", |c| c["exp"] = json!(NOW)),
+        ("lifetime 121", |c| c["exp"] = json!(NOW + 121)),
+        ("exp before iat", |c| c["exp"] = json!(NOW - 1)),
+        ("two audiences", |c| {
+            c["aud"] = json!([ENDPOINT, "https://x.example/"])
+        }),
+        ("no audience", |c| c["aud"] = json!([])),
+        ("another transport", |c| {
+            c["mcp"]["transport"] = json!("stdio")
+        }),
+        ("mcp a list", |c| {
+            c["mcp"] = json!(["streamable_http", ENDPOINT, c["mcp"]["server"]])
+        }),
+        ("server a list", |c| {
+            c["mcp"]["server"] = json!([SERVER, "1.2.0", true])
+        }),
+        ("verified a string", |c| {
+            c["mcp"]["server"]["verified"] = json!("true")
+        }),
+        ("cnf of two", |c| {
+            c["cnf"] = json!({ "jkt": "a", "x5t#S256": "b" })
+        }),
+        ("cnf unknown", |c| c["cnf"] = json!({ "jwk": {} })),
+    ];
+    for (what, change) in cases {
+        let refusal = check(&with_claims(change)).unwrap_err();
+        assert!(
+            matches!(refusal, Refusal::Malformed(_)),
+            "{what}: {refusal}"
+        );
+        assert_eq!(refusal.code(), RefusalCode::Invalid);
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn one_audience_in_a_list_and_unknown_members_are_accepted() {
+    assert!(check(&with_claims(|c| c["aud"] = json!([ENDPOINT]))).is_ok());
+    assert!(check(&with_claims(|c| c["new"] = json!({ "a": [1] }))).is_ok());
+    assert!(check(&with_claims(|c| c["mcp"]["new"] = json!(1))).is_ok());
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn another_servers_descriptor_is_the_wrong_audience() {
+    for change in [
+        |c: &mut Value| {
+            c["aud"] = json!("https://mcp.example/mcp/");
+            c["mcp"]["endpoint"] = json!("https://mcp.example/mcp/");
+        },
+        |c: &mut Value| c["mcp"]["endpoint"] = json!("https://other.example/mcp"),
+        |c: &mut Value| c["aud"] = json!("https://other.example/mcp"),
+        |c: &mut Value| {
+            c["sub"] = json!("server:com.example/other");
+            c["mcp"]["server"]["id"] = json!("com.example/other");
+        },
+    ] {
+        let refusal = check(&with_claims(change)).unwrap_err();
+        assert_eq!(refusal.code(), RefusalCode::WrongAudience, "{refusal}");
+    }
+    let subject_only = check(&with_claims(|c| {
+        c["sub"] = json!("server:com.example/other")
+    }));
+    assert_eq!(subject_only.unwrap_err().code(), RefusalCode::Invalid);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn another_issuer_is_refused_as_an_exact_string() {
+    for issuer in [
+        "https://authority.example/",
+        "https://AUTHORITY.example",
+        "",
+    ] {
+        let token = with_claims(|c| c["iss"] = json!(issuer));
+        assert_eq!(check(&token), Err(Refusal::WrongIssuer));
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn time_bounds_are_exact() {
+    let token = descriptor().mint(&key()).unwrap();
+    let at = |now, leeway| verify(&token, &keys(), &expected().leeway(leeway), now);
+    assert!(at(NOW, 0).is_ok());
+    assert!(at(NOW + 59, 0).is_ok());
+    assert_eq!(at(NOW + 60, 0).unwrap_err().code(), RefusalCode::Expired);
+    assert!(at(NOW + 64, 5).is_ok());
+    assert_eq!(at(NOW + 65, 5).unwrap_err().code(), RefusalCode::Expired);
+    assert!(at(NOW + 65, 3600).is_err(), "leeway is capped at 5 s");
+    assert!(at(NOW - 5, 5).is_ok());
+    assert_eq!(at(NOW - 6, 5).unwrap_err().code(), RefusalCode::Invalid);
+    assert_eq!(at(NOW - 1, 0).unwrap_err().code(), RefusalCode::Invalid);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn expiry_is_told_only_of_an_otherwise_good_descriptor() {
+    let late = |token: &str| {
+        verify(token, &keys(), &expected(), NOW + 500)
+            .unwrap_err()
+            .code()
+    };
+    assert_eq!(late(&with_claims(|_| {})), RefusalCode::Expired);
+    assert_eq!(
+        late(&with_claims(|c| c["iss"] = json!("x"))),
+        RefusalCode::Invalid
+    );
+    let other = SigningKey::from_seed(&[8; 32]);
+    assert_eq!(
+        late(&descriptor().mint(&other).unwrap()),
+        RefusalCode::Invalid
+    );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_key_is_found_by_id_only_and_must_have_signed() {
+    let other = SigningKey::from_seed(&[8; 32]);
+    assert_eq!(
+        check(&descriptor().mint(&other).unwrap()),
+        Err(Refusal::UnknownKey)
+    );
+
+    let mut jwk = public_jwk(&other);
+    jwk["kid"] = json!(key().id());
+    let swapped = KeySet::parse(json!({ "keys": [jwk] }).to_string().as_bytes()).unwrap();
+    let token = descriptor().mint(&key()).unwrap();
+    assert_eq!(
+        verify(&token, &swapped, &expected(), NOW),
+        Err(Refusal::BadSignature)
+    );
+    assert_eq!(
+        verify(&token, &KeySet::default(), &expected(), NOW),
+        Err(Refusal::UnknownKey)
+    );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn every_flipped_bit_is_refused() {
+    let token = descriptor().mint(&key()).unwrap().into_bytes();
+    for index in 0..token.len() {
+        for bit in 0..8 {
+            let mut flipped = token.clone();
+            flipped[index] ^= 1 << bit;
+            if let Ok(flipped) = std::str::from_utf8(&flipped) {
+                assert!(check(flipped).is_err(), "byte {index}, bit {bit}");
+            }
+        }
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_no_verifier_would_accept_is_not_minted() {
+    for expires_at in [NOW - 1, NOW, NOW + 121] {
+        let descriptor = Descriptor {
+            expires_at,
+            ..descriptor()
+        };
+        assert_eq!(descriptor.mint(&key()), Err(MintError::Lifetime));
+    }
+    let long = Descriptor {
+        jti: "j".repeat(9000),
+        ..descriptor()
+    };
+    assert_eq!(long.mint(&key()), Err(MintError::TooLarge));
+}
