@@ -1,0 +1,232 @@
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use url::{Host, Url};
+
+/// The URL at which a client reaches a server, in its normal form (RFC 3986, section 6.2.2). It is
+/// the server's canonical URI (RFC 8707, section 2), and so the audience of its descriptors.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Endpoint(String);
+
+/// Which endpoints are accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum EndpointRules {
+    /// https to a public host.
+    Public,
+    /// … or http or https to this machine: for development only.
+    PublicOrLoopback,
+}
+
+/// Why a URL can't be an endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// Carries a user name or password.
+    #[error("has a user name or password")]
+    Credentials,
+    /// Carries a fragment (RFC 8707, section 2 forbids it).
+    #[error("has a fragment")]
+    Fragment,
+    /// Is no absolute URL.
+    #[error("is not an absolute URL")]
+    NotAUrl,
+    /// The host is this machine, or an address that is not public.
+    #[error("names a host that is not public")]
+    PrivateHost,
+    /// The scheme is not https.
+    #[error("is not https")]
+    Scheme,
+    /// Has variables to be filled in by the user.
+    #[error("has variables")]
+    Template,
+    /// More than 2,048 characters.
+    #[error("is longer than 2048 characters")]
+    TooLong,
+}
+
+const MAX_CHARS: usize = 2048;
+
+impl Endpoint {
+    /// Reads the URL of a remote.
+    pub fn parse(text: &str, rules: EndpointRules) -> Result<Self, EndpointError> {
+        if text.len() > MAX_CHARS {
+            return Err(EndpointError::TooLong);
+        }
+        if text.contains(['{', '}']) {
+            return Err(EndpointError::Template);
+        }
+        let url = Url::parse(text).map_err(|_| EndpointError::NotAUrl)?;
+        let host = url.host().ok_or(EndpointError::NotAUrl)?;
+        let development = rules == EndpointRules::PublicOrLoopback && is_loopback(&host);
+        match url.scheme() {
+            "https" => {}
+            "http" if development => {}
+            _ => return Err(EndpointError::Scheme),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(EndpointError::Credentials);
+        }
+        if url.fragment().is_some() {
+            return Err(EndpointError::Fragment);
+        }
+        if !development && !is_public(&host) {
+            return Err(EndpointError::PrivateHost);
+        }
+        Ok(Self(url.into()))
+    }
+
+    /// The endpoint as a URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(domain) => {
+            let domain = domain.trim_end_matches('.');
+            domain == "localhost" || domain.ends_with(".localhost")
+        }
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+fn is_public(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(domain) => {
+            let domain = domain.trim_end_matches('.');
+            domain.contains('.')
+                && !["localhost", "local", "internal"]
+                    .iter()
+                    .any(|top| domain.rsplit('.').next() == Some(top))
+        }
+        Host::Ipv4(address) => is_public_v4(*address),
+        Host::Ipv6(address) => is_public_v6(*address),
+    }
+}
+
+/// The special-purpose blocks of RFC 6890 and its successors.
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !(address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_multicast()
+        || address.is_documentation()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 198 && (18..20).contains(&b)))
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(v4) = address.to_ipv4_mapped() {
+        return is_public_v4(v4);
+    }
+    let [a, b, c, ..] = address.segments();
+    // Global unicast is 2000::/3; of it: documentation, 6to4, Teredo and the other protocol
+    // assignments, which reach v4 addresses or nobody.
+    (0x2000..0x4000).contains(&a)
+        && a != 0x2002
+        && !(a == 0x2001 && (b < 0x200 || b == 0xdb8))
+        && !(a == 0x3fff && b < 0x1000)
+        && !(a == 0x64 && b == 0xff9b && c == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn public(text: &str) -> Result<Endpoint, EndpointError> {
+        Endpoint::parse(text, EndpointRules::Public)
+    }
+
+    #[test]
+    fn accepts_and_normalises_public_https() {
+        for (text, normal) in [
+            ("https://mcp.exa.ai/mcp", "https://mcp.exa.ai/mcp"),
+            ("HTTPS://MCP.Exa.ai:443/mcp", "https://mcp.exa.ai/mcp"),
+            ("https://mcp.exa.ai", "https://mcp.exa.ai/"),
+            (
+                "https://server.example.com/@a/b?x=1",
+                "https://server.example.com/@a/b?x=1",
+            ),
+            ("https://8.8.8.8/mcp", "https://8.8.8.8/mcp"),
+        ] {
+            assert_eq!(public(text).unwrap().as_str(), normal);
+        }
+    }
+
+    #[test]
+    fn refuses_what_no_client_should_be_sent_to() {
+        use EndpointError::{Credentials, Fragment, NotAUrl, PrivateHost, Scheme, Template};
+        for (text, error) in [
+            ("", NotAUrl),
+            ("/mcp", NotAUrl),
+            ("http://mcp.exa.ai/mcp", Scheme),
+            ("ftp://mcp.exa.ai/", Scheme),
+            ("https://user@mcp.exa.ai/", Credentials),
+            ("https://:pw@mcp.exa.ai/", Credentials),
+            ("https://mcp.exa.ai/#x", Fragment),
+            ("https://{host}/mcp", Template),
+            ("https://localhost/mcp", PrivateHost),
+            ("https://a.localhost./mcp", PrivateHost),
+            ("https://intranet/mcp", PrivateHost),
+            ("https://metadata.google.internal/", PrivateHost),
+            ("https://printer.local/", PrivateHost),
+            ("https://127.0.0.1/", PrivateHost),
+            ("https://2130706433/", PrivateHost),
+            ("https://0x7f.1/", PrivateHost),
+            ("https://10.0.0.1/", PrivateHost),
+            ("https://169.254.169.254/", PrivateHost),
+            ("https://100.64.0.1/", PrivateHost),
+            ("https://192.0.2.7/", PrivateHost),
+            ("https://[::1]/", PrivateHost),
+            ("https://[::ffff:10.0.0.1]/", PrivateHost),
+            ("https://[fc00::1]/", PrivateHost),
+            ("https://[fe80::1]/", PrivateHost),
+            ("https://[64:ff9b::a00:1]/", PrivateHost),
+            ("https://[2002:a00:1::]/", PrivateHost),
+        ] {
+            assert_eq!(public(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn development_adds_this_machine_and_nothing_else() {
+        let local = |text| Endpoint::parse(text, EndpointRules::PublicOrLoopback);
+        for text in [
+            "http://127.0.0.1:8788/mcp",
+            "http://localhost:1/",
+            "https://[::1]:9/",
+        ] {
+            assert!(local(text).is_ok(), "{text}");
+            assert!(public(text).is_err(), "{text}");
+        }
+        assert_eq!(local("http://mcp.exa.ai/"), Err(EndpointError::Scheme));
+        assert_eq!(local("https://10.0.0.1/"), Err(EndpointError::PrivateHost));
+        assert_eq!(local("http://10.0.0.1/"), Err(EndpointError::Scheme));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered_and_the_normal_form_is_stable(text in "https://.{0,40}") {
+            if let Ok(endpoint) = public(&text) {
+                prop_assert_eq!(public(endpoint.as_str()), Ok(endpoint));
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+use std::str::FromStr;
+
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, value::RawValue};
+
+use crate::{Endpoint, EndpointRules, NameError, ServerName, Version, VersionError};
+
+/// One version of one server, as registries exchange it: `{"server": server.json, "_meta": {…}}`.
+#[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_structs)] // the store writes it member by member
+pub struct Entry {
+    /// The server.
+    pub name: ServerName,
+    /// The version.
+    pub version: Version,
+    /// A name for people.
+    pub title: Option<String>,
+    /// What it does.
+    pub description: String,
+    /// The first remote over streamable HTTP that a client can be sent to, if there is one.
+    pub endpoint: Option<Endpoint>,
+    /// What its publisher says of this version.
+    pub status: VersionStatus,
+    /// When it was published, in microseconds since the Unix epoch, where that is known.
+    pub published_at_micros: Option<u64>,
+    /// `server.json` exactly as it came.
+    pub server_json: Box<RawValue>,
+}
+
+/// What the publisher of a version says of it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum VersionStatus {
+    /// To be used.
+    #[default]
+    Active,
+    /// Withdrawn: not listed, not connected to.
+    Deleted,
+    /// Works, but should be left.
+    Deprecated,
+}
+
+impl VersionStatus {
+    /// The status as registries write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Deleted => "deleted",
+            Self::Deprecated => "deprecated",
+        }
+    }
+}
+
+/// Why an entry can't be represented. The text begins with the member at fault.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// A date that is no RFC 3339 date after 1970.
+    #[error("_meta publishedAt is not an RFC 3339 date")]
+    Date,
+    /// The name breaks the rules.
+    #[error("name: {0}")]
+    Name(#[from] NameError),
+    /// JSON of another shape than a server.json.
+    #[error("{0}")]
+    Shape(String),
+    /// `server.json` is larger than 256 KiB.
+    #[error("server is larger than 256 KiB")]
+    TooLarge,
+    /// The version breaks the rules.
+    #[error("version: {0}")]
+    Version(#[from] VersionError),
+}
+
+const OFFICIAL_META: &str = "io.modelcontextprotocol.registry/official";
+const MAX_SERVER_JSON_BYTES: usize = 256 * 1024;
+
+#[derive(Deserialize)]
+struct RawEntry {
+    server: Box<RawValue>,
+    #[serde(default, rename = "_meta")]
+    meta: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct ServerJson {
+    name: String,
+    version: String,
+    #[serde(default)]
+    title: Option<String>,
+    description: String,
+    #[serde(default)]
+    remotes: Vec<Remote>,
+}
+
+#[derive(Deserialize)]
+struct Remote {
+    #[serde(rename = "type")]
+    kind: String,
+    url: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OfficialMeta {
+    #[serde(default)]
+    status: VersionStatus,
+    #[serde(default)]
+    published_at: Option<String>,
+}
+
+impl Entry {
+    /// Reads an entry. What only says how good a server.json is (its `$schema`, the length of a
+    /// title, …) is left to publishing: here counts whether the entry can be represented.
+    pub fn parse(json: &RawValue, rules: EndpointRules) -> Result<Self, EntryError> {
+        let raw: RawEntry = from_str(json.get(), "")?;
+        if raw.server.get().len() > MAX_SERVER_JSON_BYTES {
+            return Err(EntryError::TooLarge);
+        }
+        let server: ServerJson = from_str(raw.server.get(), "server: ")?;
+        let official: OfficialMeta = match raw.meta.get(OFFICIAL_META) {
+            Some(meta) => OfficialMeta::deserialize(meta)
+                .map_err(|error| EntryError::Shape(format!("_meta {OFFICIAL_META}: {error}")))?,
+            None => OfficialMeta::default(),
+        };
+        Ok(Self {
+            name: ServerName::from_str(&server.name)?,
+            version: Version::from_str(&server.version)?,
+            title: server.title,
+            description: server.description,
+            endpoint: server
+                .remotes
+                .iter()
+                .filter(|remote| remote.kind == "streamable-http")
+                .find_map(|remote| Endpoint::parse(&remote.url, rules).ok()),
+            status: official.status,
+            published_at_micros: official.published_at.as_deref().map(micros).transpose()?,
+            server_json: raw.server,
+        })
+    }
+
+    /// `server.json` in a form that is the same for the same content: members sorted, no blanks.
+    pub fn canonical_server_json(&self) -> String {
+        serde_json::from_str::<Value>(self.server_json.get()).map_or_else(
+            |_| self.server_json.get().to_owned(),
+            |value| sorted(&value),
+        )
+    }
+}
+
+fn from_str<'a, T: Deserialize<'a>>(json: &'a str, context: &str) -> Result<T, EntryError> {
+    // Derived structs accept a list of their members, too.
+    if !json.trim_start().starts_with('{') {
+        return Err(EntryError::Shape(format!("{context}not an object")));
+    }
+    serde_json::from_str(json).map_err(|error| EntryError::Shape(format!("{context}{error}")))
+}
+
+fn micros(date: &str) -> Result<u64, EntryError> {
+    DateTime::parse_from_rfc3339(date)
+        .ok()
+        .and_then(|date| u64::try_from(date.timestamp_micros()).ok())
+        .ok_or(EntryError::Date)
+}
+
+/// `serde_json` keeps members in the order of the text when any crate of the build asks for it.
+fn sorted(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            let members: Vec<String> = members
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), sorted(value)))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(sorted).collect();
+            format!("[{}]", items.join(","))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Entry, EntryError> {
+        Entry::parse(
+            &RawValue::from_string(json.to_owned()).unwrap(),
+            EndpointRules::Public,
+        )
+    }
+
+    fn with_remotes(remotes: &str) -> Entry {
+        parse(&format!(
+            r#"{{"server":{{"name":"com.example/x1","version":"1.0.0","description":"d","remotes":{remotes}}}}}"#
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn reads_what_the_registry_serves() {
+        let entry = parse(
+            r#"{"server":{"name":"ai.exa/exa","description":"search","version":"3.1.1","custom":{"b":1},
+                 "remotes":[{"type":"sse","url":"https://mcp.exa.ai/sse"},
+                            {"type":"streamable-http","url":"https://mcp.exa.ai/mcp"}]},
+                "_meta":{"io.modelcontextprotocol.registry/official":
+                 {"status":"deprecated","publishedAt":"2025-12-03T16:45:12.14883Z","isLatest":false}}}"#,
+        )
+        .unwrap();
+        assert_eq!(entry.name.as_str(), "ai.exa/exa");
+        assert_eq!(entry.status, VersionStatus::Deprecated);
+        assert_eq!(entry.published_at_micros, Some(1_764_780_312_148_830));
+        assert_eq!(entry.endpoint.unwrap().as_str(), "https://mcp.exa.ai/mcp");
+        assert!(entry.server_json.get().contains(r#""custom":{"b":1}"#));
+    }
+
+    #[test]
+    fn an_entry_without_a_usable_remote_is_kept_without_endpoint() {
+        for remotes in [
+            "[]",
+            r#"[{"type":"sse","url":"https://mcp.exa.ai/sse"}]"#,
+            r#"[{"type":"streamable-http","url":"https://{tenant}.exa.ai/mcp"}]"#,
+            r#"[{"type":"streamable-http","url":"https://10.0.0.1/mcp"}]"#,
+        ] {
+            assert_eq!(with_remotes(remotes).endpoint, None, "{remotes}");
+        }
+    }
+
+    #[test]
+    fn names_the_member_at_fault() {
+        let server = |members: &str| parse(&format!(r#"{{"server":{{{members}}}}}"#)).unwrap_err();
+        for (error, begins) in [
+            (parse("[]").unwrap_err(), "not an object"),
+            (
+                parse(r#"{"server":["ab/cd","1",null,"d",[]]}"#).unwrap_err(),
+                "server: not an object",
+            ),
+            (parse("{}").unwrap_err(), "missing field `server`"),
+            (server(r#""version":"1","description":"d""#), "server: missing field `name`"),
+            (server(r#""name":"x","version":"1","description":"d""#), "name: "),
+            (server(r#""name":"ab/cd","version":"latest","description":"d""#), "version: "),
+            (server(r#""name":"ab/cd","version":1,"description":"d""#), "server: invalid type"),
+            (
+                parse(r#"{"server":{"name":"ab/cd","version":"1","description":"d"},
+                    "_meta":{"io.modelcontextprotocol.registry/official":{"publishedAt":"yesterday"}}}"#)
+                .unwrap_err(),
+                "_meta publishedAt",
+            ),
+            (
+                parse(r#"{"server":{"name":"ab/cd","version":"1","description":"d"},
+                    "_meta":{"io.modelcontextprotocol.registry/official":{"status":"odd"}}}"#)
+                .unwrap_err(),
+                "_meta io.modelcontextprotocol.registry/official: unknown variant",
+            ),
+        ] {
+            assert!(error.to_string().starts_with(begins), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_canonical_form_ignores_order_and_blanks_only() {
+        let a = parse(
+            r#"{"server":{"name":"ab/cd","version":"1","description":"d","z":{"b":1,"a":[2,1]}}}"#,
+        );
+        let b = parse(
+            r#"{"server": {"z": {"a": [2, 1], "b": 1}, "description":"d","version":"1", "name":"ab/cd"}}"#,
+        );
+        let c = parse(
+            r#"{"server":{"name":"ab/cd","version":"1","description":"d","z":{"b":1,"a":[1,2]}}}"#,
+        );
+        let [a, b, c] = [a, b, c].map(|entry| entry.unwrap().canonical_server_json());
+        assert_eq!(a, b);
+        assert_ne!(a, c);
+    }
+}
