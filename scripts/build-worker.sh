@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Builds the Worker into build/, unless nothing that it is made of has changed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+sources=(Cargo.toml Cargo.lock src crates/descriptor crates/catalog schema/openapi.yaml scripts/build-worker.sh)
+if [ -f build/index_bg.wasm ] &&
+  [ -z "$(find "${sources[@]}" -newer build/index_bg.wasm -type f -print -quit)" ]; then
+  exit 0
+fi
+
+printf '• the Worker (worker-build)\n' >&2
+export WASM_BINDGEN_BIN="$PWD/.tools/bin/wasm-bindgen"
+export WASM_OPT_BIN="$PWD/node_modules/.bin/wasm-opt"
+export ESBUILD_BIN="$PWD/node_modules/.bin/esbuild"
+export PATH="$PWD/node_modules/.bin:$PATH"
+mkdir -p .tools
+.tools/bin/worker-build --release >.tools/worker-build.log 2>&1 ||
+  { cat .tools/worker-build.log >&2; printf '\nThe Worker did not build.\n' >&2; exit 1; }
+touch build/index_bg.wasm

@@ -1,0 +1,197 @@
+use axum::{
+    Json,
+    extract::{FromRequestParts, Path},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, request::Parts};
+use serde::{Deserialize, Serialize};
+
+use super::{super::no_store, check_reason};
+use crate::{
+    api::{
+        extract::{JsonBody, Operator, UrlQuery, page_size},
+        problem::Problem,
+    },
+    authority::ApiKey,
+    platform::{App, random_bytes},
+    store::{Client, ClientStatus, NewClient, StoreError},
+};
+
+const MAX_NAME_CHARS: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateBody {
+    client_id: String,
+    tenant_id: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Created {
+    #[serde(flatten)]
+    client: Client,
+    /// Shown here and never again.
+    api_key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReasonBody {
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct Changed {
+    #[serde(flatten)]
+    client: Client,
+    changed: bool,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ListQuery {
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+#[derive(Serialize)]
+struct List {
+    clients: Vec<Client>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+pub(crate) async fn create(
+    app: App,
+    _: Operator,
+    JsonBody(body): JsonBody<CreateBody>,
+) -> Result<impl IntoResponse, Problem> {
+    check_id("client_id", &body.client_id)?;
+    if let Some(tenant_id) = &body.tenant_id {
+        check_id("tenant_id", tenant_id)?;
+    }
+    if let Some(name) = &body.name {
+        check_name(name)?;
+    }
+    let key = ApiKey::from_random(random_bytes()?, random_bytes()?);
+    let client = NewClient {
+        client_id: &body.client_id,
+        tenant_id: body.tenant_id.as_deref(),
+        name: body.name.as_deref(),
+    };
+    let client = app
+        .store
+        .create_client(&client, &key, Operator::ACTOR)
+        .await
+        .map_err(|error| match error {
+            StoreError::Conflict => Problem::new(
+                StatusCode::CONFLICT,
+                "client_exists",
+                "client_id: is taken; choose another",
+            ),
+            error @ StoreError::Unavailable(_) => error.into(),
+        })?;
+    let created = Created {
+        client,
+        api_key: key.reveal(),
+    };
+    Ok((StatusCode::CREATED, [no_store()], Json(created)))
+}
+
+pub(crate) async fn list(
+    app: App,
+    _: Operator,
+    UrlQuery(query): UrlQuery<ListQuery>,
+) -> Result<impl IntoResponse, Problem> {
+    let limit = page_size(query.limit.as_deref())?;
+    if let Some(cursor) = &query.cursor {
+        check_id("cursor", cursor)?;
+    }
+    let clients = app
+        .store
+        .list_clients(query.cursor.as_deref(), limit)
+        .await?;
+    let next_cursor = clients
+        .last()
+        .filter(|_| clients.len() == limit as usize)
+        .map(|client| client.client_id.clone());
+    Ok((
+        [no_store()],
+        Json(List {
+            clients,
+            next_cursor,
+        }),
+    ))
+}
+
+pub(crate) async fn suspend(
+    app: App,
+    operator: Operator,
+    ClientPath(client_id): ClientPath,
+    JsonBody(body): JsonBody<ReasonBody>,
+) -> Result<impl IntoResponse, Problem> {
+    set_status(app, operator, &client_id, ClientStatus::Suspended, &body).await
+}
+
+pub(crate) async fn resume(
+    app: App,
+    operator: Operator,
+    ClientPath(client_id): ClientPath,
+    JsonBody(body): JsonBody<ReasonBody>,
+) -> Result<impl IntoResponse, Problem> {
+    set_status(app, operator, &client_id, ClientStatus::Active, &body).await
+}
+
+async fn set_status(
+    app: App,
+    _: Operator,
+    client_id: &str,
+    status: ClientStatus,
+    body: &ReasonBody,
+) -> Result<Response, Problem> {
+    let reason = check_reason(&body.reason)?;
+    let (client, changed) = app
+        .store
+        .set_client_status(client_id, status, Operator::ACTOR, reason)
+        .await?
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "client_not_found", "no such client"))?;
+    Ok(([no_store()], Json(Changed { client, changed })).into_response())
+}
+
+/// `{client_id}` of a path.
+pub(crate) struct ClientPath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(client_id) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| {
+                Problem::request_invalid(format!("the path: {}", error.body_text()))
+            })?;
+        check_id("client_id", &client_id)?;
+        Ok(Self(client_id))
+    }
+}
+
+/// Ids go into URLs, logs and descriptors.
+fn check_id(member: &str, id: &str) -> Result<(), Problem> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    if (1..=128).contains(&id.len()) && id.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(Problem::request_invalid(format!(
+        "{member}: must be 1 to 128 letters, digits, \".\", \"_\", \":\" or \"-\""
+    )))
+}
+
+fn check_name(name: &str) -> Result<(), Problem> {
+    let chars = name.chars().count();
+    if (1..=MAX_NAME_CHARS).contains(&chars) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Problem::request_invalid(
+        "name: must be 1 to 100 characters, none of them a control character",
+    ))
+}

@@ -1,0 +1,85 @@
+use axum::{Json, response::IntoResponse};
+use mcp_connect_catalog::Entry;
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+
+use super::super::no_store;
+use crate::{
+    api::{
+        extract::{JsonBody, Operator},
+        problem::Problem,
+    },
+    platform::App,
+    store::{ImportOutcome, ImportResult},
+};
+
+const MAX_ENTRIES: usize = 100;
+
+#[derive(Deserialize)]
+pub(crate) struct Body {
+    servers: Vec<Box<RawValue>>,
+}
+
+/// Takes what can be represented and names what can't, entry by entry.
+pub(crate) async fn import(
+    app: App,
+    _: Operator,
+    JsonBody(body): JsonBody<Body>,
+) -> Result<impl IntoResponse, Problem> {
+    if body.servers.is_empty() || body.servers.len() > MAX_ENTRIES {
+        return Err(Problem::request_invalid(
+            "servers: send 1 to 100 entries a call",
+        ));
+    }
+    let rules = app.settings.endpoint_rules();
+    let parsed: Vec<Result<Entry, ImportResult>> = body
+        .servers
+        .iter()
+        .map(|json| Entry::parse(json, rules).map_err(|error| refused(json, error.to_string())))
+        .collect();
+
+    let mut refusals = Vec::new();
+    let mut entries = Vec::with_capacity(parsed.len());
+    let order: Vec<bool> = parsed.iter().map(Result::is_ok).collect();
+    for result in parsed {
+        match result {
+            Ok(entry) => entries.push(entry),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    let mut imported = app
+        .store
+        .import(&entries, Operator::ACTOR)
+        .await?
+        .into_iter();
+    let mut refusals = refusals.into_iter();
+    let results: Vec<ImportResult> = order
+        .into_iter()
+        .filter_map(|sound| {
+            if sound {
+                imported.next()
+            } else {
+                refusals.next()
+            }
+        })
+        .collect();
+    Ok(([no_store()], Json(json!({ "results": results }))))
+}
+
+/// Names the entry as well as it can be named.
+fn refused(json: &RawValue, reason: String) -> ImportResult {
+    let entry: Value = serde_json::from_str(json.get()).unwrap_or_default();
+    let member = |name| {
+        entry
+            .get("server")
+            .and_then(|server| server.get(name))
+            .and_then(Value::as_str)
+            .map(|text| text.chars().take(300).collect())
+    };
+    ImportResult {
+        name: member("name"),
+        version: member("version"),
+        outcome: ImportOutcome::Refused,
+        reason: Some(reason),
+    }
+}

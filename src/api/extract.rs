@@ -1,0 +1,167 @@
+//! What handlers take: the application, who is calling, and bodies, queries and paths whose faults
+//! are told as problems.
+
+use std::{convert::Infallible, str::FromStr};
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+};
+use http::{StatusCode, header::AUTHORIZATION, request::Parts};
+use mcp_connect_catalog::{ServerName, ServerRef};
+use serde::de::DeserializeOwned;
+
+use super::{body_too_large, problem::Problem};
+use crate::{
+    authority::{ApiKey, CredentialHash, Presented, bearer},
+    platform::App,
+};
+
+impl<S: Sync> FromRequestParts<S> for App {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            Problem::authority_unavailable("internal_fault", "a request came without its platform")
+        })
+    }
+}
+
+/// The credential of a client, unchecked.
+pub(crate) struct Caller(pub(crate) Presented);
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let Some(header) = parts.headers.get(AUTHORIZATION) else {
+            return Ok(Self(Presented::Nothing));
+        };
+        let key = header
+            .to_str()
+            .ok()
+            .and_then(bearer)
+            .and_then(ApiKey::parse);
+        Ok(Self(key.map_or(Presented::Unreadable, Presented::ApiKey)))
+    }
+}
+
+/// Somebody who showed the operator's token.
+pub(crate) struct Operator;
+
+impl Operator {
+    /// Who the audit trail says it was.
+    pub(crate) const ACTOR: &str = "operator";
+}
+
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let app = App::from_request_parts(parts, state).await?;
+        let expected = app.settings.operator_token()?;
+        parts
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|header| header.to_str().ok())
+            .and_then(bearer)
+            .filter(|token| CredentialHash::of(token).matches(expected))
+            .map(|_| Self)
+            .ok_or_else(|| {
+                Problem::unauthenticated("show the operator's token as Authorization: Bearer")
+            })
+    }
+}
+
+/// A JSON body, whatever Content-Type it came with.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| {
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    body_too_large(super::MAX_CONNECT_BYTES)
+                } else {
+                    Problem::request_invalid("the body could not be read")
+                }
+            })?;
+        if bytes.is_empty() {
+            return Err(Problem::request_invalid(
+                "the body is empty; send a JSON object",
+            ));
+        }
+        // Derived structs accept a list of their members, too.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(Problem::request_invalid("the body is not a JSON object"));
+        }
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| Problem::request_invalid(format!("the body: {error}")))
+    }
+}
+
+/// The query of a URL.
+pub(crate) struct UrlQuery<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for UrlQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Query::try_from_uri(&parts.uri)
+            .map(|Query(query)| Self(query))
+            .map_err(|error| Problem::request_invalid(format!("the query: {}", error.body_text())))
+    }
+}
+
+/// `{namespace}/{name}` of a path.
+pub(crate) struct NamePath(pub(crate) ServerName);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        parse_path(parts, state).await.map(Self)
+    }
+}
+
+/// `{namespace}/{name}` or `{namespace}/{name}@{version}` of a path.
+pub(crate) struct RefPath(pub(crate) ServerRef);
+
+impl<S: Send + Sync> FromRequestParts<S> for RefPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        parse_path(parts, state).await.map(Self)
+    }
+}
+
+async fn parse_path<T, S>(parts: &mut Parts, state: &S) -> Result<T, Problem>
+where
+    T: FromStr<Err: ToString>,
+    S: Send + Sync,
+{
+    let Path((namespace, name)): Path<(String, String)> = Path::from_request_parts(parts, state)
+        .await
+        .map_err(|error| Problem::request_invalid(format!("the path: {}", error.body_text())))?;
+    format!("{namespace}/{name}")
+        .parse()
+        .map_err(|error: T::Err| {
+            Problem::request_invalid(format!("the path: {}", error.to_string()))
+        })
+}
+
+/// How many entries a page may have; the default where nothing is said.
+pub(crate) fn page_size(limit: Option<&str>) -> Result<u32, Problem> {
+    const DEFAULT: u32 = 30;
+    match limit.map(str::parse) {
+        None => Ok(DEFAULT),
+        Some(Ok(limit @ 1..=100)) => Ok(limit),
+        Some(_) => Err(Problem::request_invalid(
+            "limit: must be a whole number from 1 to 100",
+        )),
+    }
+}

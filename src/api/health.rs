@@ -1,0 +1,33 @@
+use axum::{Json, response::IntoResponse};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::no_store;
+use crate::platform::{App, log};
+
+/// Says which settings are wrong, without their values.
+pub(crate) async fn health(app: App) -> impl IntoResponse {
+    let mut faults: Vec<Value> = app
+        .settings
+        .faults()
+        .into_iter()
+        .map(|fault| json!({ "setting": fault.setting, "problem": fault.problem }))
+        .collect();
+    if let Err(error) = app.store.check().await {
+        log::error("storage_failed", &[("problem", &error.to_string())]);
+        faults.push(json!({
+            "setting": "DB",
+            "problem": "does not answer; is the binding there, and were the migrations applied?",
+        }));
+    }
+    if faults.is_empty() {
+        (
+            StatusCode::OK,
+            [no_store()],
+            Json(json!({ "status": "ok" })),
+        )
+    } else {
+        let body = json!({ "status": "faulty", "faults": faults });
+        (StatusCode::SERVICE_UNAVAILABLE, [no_store()], Json(body))
+    }
+}

@@ -1,0 +1,112 @@
+//! Errors as callers see them: RFC 9457 problems with a machine code. What only the operator may
+//! know goes to the log.
+
+use axum::response::{IntoResponse, Response};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
+};
+use serde_json::json;
+
+use crate::{
+    authority::Denial,
+    platform::{Fault, RandomnessError, log},
+    store::StoreError,
+};
+
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+        }
+    }
+
+    pub(crate) fn request_invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "request_invalid", detail)
+    }
+
+    pub(crate) fn server_not_found() -> Self {
+        Denial::ServerNotFound.into()
+    }
+
+    pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "caller_unauthenticated", detail)
+    }
+
+    /// The authority fails closed; why is for the log.
+    pub(crate) fn authority_unavailable(event: &str, problem: &str) -> Self {
+        log::error(event, &[("problem", problem)]);
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "authority_unavailable",
+            "the authority can't decide this now; try again in a few seconds",
+        )
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+        });
+        let mut response = (self.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<Denial> for Problem {
+    fn from(denial: Denial) -> Self {
+        let status = match denial {
+            Denial::CallerUnauthenticated => StatusCode::UNAUTHORIZED,
+            Denial::Impersonation { .. } => StatusCode::BAD_REQUEST,
+            Denial::ServerNotFound | Denial::VersionNotFound => StatusCode::NOT_FOUND,
+            Denial::ClientSuspended
+            | Denial::ServerRevoked
+            | Denial::ServerUnverified
+            | Denial::TransportNotSupported
+            | Denial::VersionDeleted => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, denial.code(), denial.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::authority_unavailable("storage_failed", &error.to_string())
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let problem = format!("{} {}", fault.setting, fault.problem);
+        Self::authority_unavailable("configuration_fault", &problem)
+    }
+}
+
+impl From<RandomnessError> for Problem {
+    fn from(error: RandomnessError) -> Self {
+        Self::authority_unavailable("randomness_failed", &error.to_string())
+    }
+}

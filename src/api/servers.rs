@@ -1,0 +1,125 @@
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use mcp_connect_catalog::{SearchCursor, SearchQuery, ServerRef};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    extract::{RefPath, UrlQuery, page_size},
+    problem::Problem,
+};
+use crate::{
+    platform::{App, log},
+    store::{ServerSummary, StoreError},
+};
+
+/// What discovery says may be shown for this long without asking again, in seconds.
+const CACHEABLE: &str = "public, max-age=30";
+
+#[derive(Deserialize)]
+pub(crate) struct ListQuery {
+    query: Option<String>,
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+#[derive(Serialize)]
+struct List {
+    servers: Vec<ServerSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+pub(crate) async fn list(
+    app: App,
+    UrlQuery(asked): UrlQuery<ListQuery>,
+) -> Result<impl IntoResponse, Problem> {
+    let limit = page_size(asked.limit.as_deref())?;
+    let cursor = asked
+        .cursor
+        .map(|cursor| SearchCursor::decode(&cursor))
+        .transpose()
+        .map_err(|error| Problem::request_invalid(format!("cursor: {error}")))?;
+    let query = match (&cursor, asked.query) {
+        (Some(cursor), Some(query)) if cursor.query.as_ref() != Some(&query) => {
+            return Err(Problem::request_invalid(
+                "cursor: belongs to another query; leave out query, or begin without a cursor",
+            ));
+        }
+        (Some(cursor), _) => cursor.query.clone(),
+        (None, query) => query,
+    };
+    let search = query
+        .as_deref()
+        .map(SearchQuery::parse)
+        .transpose()
+        .map_err(|error| Problem::request_invalid(format!("query: {error}")))?;
+
+    let after = cursor.as_ref().map(|cursor| cursor.after.as_str());
+    let page = app
+        .store
+        .list_servers(search.as_ref(), after, limit)
+        .await?;
+    let next_cursor = page
+        .next_after
+        .map(|after| SearchCursor { query, after }.encode());
+    let list = List {
+        servers: page.servers,
+        next_cursor,
+    };
+    Ok(([(CACHE_CONTROL, CACHEABLE)], Json(list)))
+}
+
+/// From the edge copy while it is fresh; else from D1; when that is out, from the copy whatever its
+/// age.
+pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Response, Problem> {
+    let copy = app.store.edge_copy(&reference).await;
+    if let Some(copy) = copy.as_ref().filter(|copy| copy.is_fresh()) {
+        return Ok(document(&copy.document));
+    }
+    match load(&app, &reference).await {
+        Ok(Some(loaded)) => {
+            let response = document(&loaded);
+            keep_copy(&app, reference, loaded);
+            Ok(response)
+        }
+        Ok(None) => Err(Problem::server_not_found()),
+        Err(error) => match copy {
+            Some(copy) => {
+                log::error("served_from_edge_copy", &[("problem", &error.to_string())]);
+                Ok(document(&copy.document))
+            }
+            None => Err(error.into()),
+        },
+    }
+}
+
+async fn load(app: &App, reference: &ServerRef) -> Result<Option<Box<RawValue>>, StoreError> {
+    let Some(detail) = app.store.server_detail(reference).await? else {
+        return Ok(None);
+    };
+    serde_json::value::to_raw_value(&detail)
+        .map(Some)
+        .map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+fn document(json: &RawValue) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, CACHEABLE),
+    ];
+    (headers, json.get().to_owned()).into_response()
+}
+
+/// After the answer, so that nobody waits for it.
+fn keep_copy(app: &App, reference: ServerRef, document: Box<RawValue>) {
+    let store = app.store.clone();
+    app.context.wait_until(async move {
+        if let Err(error) = store.put_edge_copy(&reference, document).await {
+            log::error("edge_copy_failed", &[("problem", &error.to_string())]);
+        }
+    });
+}

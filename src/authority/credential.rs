@@ -1,0 +1,163 @@
+use std::fmt;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+const PREFIX: &str = "mcpk_";
+const KEY_ID_CHARS: usize = 16;
+const SECRET_CHARS: usize = 43;
+
+/// What a registered client shows: `mcpk_<key id>_<secret>`. The key id finds the key, the secret
+/// proves it; only the secret's hash is stored.
+pub(crate) struct ApiKey {
+    key_id: String,
+    secret: String,
+}
+
+impl ApiKey {
+    /// A new key of 96 bits of id and 256 bits of secret, all from the platform's randomness.
+    pub(crate) fn from_random(key_id: [u8; 12], secret: [u8; 32]) -> Self {
+        Self {
+            key_id: Base64UrlUnpadded::encode_string(&key_id),
+            secret: Base64UrlUnpadded::encode_string(&secret),
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(PREFIX)?;
+        let (key_id, secret) = rest.split_at_checked(KEY_ID_CHARS)?;
+        let secret = secret.strip_prefix('_')?;
+        let is_base64url = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        (secret.len() == SECRET_CHARS && is_base64url(key_id) && is_base64url(secret)).then(|| {
+            Self {
+                key_id: key_id.to_owned(),
+                secret: secret.to_owned(),
+            }
+        })
+    }
+
+    pub(crate) fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    pub(crate) fn secret_hash(&self) -> CredentialHash {
+        CredentialHash::of(&self.secret)
+    }
+
+    /// The key as its client shows it. Given out once, never stored.
+    pub(crate) fn reveal(&self) -> String {
+        format!("{PREFIX}{}_{}", self.key_id, self.secret)
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 of a credential. Equality takes the same time wherever the two differ. A plain hash is
+/// enough, since credentials are long and random.
+#[derive(Clone, Debug)]
+pub(crate) struct CredentialHash([u8; 32]);
+
+impl CredentialHash {
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn of(credential: &str) -> Self {
+        Self(Sha256::digest(credential).into())
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let decoded = Base64UrlUnpadded::decode(text, &mut bytes).ok()?;
+        (decoded.len() == 32).then_some(Self(bytes))
+    }
+
+    pub(crate) fn encode(&self) -> String {
+        Base64UrlUnpadded::encode_string(&self.0)
+    }
+
+    pub(crate) fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750, section 2.1).
+pub(crate) fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_new_key_can_be_read_back_and_its_secret_stays_hidden() {
+        let key = ApiKey::from_random([1; 12], [255; 32]);
+        let shown = key.reveal();
+        let read = ApiKey::parse(&shown).unwrap();
+        assert_eq!(read.key_id(), key.key_id());
+        assert!(read.secret_hash().matches(&key.secret_hash()));
+        assert!(!format!("{key:?}").contains(&key.secret));
+    }
+
+    #[test]
+    fn what_is_no_key_is_not_looked_up() {
+        let good = ApiKey::from_random([1; 12], [2; 32]).reveal();
+        assert!(ApiKey::parse(&good).is_some());
+        for text in [
+            "",
+            "mcpk_",
+            &good.replace("mcpk_", "mcpx_"),
+            &good[..good.len() - 1],
+            &format!("{good}a"),
+            &good.replace('A', "'"),
+            &"mcpk_ä".repeat(20),
+        ] {
+            assert!(ApiKey::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hashes_survive_storage_and_tell_credentials_apart() {
+        let hash = CredentialHash::of("one");
+        assert!(
+            CredentialHash::decode(&hash.encode())
+                .unwrap()
+                .matches(&hash)
+        );
+        assert!(!CredentialHash::of("two").matches(&hash));
+        for text in ["", "zz", &"0".repeat(42), &"é".repeat(22)] {
+            assert!(CredentialHash::decode(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_one_bearer_token_is_read() {
+        assert_eq!(bearer("Bearer abc"), Some("abc"));
+        assert_eq!(bearer("bearer abc"), Some("abc"));
+        for header in ["", "abc", "Bearer", "Bearer ", "Basic abc"] {
+            assert_eq!(bearer(header), None, "{header}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in ".*") {
+            let _ = (ApiKey::parse(&text), CredentialHash::decode(&text));
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Everything an operator sets, read once per isolate. A wrong value is a fault that names its
+//! setting; it closes what depends on it and leaves the rest open.
+
+use mcp_connect_catalog::EndpointRules;
+use mcp_connect_descriptor::{KeySet, SigningKeys};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::authority::CredentialHash;
+
+/// The shortest and the longest lifetime of a descriptor in production, in seconds.
+pub(crate) const MIN_LIFETIME: u64 = 30;
+pub(crate) const MAX_LIFETIME: u64 = mcp_connect_descriptor::MAX_LIFETIME_SECONDS;
+
+const DEFAULT_LIFETIME: u64 = 60;
+const MIN_OPERATOR_TOKEN_CHARS: usize = 32;
+
+pub(crate) struct Settings {
+    issuer: Result<String, Fault>,
+    signing: Result<Signing, Fault>,
+    operator_token: Result<CredentialHash, Fault>,
+    descriptor_lifetime: Result<u64, Fault>,
+    require_verified: Result<bool, Fault>,
+    allow_anonymous: Result<bool, Fault>,
+    development: Result<bool, Fault>,
+}
+
+/// The keys, with what is published of them.
+pub(crate) struct Signing {
+    pub(crate) keys: SigningKeys,
+    pub(crate) public: KeySet,
+}
+
+/// A setting that can't be used, and why. Never shows its value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) setting: &'static str,
+    pub(crate) problem: String,
+}
+
+/// What minting needs, all of it sound.
+pub(crate) struct Issuing<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) keys: &'a SigningKeys,
+    pub(crate) lifetime: u64,
+    pub(crate) require_verified: bool,
+    pub(crate) allow_anonymous: bool,
+}
+
+impl Settings {
+    /// `lookup` gives a var or secret by its name.
+    pub(crate) fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let flag = |setting, default| parse_flag(setting, lookup(setting).as_deref(), default);
+        let development = flag("DEVELOPMENT", false);
+        let is_development = development == Ok(true);
+        Self {
+            issuer: parse_issuer(lookup("ISSUER").as_deref(), is_development),
+            signing: parse_signing_keys(lookup("SIGNING_KEYS").as_deref()),
+            operator_token: parse_operator_token(lookup("OPERATOR_TOKEN").as_deref()),
+            descriptor_lifetime: parse_lifetime(
+                lookup("DESCRIPTOR_LIFETIME_SECONDS").as_deref(),
+                is_development,
+            ),
+            require_verified: flag("REQUIRE_VERIFIED", true),
+            allow_anonymous: flag("ALLOW_ANONYMOUS", false),
+            development,
+        }
+    }
+
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        [
+            self.issuer.as_ref().err(),
+            self.signing.as_ref().err(),
+            self.operator_token.as_ref().err(),
+            self.descriptor_lifetime.as_ref().err(),
+            self.require_verified.as_ref().err(),
+            self.allow_anonymous.as_ref().err(),
+            self.development.as_ref().err(),
+        ]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
+    }
+
+    pub(crate) fn issuing(&self) -> Result<Issuing<'_>, Fault> {
+        if let Err(fault) = &self.development {
+            return Err(fault.clone());
+        }
+        Ok(Issuing {
+            issuer: self.issuer()?,
+            keys: &self.signing()?.keys,
+            lifetime: self.descriptor_lifetime.clone()?,
+            require_verified: self.require_verified.clone()?,
+            allow_anonymous: self.allow_anonymous.clone()?,
+        })
+    }
+
+    pub(crate) fn issuer(&self) -> Result<&str, Fault> {
+        self.issuer.as_deref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn signing(&self) -> Result<&Signing, Fault> {
+        self.signing.as_ref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn operator_token(&self) -> Result<&CredentialHash, Fault> {
+        self.operator_token.as_ref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn endpoint_rules(&self) -> EndpointRules {
+        if self.development == Ok(true) {
+            EndpointRules::PublicOrLoopback
+        } else {
+            EndpointRules::Public
+        }
+    }
+}
+
+fn fault(setting: &'static str, problem: impl Into<String>) -> Fault {
+    Fault {
+        setting,
+        problem: problem.into(),
+    }
+}
+
+fn parse_issuer(value: Option<&str>, development: bool) -> Result<String, Fault> {
+    let fault = |problem| fault("ISSUER", problem);
+    let value = value.filter(|value| !value.is_empty()).ok_or_else(|| {
+        fault("is not set; give the https URL at which clients reach this authority")
+    })?;
+    let url = Url::parse(value).map_err(|_| fault("is not a URL"))?;
+    let loopback = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+    if url.scheme() != "https" && !(development && loopback && url.scheme() == "http") {
+        return Err(fault("is not an https URL"));
+    }
+    // Issuers are compared as exact strings, so there is one way to write each.
+    if url.origin().ascii_serialization() != value {
+        return Err(fault(
+            "must be an origin: scheme, host in lower case, port if any, no trailing slash",
+        ));
+    }
+    Ok(value.to_owned())
+}
+
+fn parse_signing_keys(value: Option<&str>) -> Result<Signing, Fault> {
+    let fault = |problem: String| fault("SIGNING_KEYS", problem);
+    let value = value.ok_or_else(|| {
+        fault("is not set; put the secret that `connectctl keys generate` prints".into())
+    })?;
+    let keys = SigningKeys::parse(value).map_err(|error| fault(error.to_string()))?;
+    let public = keys.public();
+    Ok(Signing { keys, public })
+}
+
+fn parse_operator_token(value: Option<&str>) -> Result<CredentialHash, Fault> {
+    let fault = |problem| fault("OPERATOR_TOKEN", problem);
+    let value =
+        value.ok_or_else(|| fault("is not set; put a secret of at least 32 random characters"))?;
+    if value.len() < MIN_OPERATOR_TOKEN_CHARS {
+        return Err(fault("has fewer than 32 characters"));
+    }
+    if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(fault(
+            "has a character that can't stand in a header; use printable ASCII without blanks",
+        ));
+    }
+    Ok(CredentialHash::from_bytes(Sha256::digest(value).into()))
+}
+
+fn parse_lifetime(value: Option<&str>, development: bool) -> Result<u64, Fault> {
+    let min = if development { 1 } else { MIN_LIFETIME };
+    match value.map(str::parse) {
+        None => Ok(DEFAULT_LIFETIME),
+        Some(Ok(seconds)) if (min..=MAX_LIFETIME).contains(&seconds) => Ok(seconds),
+        Some(_) => Err(fault(
+            "DESCRIPTOR_LIFETIME_SECONDS",
+            format!("is not a whole number from {min} to {MAX_LIFETIME}"),
+        )),
+    }
+}
+
+fn parse_flag(setting: &'static str, value: Option<&str>, default: bool) -> Result<bool, Fault> {
+    match value {
+        None => Ok(default),
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) => Err(fault(setting, "is neither \"true\" nor \"false\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","status":"active",
+        "d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+    fn read(changes: &[(&str, Option<&str>)]) -> Settings {
+        Settings::read(|name| {
+            if let Some((_, value)) = changes.iter().find(|(changed, _)| *changed == name) {
+                return value.map(str::to_owned);
+            }
+            match name {
+                "ISSUER" => Some("https://authority.example".into()),
+                "SIGNING_KEYS" => Some(KEYS.into()),
+                "OPERATOR_TOKEN" => Some(TOKEN.into()),
+                _ => None,
+            }
+        })
+    }
+
+    #[test]
+    fn three_settings_are_enough_and_the_defaults_are_closed() {
+        let settings = read(&[]);
+        assert_eq!(settings.faults(), []);
+        assert_eq!(settings.endpoint_rules(), EndpointRules::Public);
+        let issuing = settings.issuing().ok().unwrap();
+        assert_eq!(issuing.lifetime, 60);
+        assert!(issuing.require_verified);
+        assert!(!issuing.allow_anonymous);
+    }
+
+    #[test]
+    fn a_wrong_value_names_itself_and_stops_issuing() {
+        for (setting, value) in [
+            ("ISSUER", None),
+            ("ISSUER", Some("")),
+            ("ISSUER", Some("authority.example")),
+            ("ISSUER", Some("http://authority.example")),
+            ("ISSUER", Some("http://127.0.0.1:8787")),
+            ("ISSUER", Some("https://authority.example/")),
+            ("ISSUER", Some("https://authority.example/mcp")),
+            ("ISSUER", Some("https://user@authority.example")),
+            ("ISSUER", Some("https://authority.example:443")),
+            ("SIGNING_KEYS", None),
+            ("SIGNING_KEYS", Some("{}")),
+            ("DESCRIPTOR_LIFETIME_SECONDS", Some("29")),
+            ("DESCRIPTOR_LIFETIME_SECONDS", Some("121")),
+            ("DESCRIPTOR_LIFETIME_SECONDS", Some("60s")),
+            ("REQUIRE_VERIFIED", Some("no")),
+            ("ALLOW_ANONYMOUS", Some("TRUE")),
+            ("DEVELOPMENT", Some("1")),
+        ] {
+            let settings = read(&[(setting, value)]);
+            let faults = settings.faults();
+            assert_eq!(faults.len(), 1, "{setting}={value:?}: {faults:?}");
+            assert_eq!(faults[0].setting, setting);
+            assert_eq!(settings.issuing().err().as_ref(), Some(&faults[0]));
+        }
+    }
+
+    #[test]
+    fn a_wrong_operator_token_closes_administration_only() {
+        for value in [
+            None,
+            Some("short"),
+            Some("0123456789abcdef 0123456789abcdef"),
+        ] {
+            let settings = read(&[("OPERATOR_TOKEN", value)]);
+            assert!(settings.operator_token().is_err());
+            assert!(settings.issuing().is_ok());
+            let shown = format!("{:?}", settings.faults());
+            assert!(value.is_none_or(|value| !shown.contains(value)));
+        }
+    }
+
+    #[test]
+    fn development_opens_loopback_and_short_lifetimes() {
+        let settings = read(&[
+            ("DEVELOPMENT", Some("true")),
+            ("ISSUER", Some("http://127.0.0.1:8787")),
+            ("DESCRIPTOR_LIFETIME_SECONDS", Some("2")),
+        ]);
+        assert_eq!(settings.faults(), []);
+        assert_eq!(settings.endpoint_rules(), EndpointRules::PublicOrLoopback);
+        let remote = read(&[
+            ("DEVELOPMENT", Some("true")),
+            ("ISSUER", Some("http://authority.example")),
+        ]);
+        assert_eq!(remote.faults()[0].setting, "ISSUER");
+    }
+}

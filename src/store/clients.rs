@@ -1,0 +1,138 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError, changed, now, nth_rows, number, text};
+use crate::{authority::ApiKey, platform::now_millis};
+
+/// A registered client.
+#[derive(Deserialize, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names that go over the wire")]
+pub(crate) struct Client {
+    pub(crate) client_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    pub(crate) status: ClientStatus,
+    pub(crate) created_at: String,
+}
+
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClientStatus {
+    Active,
+    Suspended,
+}
+
+impl ClientStatus {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+pub(crate) struct NewClient<'a> {
+    pub(crate) client_id: &'a str,
+    pub(crate) tenant_id: Option<&'a str>,
+    pub(crate) name: Option<&'a str>,
+}
+
+const COLUMNS: &str = "client_id, tenant_id, name, status,
+    strftime('%Y-%m-%dT%H:%M:%fZ', created_at / 1000.0, 'unixepoch') AS created_at";
+
+impl Store {
+    /// Stores the hash of the key's secret; a client id that is taken is a conflict.
+    #[worker::send]
+    pub(crate) async fn create_client(
+        &self,
+        client: &NewClient<'_>,
+        key: &ApiKey,
+        actor: &str,
+    ) -> Result<Client, StoreError> {
+        let at = number(now_millis());
+        let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
+        let results = self
+            .batch(vec![
+                (
+                    "INSERT INTO clients (client_id, tenant_id, name, created_at) VALUES (?1, ?2, ?3, ?4)",
+                    vec![
+                        client.client_id.into(),
+                        text(client.tenant_id),
+                        text(client.name),
+                        at.clone(),
+                    ],
+                ),
+                (
+                    "INSERT INTO api_keys (key_id, client_id, secret_hash, created_at) VALUES (?1, ?2, ?3, ?4)",
+                    vec![
+                        key.key_id().into(),
+                        client.client_id.into(),
+                        key.secret_hash().encode().into(),
+                        at.clone(),
+                    ],
+                ),
+                (
+                    "INSERT INTO audit (at, actor, action, subject) VALUES (?1, ?2, 'client.create', ?3)",
+                    vec![at, actor.into(), client.client_id.into()],
+                ),
+                (&select, vec![client.client_id.into()]),
+            ])
+            .await?;
+        nth_rows(&results, 3)?
+            .pop()
+            .ok_or_else(|| StoreError::Unavailable("the new client can't be read".into()))
+    }
+
+    /// Up to `limit` clients in the order of their ids, after the given one.
+    #[worker::send]
+    pub(crate) async fn list_clients(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Client>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM clients WHERE client_id > coalesce(?1, '') ORDER BY client_id LIMIT ?2"
+        );
+        self.rows(&sql, vec![text(after), limit.into()]).await
+    }
+
+    /// The client after the change, and whether it was one. `None`: no such client.
+    #[worker::send]
+    pub(crate) async fn set_client_status(
+        &self,
+        client_id: &str,
+        status: ClientStatus,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<(Client, bool)>, StoreError> {
+        let action = match status {
+            ClientStatus::Active => "client.resume",
+            ClientStatus::Suspended => "client.suspend",
+        };
+        let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
+        let results = self
+            .batch(vec![
+                (
+                    "UPDATE clients SET status = ?2 WHERE client_id = ?1 AND status <> ?2",
+                    vec![client_id.into(), status.as_str().into()],
+                ),
+                (
+                    "INSERT INTO audit (at, actor, action, subject, reason)
+                     SELECT ?1, ?2, ?3, ?4, ?5 WHERE changes() > 0",
+                    vec![
+                        now(),
+                        actor.into(),
+                        action.into(),
+                        client_id.into(),
+                        reason.into(),
+                    ],
+                ),
+                (&select, vec![client_id.into()]),
+            ])
+            .await?;
+        let client = nth_rows(&results, 2)?.pop();
+        let changed = changed(&results, 0)?;
+        Ok(client.map(|client| (client, changed)))
+    }
+}

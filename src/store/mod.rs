@@ -1,0 +1,139 @@
+//! D1 and KV: the only place with SQL or a binding. Rows go in, domain types come out.
+//!
+//! D1 is the truth, always read from its primary, so that a revocation holds from the moment it is
+//! acknowledged. KV carries copies that may be a minute old.
+
+mod audit;
+mod clients;
+mod connect;
+mod edge;
+mod import;
+mod servers;
+
+use serde::de::DeserializeOwned;
+use wasm_bindgen::JsValue;
+use worker::{
+    D1Database, D1DatabaseSession, D1PreparedStatement, D1Result, D1SessionConstraint, Env,
+};
+
+pub(crate) use self::{
+    audit::AuditEntry,
+    clients::{Client, ClientStatus, NewClient},
+    import::{ImportOutcome, ImportResult},
+    servers::{Identity, ServerChange, ServerSummary},
+};
+use crate::platform::now_millis;
+
+/// How to reach D1 and KV. Opening either is left to the call that needs it, so that a missing
+/// binding closes only what depends on it.
+#[derive(Clone)]
+pub(crate) struct Store {
+    env: Env,
+}
+
+/// The store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// What is asked to be new exists already.
+    #[error("conflict")]
+    Conflict,
+    /// D1 or KV failed; the text is for the log only.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Store {
+    pub(crate) fn new(env: &Env) -> Self {
+        Self { env: env.clone() }
+    }
+
+    /// Whether D1 answers and has been migrated.
+    #[worker::send]
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+        self.batch(vec![("SELECT 1 FROM audit LIMIT 0", vec![])])
+            .await?;
+        Ok(())
+    }
+
+    fn primary(&self) -> Result<D1DatabaseSession, StoreError> {
+        let database: D1Database = self.env.d1("DB")?;
+        Ok(database.with_session_constraint(D1SessionConstraint::FirstPrimary)?)
+    }
+
+    /// One transaction in one round trip: all statements, or none.
+    async fn batch(
+        &self,
+        statements: Vec<(&str, Vec<JsValue>)>,
+    ) -> Result<Vec<D1Result>, StoreError> {
+        let session = self.primary()?;
+        let statements = statements
+            .into_iter()
+            .map(|(sql, values)| session.prepare(sql).bind(&values))
+            .collect::<worker::Result<Vec<D1PreparedStatement>>>()?;
+        Ok(session.batch(statements).await?)
+    }
+
+    /// The rows of one statement.
+    async fn rows<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        values: Vec<JsValue>,
+    ) -> Result<Vec<T>, StoreError> {
+        let results = self.batch(vec![(sql, values)]).await?;
+        nth_rows(&results, 0)
+    }
+}
+
+fn nth_rows<T: DeserializeOwned>(results: &[D1Result], index: usize) -> Result<Vec<T>, StoreError> {
+    let result = results
+        .get(index)
+        .ok_or_else(|| StoreError::Unavailable("D1 left out a result".into()))?;
+    Ok(result.results()?)
+}
+
+fn changed(results: &[D1Result], index: usize) -> Result<bool, StoreError> {
+    let changes = results
+        .get(index)
+        .and_then(|result| result.meta().transpose())
+        .transpose()?
+        .and_then(|meta| meta.changes);
+    Ok(changes.unwrap_or(0) > 0)
+}
+
+/// Numbers go to D1 as JavaScript has them: whole up to 2^53, where `D1Type::Integer` has 32 bits.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "dates in microseconds stay below 2^53 until 2255"
+)]
+fn number(value: u64) -> JsValue {
+    JsValue::from_f64(value as f64)
+}
+
+fn text(value: Option<&str>) -> JsValue {
+    value.map_or(JsValue::NULL, JsValue::from_str)
+}
+
+fn now() -> JsValue {
+    number(now_millis())
+}
+
+impl From<worker::Error> for StoreError {
+    fn from(error: worker::Error) -> Self {
+        // The library has two shapes for one error of D1, depending on the call.
+        let message = match &error {
+            worker::Error::D1(error) => error.cause(),
+            other => other.to_string(),
+        };
+        if message.contains("SQLITE_CONSTRAINT") {
+            Self::Conflict
+        } else {
+            Self::Unavailable(message)
+        }
+    }
+}
+
+impl From<worker::KvError> for StoreError {
+    fn from(error: worker::KvError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

@@ -1,0 +1,273 @@
+use mcp_connect_catalog::{SearchQuery, ServerName, ServerRef, Version, VersionStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Store, StoreError, changed, now, nth_rows, text};
+use crate::authority::Moderation;
+
+/// A server as discovery shows it.
+#[derive(Serialize)]
+pub(crate) struct ServerSummary {
+    pub(crate) id: String,
+    pub(crate) version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
+    pub(crate) description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    /// Of a server that can be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transport: Option<&'static str>,
+    pub(crate) verified: bool,
+    pub(crate) status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) jwks_uri: Option<String>,
+}
+
+/// One server, or one version of it, with everything that is public about it.
+#[derive(Serialize)]
+pub(crate) struct ServerDetail {
+    #[serde(flatten)]
+    pub(crate) summary: ServerSummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) published_at: Option<String>,
+    pub(crate) server: Box<RawValue>,
+    /// Left out where one version was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) versions: Option<Vec<VersionSummary>>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct VersionSummary {
+    pub(crate) version: String,
+    pub(crate) status: VersionStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) published_at: Option<String>,
+}
+
+/// One page of a list, and where the next begins.
+pub(crate) struct Page {
+    pub(crate) servers: Vec<ServerSummary>,
+    pub(crate) next_after: Option<String>,
+}
+
+/// What an operator does to a server.
+#[derive(Clone, Copy)]
+pub(crate) enum ServerChange<'a> {
+    Verify(Identity<'a>),
+    Unverify,
+    Revoke,
+    Reinstate,
+}
+
+/// What pins a verified server; what is left out stays as it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Identity<'a> {
+    pub(crate) jwks_uri: Option<&'a str>,
+    pub(crate) tls_pin_sha256: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct SummaryRow {
+    name: String,
+    version: String,
+    title: Option<String>,
+    description: String,
+    endpoint: Option<String>,
+    verified: u8,
+    moderation: Moderation,
+    version_status: VersionStatus,
+    jwks_uri: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DetailRow {
+    #[serde(flatten)]
+    summary: SummaryRow,
+    moderation_reason: Option<String>,
+    published_at: Option<String>,
+    server_json: String,
+}
+
+const SUMMARY_COLUMNS: &str = "s.name, v.version, v.title, v.description, v.endpoint, s.verified,
+    s.moderation, v.status AS version_status, s.jwks_uri";
+
+const PUBLISHED_AT: &str =
+    "strftime('%Y-%m-%dT%H:%M:%fZ', v.published_at / 1000000.0, 'unixepoch') AS published_at";
+
+/// The most versions that are listed with a server, newest first.
+const MAX_VERSIONS: u32 = 100;
+
+impl Store {
+    /// Up to `limit` servers in the order of their names, after the given one. Those whose every
+    /// version was deleted are left out.
+    #[worker::send]
+    pub(crate) async fn list_servers(
+        &self,
+        query: Option<&SearchQuery>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page, StoreError> {
+        let matching = if query.is_some() {
+            "AND s.id IN (SELECT rowid FROM servers_fts WHERE servers_fts MATCH ?3)"
+        } else {
+            ""
+        };
+        let sql = format!(
+            "SELECT {SUMMARY_COLUMNS} FROM servers s JOIN versions v ON v.id = s.default_version
+             WHERE s.name > coalesce(?1, '') AND v.status <> 'deleted' {matching}
+             ORDER BY s.name LIMIT ?2"
+        );
+        // One more than asked for tells whether there is a next page.
+        let mut values = vec![text(after), (limit + 1).into()];
+        values.extend(query.map(|query| query.to_fts5().into()));
+        let mut rows: Vec<SummaryRow> = self.rows(&sql, values).await?;
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        Ok(Page {
+            next_after: rows.last().filter(|_| more).map(|row| row.name.clone()),
+            servers: rows.into_iter().map(ServerSummary::from).collect(),
+        })
+    }
+
+    /// `None`: no such server, or no such version.
+    #[worker::send]
+    pub(crate) async fn server_detail(
+        &self,
+        reference: &ServerRef,
+    ) -> Result<Option<ServerDetail>, StoreError> {
+        let version = reference.version.as_ref().map(Version::as_str);
+        let detail = format!(
+            "SELECT {SUMMARY_COLUMNS}, s.moderation_reason, v.server_json, {PUBLISHED_AT}
+             FROM servers s JOIN versions v ON v.id = CASE WHEN ?2 IS NULL THEN s.default_version
+               ELSE (SELECT id FROM versions WHERE server_id = s.id AND version = ?2) END
+             WHERE s.name = ?1"
+        );
+        let versions = format!(
+            "SELECT v.version, v.status, {PUBLISHED_AT}
+             FROM versions v JOIN servers s ON s.id = v.server_id
+             WHERE s.name = ?1 ORDER BY v.sort_key DESC, v.id DESC LIMIT {MAX_VERSIONS}"
+        );
+        let name = reference.name.as_str();
+        let mut statements = vec![(detail.as_str(), vec![name.into(), text(version)])];
+        if version.is_none() {
+            statements.push((&versions, vec![name.into()]));
+        }
+        let results = self.batch(statements).await?;
+        let Some(row) = nth_rows::<DetailRow>(&results, 0)?.pop() else {
+            return Ok(None);
+        };
+        let versions = match version {
+            Some(_) => None,
+            None => Some(nth_rows(&results, 1)?),
+        };
+        row.into_detail(versions).map(Some)
+    }
+
+    /// The server after the change, and whether it was one. `None`: no such server.
+    #[worker::send]
+    pub(crate) async fn change_server(
+        &self,
+        name: &ServerName,
+        change: ServerChange<'_>,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
+        let name = name.as_str();
+        let (action, sql, values) = match change {
+            ServerChange::Verify(identity) => (
+                "server.verify",
+                "UPDATE servers SET verified = 1, jwks_uri = coalesce(?2, jwks_uri),
+                   tls_pin_sha256 = coalesce(?3, tls_pin_sha256)
+                 WHERE name = ?1 AND (verified, jwks_uri, tls_pin_sha256)
+                   IS NOT (1, coalesce(?2, jwks_uri), coalesce(?3, tls_pin_sha256))",
+                vec![
+                    name.into(),
+                    text(identity.jwks_uri),
+                    text(identity.tls_pin_sha256),
+                ],
+            ),
+            ServerChange::Unverify => (
+                "server.unverify",
+                "UPDATE servers SET verified = 0, jwks_uri = NULL, tls_pin_sha256 = NULL
+                 WHERE name = ?1 AND verified = 1",
+                vec![name.into()],
+            ),
+            ServerChange::Revoke => (
+                "server.revoke",
+                "UPDATE servers SET moderation = 'revoked', moderation_reason = ?2
+                 WHERE name = ?1 AND moderation <> 'revoked'",
+                vec![name.into(), reason.into()],
+            ),
+            ServerChange::Reinstate => (
+                "server.reinstate",
+                "UPDATE servers SET moderation = 'active', moderation_reason = NULL
+                 WHERE name = ?1 AND moderation <> 'active'",
+                vec![name.into()],
+            ),
+        };
+        let select = format!(
+            "SELECT {SUMMARY_COLUMNS} FROM servers s JOIN versions v ON v.id = s.default_version
+             WHERE s.name = ?1"
+        );
+        let results = self
+            .batch(vec![
+                (sql, values),
+                (
+                    "INSERT INTO audit (at, actor, action, subject, reason)
+                     SELECT ?1, ?2, ?3, ?4, ?5 WHERE changes() > 0",
+                    vec![
+                        now(),
+                        actor.into(),
+                        action.into(),
+                        name.into(),
+                        reason.into(),
+                    ],
+                ),
+                (&select, vec![name.into()]),
+            ])
+            .await?;
+        let row = nth_rows::<SummaryRow>(&results, 2)?.pop();
+        let changed = changed(&results, 0)?;
+        Ok(row.map(|row| (row.into(), changed)))
+    }
+}
+
+impl From<SummaryRow> for ServerSummary {
+    fn from(row: SummaryRow) -> Self {
+        let status = match row.moderation {
+            Moderation::Active => row.version_status.as_str(),
+            Moderation::Quarantined => "quarantined",
+            Moderation::Revoked => "revoked",
+        };
+        Self {
+            id: row.name,
+            version: row.version,
+            title: row.title,
+            description: row.description,
+            transport: row.endpoint.as_ref().map(|_| "streamable_http"),
+            endpoint: row.endpoint,
+            verified: row.verified == 1,
+            status: status.to_owned(),
+            jwks_uri: row.jwks_uri,
+        }
+    }
+}
+
+impl DetailRow {
+    fn into_detail(
+        self,
+        versions: Option<Vec<VersionSummary>>,
+    ) -> Result<ServerDetail, StoreError> {
+        Ok(ServerDetail {
+            summary: self.summary.into(),
+            status_reason: self.moderation_reason,
+            published_at: self.published_at,
+            server: RawValue::from_string(self.server_json)
+                .map_err(|error| StoreError::Unavailable(format!("server_json: {error}")))?,
+            versions,
+        })
+    }
+}
