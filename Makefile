@@ -2,7 +2,7 @@
 
 NODE := node_modules/.bin/node
 
-.PHONY: setup worker dev test demo bench check clean
+.PHONY: setup worker binaries dev test demo bench check clean
 
 setup:
 	@scripts/setup.sh
@@ -12,3 +12,31 @@ worker: setup
 
 dev: worker
 	@$(NODE) scripts/dev.mjs
+
+# Everything that cargo can test natively, the same crates in wasm, then the built Worker in workerd
+# with real clients.
+test: worker binaries
+	cargo test --workspace
+	PATH="$(CURDIR)/node_modules/.bin:$$PATH" \
+	  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/bin/wasm-bindgen-test-runner \
+	  cargo test --target wasm32-unknown-unknown -p mcp-connect-descriptor -p mcp-connect-authority
+	WRANGLER_SEND_METRICS=false $(NODE) --test tests/*.test.mjs
+
+binaries: setup
+	@cargo build --quiet -p connectctl -p hapi-server
+
+demo: worker binaries
+	@$(NODE) scripts/demo.mjs
+
+bench: worker
+	@$(NODE) bench/connect.mjs
+
+check: worker
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --target wasm32-unknown-unknown -p mcp-connect-authority -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
+	@scripts/check-bundle.sh
+
+clean:
+	rm -rf target build node_modules .tools .wrangler

@@ -62,10 +62,11 @@ fn refresh_after(lifetime: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use mcp_connect_descriptor::{Expected, SigningKeys, verify};
+    use wasm_bindgen_test::wasm_bindgen_test;
 
     use super::*;
 
-    #[test]
+    #[wasm_bindgen_test(unsupported = test)]
     fn what_is_minted_says_what_was_granted() {
         let keys = SigningKeys::parse(
             r#"{"keys":[{"kty":"OKP","crv":"Ed25519","status":"active",

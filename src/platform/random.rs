@@ -9,3 +9,17 @@ pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], RandomnessError>
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::*;
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn bytes_are_not_the_same_twice() {
+        let [first, second]: [[u8; 16]; 2] = [random_bytes().unwrap(), random_bytes().unwrap()];
+        assert_ne!(first, second);
+        assert_ne!(first, [0; 16]);
+    }
+}
