@@ -33,6 +33,9 @@ pub enum EndpointError {
     /// Is no absolute URL.
     #[error("is not an absolute URL")]
     NotAUrl,
+    /// The host has an escape, or the URL a character outside ASCII.
+    #[error("is not ASCII; write the host in punycode and percent-encode the rest")]
+    NotAscii,
     /// The host is this machine, or an address that is not public.
     #[error("names a host that is not public")]
     PrivateHost,
@@ -57,6 +60,9 @@ impl Endpoint {
         }
         if text.contains(['{', '}']) {
             return Err(EndpointError::Template);
+        }
+        if !is_ascii_with_plain_host(text) {
+            return Err(EndpointError::NotAscii);
         }
         let url = Url::parse(text).map_err(|_| EndpointError::NotAUrl)?;
         let host = url.host().ok_or(EndpointError::NotAUrl)?;
@@ -88,6 +94,14 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+fn is_ascii_with_plain_host(text: &str) -> bool {
+    let after_scheme = text.split_once(':').map_or("", |(_, rest)| rest);
+    let mut parts = after_scheme
+        .trim_start_matches(['/', '\\'])
+        .split(['/', '\\', '?', '#']);
+    text.is_ascii() && !parts.next().unwrap_or_default().contains('%')
 }
 
 fn is_loopback(host: &Host<&str>) -> bool {
@@ -164,6 +178,10 @@ mod tests {
                 "https://server.example.com/@a/b?x=1",
                 "https://server.example.com/@a/b?x=1",
             ),
+            (
+                "https://xn--bcher-kva.example/",
+                "https://xn--bcher-kva.example/",
+            ),
             ("https://8.8.8.8/mcp", "https://8.8.8.8/mcp"),
         ] {
             assert_eq!(public(text).unwrap().as_str(), normal);
@@ -172,10 +190,15 @@ mod tests {
 
     #[test]
     fn refuses_what_no_client_should_be_sent_to() {
-        use EndpointError::{Credentials, Fragment, NotAUrl, PrivateHost, Scheme, Template};
+        use EndpointError::{
+            Credentials, Fragment, NotAUrl, NotAscii, PrivateHost, Scheme, Template,
+        };
         for (text, error) in [
             ("", NotAUrl),
             ("/mcp", NotAUrl),
+            ("https://bücher.example/", NotAscii),
+            ("https://b%C3%BCcher.example/", NotAscii),
+            ("https:\\\\A%C2%A1/", NotAscii),
             ("http://mcp.exa.ai/mcp", Scheme),
             ("ftp://mcp.exa.ai/", Scheme),
             ("https://user@mcp.exa.ai/", Credentials),
