@@ -1,0 +1,8 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since the Unix epoch. A clock before it makes every descriptor "not yet valid".
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,135 @@
+//! Exchanges with the authority: no redirects, bounded in time and size, refusals decoded.
+
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, Response, header::RETRY_AFTER, redirect};
+use serde::{Deserialize, de::DeserializeOwned};
+use url::{Host, Url};
+
+use crate::{ConnectError, Denial, DenialCode};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const PROBLEM_BYTES: usize = 64 * 1024;
+const DETAIL_CHARS: usize = 1000;
+const CODE_CHARS: usize = 64;
+
+/// A client for the authority and for MCP servers. It has no overall time limit, since answers of
+/// MCP servers stream.
+pub(crate) fn client() -> Result<reqwest::Client, ConnectError> {
+    reqwest::Client::builder()
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .user_agent(concat!("mcp-connect-client/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(ConnectError::Network)
+}
+
+/// https, or http to this very machine.
+pub(crate) fn is_secure_url(url: &Url) -> bool {
+    match url.scheme() {
+        "https" => url.has_host(),
+        "http" => match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+/// Sends the request and reads the answer of at most `max_bytes`.
+pub(crate) async fn bytes(
+    request: RequestBuilder,
+    max_bytes: usize,
+) -> Result<Vec<u8>, ConnectError> {
+    let response = request.send().await.map_err(ConnectError::Network)?;
+    if response.status().is_success() {
+        capped_body(response, max_bytes).await
+    } else {
+        Err(refusal(response).await)
+    }
+}
+
+/// … and decodes it. Members that aren't known are ignored.
+pub(crate) async fn json<T: DeserializeOwned>(
+    request: RequestBuilder,
+    max_bytes: usize,
+) -> Result<T, ConnectError> {
+    let body = bytes(request, max_bytes).await?;
+    serde_json::from_slice(&body).map_err(|error| ConnectError::InvalidAnswer(error.to_string()))
+}
+
+async fn capped_body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, ConnectError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(ConnectError::Network)? {
+        if body.len() + chunk.len() > max_bytes {
+            return Err(ConnectError::InvalidAnswer(format!(
+                "it is longer than {max_bytes} bytes"
+            )));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The members of problem details that a client acts on.
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    detail: Option<String>,
+    title: Option<String>,
+    retry_after: Option<u64>,
+}
+
+async fn refusal(response: Response) -> ConnectError {
+    let status = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let problem = match capped_body(response, PROBLEM_BYTES).await {
+        Ok(body) => serde_json::from_slice::<Problem>(&body).ok(),
+        Err(error @ ConnectError::Network(_)) => return error,
+        Err(_) => None,
+    };
+    match problem {
+        Some(problem) => ConnectError::Denied(Denial {
+            status,
+            code: DenialCode::from_wire(&first_chars(&problem.code, CODE_CHARS)),
+            detail: first_chars(
+                &problem.detail.or(problem.title).unwrap_or_default(),
+                DETAIL_CHARS,
+            ),
+            retry_after: retry_after.or(problem.retry_after).map(Duration::from_secs),
+        }),
+        None => ConnectError::Status(status),
+    }
+}
+
+fn first_chars(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_only_to_this_machine() {
+        for (url, secure) in [
+            ("https://authority.example", true),
+            ("http://127.0.0.1:8787", true),
+            ("http://127.8.9.1", true),
+            ("http://[::1]:8787", true),
+            ("http://localhost", true),
+            ("http://authority.example", false),
+            ("http://localhost.example", false),
+            ("http://10.0.0.1", false),
+            ("ftp://localhost", false),
+            ("data:,x", false),
+        ] {
+            assert_eq!(is_secure_url(&Url::parse(url).unwrap()), secure, "{url}");
+        }
+    }
+}

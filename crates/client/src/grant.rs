@@ -1,0 +1,162 @@
+use std::{fmt, time::Duration};
+
+use http::HeaderValue;
+use mcp_connect_descriptor::{
+    Descriptor, Expected, KeySet, Refusal, ServerIdentity, UnverifiedDescriptor,
+};
+use serde::Deserialize;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::{ConnectError, exchange::is_secure_url, schedule, server::ServerRef};
+
+/// The permission to connect to one server now: a descriptor that has passed every check.
+#[derive(Clone)]
+pub struct Grant {
+    descriptor: String,
+    header: HeaderValue,
+    claims: Descriptor,
+    refresh_after: Duration,
+    received: Instant,
+}
+
+impl Grant {
+    /// The token itself. Secret for as long as it lives.
+    pub fn descriptor(&self) -> &str {
+        &self.descriptor
+    }
+
+    /// The server's endpoint, as signed.
+    pub fn endpoint(&self) -> &str {
+        &self.claims.endpoint
+    }
+
+    /// The server and the version that the descriptor is for.
+    pub const fn server(&self) -> &ServerIdentity {
+        &self.claims.server
+    }
+
+    /// Everything that the descriptor says.
+    pub const fn claims(&self) -> &Descriptor {
+        &self.claims
+    }
+
+    /// `exp`, in seconds since the Unix epoch.
+    pub const fn expires_at(&self) -> u64 {
+        self.claims.expires_at
+    }
+
+    /// How long to use it, from when it was received, before fetching the next one.
+    pub const fn refresh_after(&self) -> Duration {
+        self.refresh_after
+    }
+
+    pub(crate) const fn is_expired(&self, unix_now: u64) -> bool {
+        unix_now >= self.claims.expires_at
+    }
+
+    pub(crate) fn due_at(&self) -> Instant {
+        self.received + self.refresh_after
+    }
+
+    /// The value of the header `MCP-Connect`, marked as sensitive.
+    pub(crate) fn header(&self) -> HeaderValue {
+        self.header.clone()
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("descriptor", &"[redacted]")
+            .field("claims", &self.claims)
+            .field("refresh_after", &self.refresh_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What `POST /v1/connect` answers. What else it has is in the descriptor, signed.
+#[derive(Deserialize)]
+pub(crate) struct Answer {
+    descriptor: String,
+    endpoint: String,
+    refresh_after: Option<u64>,
+}
+
+/// What an answer is held against.
+pub(crate) struct Asked<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) server_ref: ServerRef<'a>,
+    pub(crate) strict: bool,
+}
+
+impl Answer {
+    /// The key that is said to have signed. Nothing is believed yet.
+    pub(crate) fn key_id(&self) -> Result<String, ConnectError> {
+        Ok(UnverifiedDescriptor::parse(&self.descriptor)?
+            .key_id()
+            .to_owned())
+    }
+
+    /// Checks everything that a client checks before it uses a descriptor.
+    pub(crate) fn into_grant(
+        self,
+        asked: &Asked<'_>,
+        keys: &KeySet,
+        unix_now: u64,
+        received: Instant,
+    ) -> Result<Grant, ConnectError> {
+        let expected = Expected::new(asked.issuer, asked.server_ref.id);
+        let claims = mcp_connect_descriptor::verify(&self.descriptor, keys, &expected, unix_now)?;
+
+        if self.endpoint != claims.endpoint {
+            return Err(ConnectError::OtherEndpoint {
+                answered: self.endpoint,
+                signed: claims.endpoint,
+            });
+        }
+        if !Url::parse(&claims.endpoint).is_ok_and(|url| is_secure_url(&url)) {
+            return Err(ConnectError::InvalidAnswer(format!(
+                "the endpoint {} is neither https nor on a loopback host",
+                claims.endpoint
+            )));
+        }
+        if let Some(version) = asked.server_ref.version
+            && version != claims.server.version
+        {
+            return Err(ConnectError::OtherVersion {
+                asked: version.to_owned(),
+                signed: claims.server.version,
+            });
+        }
+        if asked.strict && !claims.server.verified {
+            return Err(ConnectError::Unverified(claims.server.id));
+        }
+
+        // The verifier forgives a few seconds; a descriptor that is over is of no use to a client.
+        if unix_now >= claims.expires_at {
+            return Err(ConnectError::Refused(Refusal::Expired {
+                expires_at: claims.expires_at,
+                now: unix_now,
+            }));
+        }
+
+        // Compact JWS: base64url and dots, always a header value.
+        let mut header = HeaderValue::try_from(self.descriptor.as_str())
+            .map_err(|_| ConnectError::InvalidAnswer("the descriptor is no header value".into()))?;
+        header.set_sensitive(true);
+        // Where the clocks differ, the shorter of the two readings counts.
+        let lifetime = claims.expires_at.saturating_sub(claims.issued_at);
+        let left = claims.expires_at.saturating_sub(unix_now).min(lifetime);
+        Ok(Grant {
+            refresh_after: schedule::refresh_after(
+                Duration::from_secs(left),
+                self.refresh_after.map(Duration::from_secs),
+            ),
+            descriptor: self.descriptor,
+            header,
+            claims,
+            received,
+        })
+    }
+}

@@ -1,0 +1,37 @@
+//! For MCP clients: discover a server, ask a connect authority for the permission to connect,
+//! then speak **directly** to the endpoint that the authority has signed.
+//!
+//! [`Authority`] searches and fetches one verified [`Grant`]. [`Connection`] keeps a grant fresh for
+//! as long as it is in use, and stops for good when the authority says so. Its
+//! [`transport`](Connection::transport) shows the current descriptor to the server on every request.
+//!
+//! ```no_run
+//! use mcp_connect_client::{Authority, Connection};
+//! use rmcp::ServiceExt;
+//!
+//! # async fn example(api_key: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let authority = Authority::new("https://authority.example")?.with_credential(api_key)?;
+//! let connection = Connection::open(authority, "com.example/weather").await?;
+//! let server = ().serve(connection.transport()).await?;
+//! println!("{:?}", server.list_all_tools().await?);
+//! # Ok(())
+//! # }
+//! ```
+
+mod authority;
+mod clock;
+mod connection;
+mod error;
+mod exchange;
+mod grant;
+mod schedule;
+mod server;
+mod transport;
+
+pub use authority::Authority;
+pub use connection::{Connection, EndReason, NotConnected, State};
+pub use error::{ConnectError, Denial, DenialCode};
+pub use grant::Grant;
+pub use mcp_connect_descriptor::{Descriptor, ServerIdentity};
+pub use server::{Server, ServerDetail, ServerPage, ServerVersion};
+pub use transport::GovernedHttpClient;

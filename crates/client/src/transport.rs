@@ -1,0 +1,286 @@
+//! rmcp's HTTP client with the current descriptor on every request.
+
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use http::{HeaderName, HeaderValue};
+use mcp_connect_descriptor::{HEADER, RefusalCode};
+use rmcp::{
+    model::ClientJsonRpcMessage,
+    transport::{
+        common::client_side_sse::{BoxedSseResponse, SseRetryPolicy},
+        streamable_http_client::{
+            StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+            StreamableHttpResponseLimits,
+        },
+    },
+};
+use tokio::sync::watch;
+
+use crate::{Connection, Grant, State};
+
+type Error = StreamableHttpError<reqwest::Error>;
+type Headers = HashMap<HeaderName, HeaderValue>;
+
+/// Resuming a stream never waits longer than this between two tries.
+const LONGEST_STREAM_PAUSE: Duration = Duration::from_secs(30);
+
+/// An HTTP client for rmcp that shows the connection's current descriptor on every request.
+///
+/// It goes only to the signed endpoint and follows no redirect. When the server finds the descriptor
+/// expired, it fetches a fresh one and tries once more. After the connection's end, requests fail
+/// with [`NotConnected`](crate::NotConnected) as the cause, and open streams are cut.
+#[derive(Clone, Debug)]
+pub struct GovernedHttpClient {
+    connection: Connection,
+    http: reqwest::Client,
+}
+
+impl GovernedHttpClient {
+    pub(crate) const fn new(connection: Connection, http: reqwest::Client) -> Self {
+        Self { connection, http }
+    }
+
+    /// Sends with the current descriptor; once more when the server finds that expired.
+    async fn send<T, F>(
+        &self,
+        uri: &str,
+        headers: Headers,
+        request: impl Fn(Headers) -> F + Send,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        if uri != self.connection.endpoint() {
+            return Err(StreamableHttpError::Io(io::Error::other(
+                "the descriptor is for another endpoint than this request",
+            )));
+        }
+        let grant = self.connection.usable().await.map_err(io::Error::other)?;
+        match request(with_descriptor(headers.clone(), &grant)).await {
+            Err(StreamableHttpError::AuthRequired(challenge))
+                if wants_fresh_descriptor(&challenge.www_authenticate_header) =>
+            {
+                let fresh = self
+                    .connection
+                    .replace(&grant)
+                    .await
+                    .map_err(io::Error::other)?;
+                request(with_descriptor(headers, &fresh)).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// The stream, cut when the connection ends.
+    fn until_ended(&self, stream: BoxedSseResponse) -> BoxedSseResponse {
+        let mut state = self.connection.watch();
+        let ended = async move {
+            let _ = state
+                .wait_for(|state| matches!(state, State::Ended(_)))
+                .await;
+        };
+        stream.take_until(Box::pin(ended)).boxed()
+    }
+}
+
+fn with_descriptor(mut headers: Headers, grant: &Grant) -> Headers {
+    headers.insert(HeaderName::from_static(HEADER), grant.header());
+    headers
+}
+
+/// Whether a `WWW-Authenticate` header says that a fresh descriptor helps:
+/// `MCP-Connect error="descriptor_expired"` or `"descriptor_missing"`.
+fn wants_fresh_descriptor(challenge: &str) -> bool {
+    let Some((scheme, parameters)) = challenge.trim_start().split_once(' ') else {
+        return false;
+    };
+    scheme.eq_ignore_ascii_case(HEADER)
+        && parameters.split(',').any(|parameter| {
+            parameter.split_once('=').is_some_and(|(name, value)| {
+                name.trim().eq_ignore_ascii_case("error")
+                    && matches!(
+                        RefusalCode::from_wire(value.trim().trim_matches('"')),
+                        Some(RefusalCode::Expired | RefusalCode::Missing)
+                    )
+            })
+        })
+}
+
+impl StreamableHttpClient for GovernedHttpClient {
+    type Error = reqwest::Error;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+    ) -> Result<StreamableHttpPostResponse, Error> {
+        self.post_message_with_response_limits(
+            uri,
+            message,
+            session_id,
+            auth_header,
+            custom_headers,
+            StreamableHttpResponseLimits::default(),
+        )
+        .await
+    }
+
+    async fn post_message_with_response_limits(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+        limits: StreamableHttpResponseLimits,
+    ) -> Result<StreamableHttpPostResponse, Error> {
+        let response = self
+            .send(&uri, custom_headers, |headers| {
+                self.http.post_message_with_response_limits(
+                    uri.clone(),
+                    message.clone(),
+                    session_id.clone(),
+                    auth_header.clone(),
+                    headers,
+                    limits,
+                )
+            })
+            .await?;
+        Ok(match response {
+            StreamableHttpPostResponse::Sse(stream, session_id) => {
+                StreamableHttpPostResponse::Sse(self.until_ended(stream), session_id)
+            }
+            other => other,
+        })
+    }
+
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session_id: Arc<str>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+    ) -> Result<(), Error> {
+        self.send(&uri, custom_headers, |headers| {
+            self.http.delete_session(
+                uri.clone(),
+                session_id.clone(),
+                auth_header.clone(),
+                headers,
+            )
+        })
+        .await
+    }
+
+    async fn get_stream(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+    ) -> Result<BoxedSseResponse, Error> {
+        self.get_stream_with_max_sse_event_size(
+            uri,
+            session_id,
+            last_event_id,
+            auth_header,
+            custom_headers,
+            StreamableHttpResponseLimits::default().max_sse_event_size,
+        )
+        .await
+    }
+
+    async fn get_stream_with_max_sse_event_size(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+        max_sse_event_size: usize,
+    ) -> Result<BoxedSseResponse, Error> {
+        let stream = self
+            .send(&uri, custom_headers, |headers| {
+                self.http.get_stream_with_max_sse_event_size(
+                    uri.clone(),
+                    session_id.clone(),
+                    last_event_id.clone(),
+                    auth_header.clone(),
+                    headers,
+                    max_sse_event_size,
+                )
+            })
+            .await?;
+        Ok(self.until_ended(stream))
+    }
+}
+
+/// Resumes streams as the policy says, but not after the connection's end, and without pauses that
+/// double into hours.
+#[derive(Debug)]
+pub(crate) struct UntilEnded {
+    pub(crate) state: watch::Receiver<State>,
+    pub(crate) policy: Arc<dyn SseRetryPolicy>,
+}
+
+impl SseRetryPolicy for UntilEnded {
+    fn retry(&self, current_times: usize) -> Option<Duration> {
+        match &*self.state.borrow() {
+            State::Ended(_) => None,
+            State::Live { .. } => self
+                .policy
+                .retry(current_times)
+                .map(|pause| pause.min(LONGEST_STREAM_PAUSE)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmcp::transport::common::client_side_sse::FixedInterval;
+
+    use super::*;
+    use crate::EndReason;
+
+    #[test]
+    fn resumes_no_stream_after_the_end() {
+        let (_sender, state) = watch::channel(State::Ended(EndReason::EndpointChanged {
+            from: "https://a.example/mcp".into(),
+            to: "https://b.example/mcp".into(),
+        }));
+        let policy = Arc::new(FixedInterval::default());
+        assert!(policy.retry(0).is_some());
+        assert_eq!(UntilEnded { state, policy }.retry(0), None);
+    }
+
+    #[test]
+    fn knows_when_a_fresh_descriptor_helps() {
+        for (challenge, helps) in [
+            (
+                r#"MCP-Connect error="descriptor_expired", authority="https://a.example", server_ref="a/b""#,
+                true,
+            ),
+            (r#"MCP-Connect error="descriptor_missing""#, true),
+            (
+                r#"mcp-connect authority="x", error=descriptor_expired"#,
+                true,
+            ),
+            (r#"MCP-Connect error="descriptor_invalid""#, false),
+            (r#"MCP-Connect x_error="descriptor_expired""#, false),
+            (r#"Bearer error="descriptor_expired""#, false),
+            (
+                r#"Bearer realm="MCP-Connect error=descriptor_expired""#,
+                false,
+            ),
+            ("MCP-Connect", false),
+            ("", false),
+        ] {
+            assert_eq!(wants_fresh_descriptor(challenge), helps, "{challenge}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The operator's calls of the authority. Names and ids go into the path as they are: clap has
+//! checked them, or [`segment`] escapes them.
+
+use std::fmt::{self, Write};
+
+use mcp_connect_catalog::ServerName;
+use mcp_connect_client::{Authority, ConnectError, Server};
+use reqwest::Method;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{json, value::RawValue};
+
+/// The authority, for its operator.
+pub(crate) struct Admin {
+    authority: Authority,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Client {
+    #[serde(rename = "client_id")]
+    pub(crate) id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    pub(crate) status: String,
+    pub(crate) created_at: String,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct CreatedClient {
+    #[serde(flatten)]
+    pub(crate) client: Client,
+    pub(crate) api_key: String,
+}
+
+/// Something, and whether the call has changed it.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Changed<T> {
+    #[serde(flatten)]
+    pub(crate) subject: T,
+    pub(crate) changed: bool,
+}
+
+#[derive(Deserialize)]
+struct ClientPage {
+    clients: Vec<Client>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum ClientAction {
+    Suspend,
+    Resume,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum ServerAction {
+    Verify,
+    Unverify,
+    Revoke,
+    Reinstate,
+}
+
+/// What became of one entry of an import.
+#[derive(Deserialize)]
+pub(crate) struct EntryResult {
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) outcome: EntryOutcome,
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EntryOutcome {
+    Imported,
+    Updated,
+    Unchanged,
+    Refused,
+}
+
+#[derive(Deserialize)]
+struct ImportAnswer {
+    results: Vec<EntryResult>,
+}
+
+impl Admin {
+    pub(crate) const fn new(authority: Authority) -> Self {
+        Self { authority }
+    }
+
+    pub(crate) async fn create_client(
+        &self,
+        client_id: &str,
+        tenant_id: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<CreatedClient, ConnectError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            client_id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            tenant_id: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            name: Option<&'a str>,
+        }
+        let body = Body {
+            client_id,
+            tenant_id,
+            name,
+        };
+        self.post("/v1/admin/clients", &body).await
+    }
+
+    pub(crate) async fn change_client(
+        &self,
+        client_id: &str,
+        action: ClientAction,
+        reason: &str,
+    ) -> Result<Changed<Client>, ConnectError> {
+        let path = format!("/v1/admin/clients/{}/{action}", segment(client_id));
+        self.post(&path, &json!({ "reason": reason })).await
+    }
+
+    pub(crate) async fn clients(&self) -> Result<Vec<Client>, ConnectError> {
+        let mut clients = Vec::new();
+        let mut path = "/v1/admin/clients?limit=100".to_owned();
+        loop {
+            let page: ClientPage = self.authority.call(Method::GET, &path, None::<&()>).await?;
+            let is_empty = page.clients.is_empty();
+            clients.extend(page.clients);
+            match page.next_cursor {
+                // An empty page that leads on leads in circles.
+                Some(cursor) if !is_empty => {
+                    path = format!("/v1/admin/clients?limit=100&cursor={}", segment(&cursor));
+                }
+                _ => return Ok(clients),
+            }
+        }
+    }
+
+    pub(crate) async fn moderate(
+        &self,
+        server: &ServerName,
+        action: ServerAction,
+        reason: &str,
+    ) -> Result<Changed<Server>, ConnectError> {
+        let path = format!("/v1/admin/servers/{server}/{action}");
+        self.post(&path, &json!({ "reason": reason })).await
+    }
+
+    /// The results, in the order of the entries.
+    pub(crate) async fn import(
+        &self,
+        entries: &[&RawValue],
+    ) -> Result<Vec<EntryResult>, ConnectError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            servers: &'a [&'a RawValue],
+        }
+        let answer: ImportAnswer = self
+            .post("/v1/admin/import", &Body { servers: entries })
+            .await?;
+        if answer.results.len() == entries.len() {
+            Ok(answer.results)
+        } else {
+            Err(ConnectError::InvalidAnswer(format!(
+                "{} results for {} entries",
+                answer.results.len(),
+                entries.len()
+            )))
+        }
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, ConnectError> {
+        self.authority.call(Method::POST, path, Some(body)).await
+    }
+}
+
+impl fmt::Display for ClientAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+        })
+    }
+}
+
+impl fmt::Display for ServerAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Verify => "verify",
+            Self::Unverify => "unverify",
+            Self::Revoke => "revoke",
+            Self::Reinstate => "reinstate",
+        })
+    }
+}
+
+/// One segment of a path, or one value of a query: everything but the unreserved characters of
+/// RFC 3986 (section 2.3) percent-encoded.
+fn segment(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_stays_one() {
+        assert_eq!(segment("desktop-1.a_b~c"), "desktop-1.a_b~c");
+        assert_eq!(segment("a/b?c#d%e ü"), "a%2Fb%3Fc%23d%25e%20%C3%BC");
+    }
+}

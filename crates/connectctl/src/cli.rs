@@ -1,0 +1,294 @@
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mcp_connect_catalog::{ServerName, ServerRef};
+use mcp_connect_descriptor::KeyStatus;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the answer is no: denied, refused, not found, or the tool reports an error
+  2  wrong usage, or an input that can't be read
+  3  the authority or the server can't be reached, or failed
+
+Secrets are safer in the environment or in a profile than on the command line, where every user of
+the machine can see them. A profile is a section of the configuration file:
+
+  [profiles.default]
+  authority = \"https://authority.example\"
+  operator_token = \"…\"
+  api_key = \"mcpk_…\"
+
+Flags win over the environment, the environment over the profile.";
+
+/// Runs an MCP connect authority: keys, clients, servers, imports; and tries it as a client would.
+#[derive(Parser)]
+#[command(name = "connectctl", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The authority's base URL
+    #[arg(long, global = true, value_name = "URL", env = "CONNECT_AUTHORITY")]
+    pub(crate) authority: Option<String>,
+    /// The operator's token, for clients, moderation and import
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "CONNECT_OPERATOR_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) operator_token: Option<String>,
+    /// The API key of a client, for connect and call
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        env = "CONNECT_API_KEY",
+        hide_env_values = true
+    )]
+    pub(crate) api_key: Option<String>,
+    /// The profile of the configuration file; "default" where there is one
+    #[arg(long, global = true, value_name = "NAME", env = "CONNECT_PROFILE")]
+    pub(crate) profile: Option<String>,
+    // clap would show the backticks that rustdoc wants.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CONNECT_CONFIG",
+        help = "The configuration file [default: connectctl/config.toml in $XDG_CONFIG_HOME or ~/.config]"
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Prints JSON for machines
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        help = "When to use colours; auto respects NO_COLOR"
+    )]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Makes and shows the authority's signing keys; needs no authority
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Registers the clients that may ask for connections
+    Clients {
+        #[command(subcommand)]
+        command: ClientsCommand,
+    },
+    /// Finds, shows and moderates servers
+    Servers {
+        #[command(subcommand)]
+        command: ServersCommand,
+    },
+    /// Imports servers from a dump of an MCP registry
+    Import(ImportArgs),
+    /// Asks for the permission to connect, and shows it
+    Connect(ConnectArgs),
+    /// Checks a descriptor, read from standard input, as an MCP server would
+    Inspect(InspectArgs),
+    /// Calls a tool of a server: discover, connect, then directly to the server
+    Call(CallArgs),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Prints a private JWK Set with a new key: keep it secret
+    Generate {
+        /// What the key is for [default: active; with --add: next]
+        #[arg(long)]
+        status: Option<Status>,
+        /// Prints the set of this file with the new key added; "-" reads standard input
+        #[arg(long, value_name = "FILE")]
+        add: Option<PathBuf>,
+    },
+    /// Shows the ids, states and public halves of a private JWK Set
+    Show {
+        /// The set; "-" reads standard input
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Status {
+    /// Signs; there is exactly one
+    Active,
+    /// Published, so that verifiers know it before it signs
+    Next,
+    /// Published for as long as descriptors that it signed may live
+    Retired,
+}
+
+impl From<Status> for KeyStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Active => Self::Active,
+            Status::Next => Self::Next,
+            Status::Retired => Self::Retired,
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ClientsCommand {
+    /// Registers a client and prints its API key, this once
+    Create {
+        /// The client's id
+        id: String,
+        /// The tenant it belongs to
+        #[arg(long)]
+        tenant: Option<String>,
+        /// What people call it
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Refuses the client from now on
+    Suspend(ClientChange),
+    /// Lets a suspended client connect again
+    Resume(ClientChange),
+    /// Lists all clients
+    List,
+}
+
+#[derive(Args)]
+pub(crate) struct ClientChange {
+    /// The client's id
+    pub(crate) id: String,
+    /// Why, for the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ServersCommand {
+    /// Searches by words of the name, the title and the description
+    Search {
+        /// What to look for; everything without it
+        query: Option<String>,
+        /// The most servers on a page
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// Follows the pages to the end
+        #[arg(long)]
+        all: bool,
+    },
+    /// Shows one server, or one version of it
+    Show {
+        /// namespace/name or namespace/name@version
+        server_ref: ServerRef,
+    },
+    /// Marks a server as verified
+    Verify(Moderation),
+    /// Takes the mark back
+    Unverify(Moderation),
+    /// Stops issuing descriptors for a server, at once
+    Revoke(Moderation),
+    /// Lets a revoked server be connected to again
+    Reinstate(Moderation),
+}
+
+#[derive(Args)]
+pub(crate) struct Moderation {
+    /// namespace/name
+    pub(crate) server: ServerName,
+    /// Why, for the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+}
+
+#[derive(Args)]
+pub(crate) struct ImportArgs {
+    #[arg(
+        help = r#"{"servers": [{"server", "_meta"}, …]}, or the list alone; "-" reads standard input"#
+    )]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct ConnectArgs {
+    /// namespace/name or namespace/name@version
+    pub(crate) server_ref: ServerRef,
+    /// Prints the descriptor too: who has it can connect
+    #[arg(long)]
+    pub(crate) show_descriptor: bool,
+    /// Accepts verified servers only
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct InspectArgs {
+    /// The endpoint that the descriptor must be for
+    #[arg(long, value_name = "URL")]
+    pub(crate) audience: Option<String>,
+    /// Takes the authority's public keys from a file; the issuer is checked when --authority is given
+    #[arg(long, value_name = "JWKS_FILE")]
+    pub(crate) offline: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct CallArgs {
+    /// namespace/name or namespace/name@version
+    pub(crate) server_ref: ServerRef,
+    /// The tool's name
+    pub(crate) tool: String,
+    /// Its arguments, a JSON object
+    #[arg(value_name = "JSON")]
+    pub(crate) arguments: Option<String>,
+    /// How long everything together may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// Accepts verified servers only
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1..=500 => Ok(text.to_owned()),
+        _ => Err("must have 1 to 500 characters".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=86400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("must be 1 to 86400 seconds".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

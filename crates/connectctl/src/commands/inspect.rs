@@ -1,0 +1,134 @@
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use mcp_connect_descriptor::{Descriptor, Expected, KeySet, Refusal, UnverifiedDescriptor, verify};
+use serde_json::json;
+
+use crate::{cli::InspectArgs, config::Settings, failure::Failure, output};
+
+pub(crate) async fn run(
+    args: &InspectArgs,
+    settings: &Settings,
+    json: bool,
+) -> Result<(), Failure> {
+    let input = output::read_input(Path::new("-"))?;
+    let token = input.trim();
+    let parsed = match UnverifiedDescriptor::parse(token) {
+        Ok(parsed) => parsed,
+        Err(refusal) => {
+            if json {
+                output::json(&verdict(None, &Err(refusal.clone())))?;
+            }
+            return Err(refused(&refusal));
+        }
+    };
+    let key_id = parsed.key_id().to_owned();
+    let claims = parsed.into_claims_unverified();
+
+    let (keys, issuer) = if let Some(file) = &args.offline {
+        let keys = KeySet::parse(output::read_input(file)?.as_bytes())
+            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        // Without an authority to compare with, the issuer is whoever it says it is.
+        let issuer = settings.issuer().unwrap_or(&claims.issuer);
+        (Arc::new(keys), issuer.to_owned())
+    } else {
+        let authority = settings.anonymous()?;
+        (authority.key_set().await?, authority.issuer().to_owned())
+    };
+    let mut expected = Expected::new(&issuer, &claims.server.id);
+    if let Some(audience) = &args.audience {
+        expected = expected.audience(audience);
+    }
+    let now = unix_now();
+    let checked = verify(token, &keys, &expected, now).map(|_| ());
+
+    if json {
+        output::json(&verdict(Some((&claims, &key_id)), &checked))?;
+    } else {
+        show(&claims, &key_id, now)?;
+        if settings.issuer().is_none() {
+            output::note("The issuer was not checked: no authority is given.");
+        }
+    }
+    match checked {
+        Ok(()) if json => Ok(()),
+        Ok(()) => output::line("good: form, signature, issuer and lifetime"),
+        Err(refusal) => Err(refused(&refusal)),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Failure {
+    Failure::no(format!("{}: {refusal}", refusal.code()))
+}
+
+fn verdict(
+    descriptor: Option<(&Descriptor, &str)>,
+    checked: &Result<(), Refusal>,
+) -> serde_json::Value {
+    let refusal = checked.as_ref().err();
+    let mut verdict = json!({
+        "good": refusal.is_none(),
+        "code": refusal.map(|refusal| refusal.code().as_str()),
+        "reason": refusal.map(ToString::to_string),
+        "kid": descriptor.map(|(_, key_id)| key_id),
+        "claims": descriptor.map(|(claims, _)| claims_json(claims)),
+    });
+    leave_out_nulls(&mut verdict);
+    verdict
+}
+
+fn claims_json(claims: &Descriptor) -> serde_json::Value {
+    let mut json = json!({
+        "iss": claims.issuer,
+        "aud": claims.endpoint,
+        "iat": claims.issued_at,
+        "nbf": claims.not_before,
+        "exp": claims.expires_at,
+        "jti": claims.jti,
+        "client_id": claims.client_id,
+        "tenant_id": claims.tenant_id,
+        "cnf": claims.confirmation,
+        "server": claims.server,
+    });
+    leave_out_nulls(&mut json);
+    json
+}
+
+fn leave_out_nulls(json: &mut serde_json::Value) {
+    if let Some(members) = json.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+}
+
+fn show(claims: &Descriptor, key_id: &str, now: u64) -> Result<(), Failure> {
+    let end = match claims.expires_at.checked_sub(now) {
+        Some(left @ 1..) => format!("{} ({left} s left)", claims.expires_at),
+        _ => format!(
+            "{} ({} s ago)",
+            claims.expires_at,
+            now.saturating_sub(claims.expires_at)
+        ),
+    };
+    output::print_table(&output::record([
+        ("issuer", output::cell(&claims.issuer)),
+        ("endpoint", output::cell(&claims.endpoint)),
+        ("server", output::cell(&claims.server.id)),
+        ("version", output::cell(&claims.server.version)),
+        ("verified", output::verified(claims.server.verified)),
+        ("client", output::maybe(claims.client_id.as_deref())),
+        ("tenant", output::maybe(claims.tenant_id.as_deref())),
+        ("issued", output::cell(&claims.issued_at.to_string())),
+        ("expires", output::cell(&end)),
+        ("jti", output::cell(&claims.jti)),
+        ("kid", output::cell(key_id)),
+    ]))
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,9 @@
+//! One file per command.
+
+pub(crate) mod call;
+pub(crate) mod clients;
+pub(crate) mod connect;
+pub(crate) mod import;
+pub(crate) mod inspect;
+pub(crate) mod keys;
+pub(crate) mod servers;

@@ -1,0 +1,46 @@
+//! The operator's command line of an MCP connect authority.
+
+mod api;
+mod cli;
+mod commands;
+mod config;
+mod failure;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Command},
+    config::Settings,
+    failure::Failure,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::choose_color(cli.global.color);
+    match run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let json = cli.global.json;
+    // Read when a command needs the authority: a broken profile is no hindrance to making keys.
+    let settings = || Settings::resolve(&cli.global);
+    match cli.command {
+        Command::Keys { command } => commands::keys::run(command, json),
+        Command::Clients { command } => commands::clients::run(command, &settings()?, json).await,
+        Command::Servers { command } => commands::servers::run(command, &settings()?, json).await,
+        Command::Import(args) => commands::import::run(&args, &settings()?, json).await,
+        Command::Connect(args) => commands::connect::run(&args, &settings()?, json).await,
+        Command::Inspect(args) => commands::inspect::run(&args, &settings()?, json).await,
+        Command::Call(args) => commands::call::run(args, &settings()?, json).await,
+    }
+}

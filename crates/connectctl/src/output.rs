@@ -1,0 +1,228 @@
+//! What goes to the terminal. Whatever comes from the network may be hostile: no control character
+//! of it gets through.
+
+use std::{
+    fmt::Write as _,
+    io::{self, ErrorKind, Read, Write as _},
+    path::Path,
+};
+
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use crossterm::style::force_color_output;
+use owo_colors::OwoColorize;
+use serde::Serialize;
+
+use crate::{cli, failure::Failure};
+
+/// More than any input has: the dump of the official registry has 4 MB.
+const MAX_INPUT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Colours are always made, and taken out again by anstream where they don't belong.
+pub(crate) fn choose_color(when: cli::Color) {
+    force_color_output(true);
+    match when {
+        cli::Color::Auto => anstream::ColorChoice::Auto,
+        cli::Color::Always => anstream::ColorChoice::Always,
+        cli::Color::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
+}
+
+/// Whether a character may change how a terminal shows the rest, or hide something.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// The text on one line, without a character that could do more than be read.
+pub(crate) fn printable(text: &str) -> String {
+    escape(text, is_unprintable)
+}
+
+/// The text with its own lines and tabs.
+pub(crate) fn printable_lines(text: &str) -> String {
+    escape(text, |c| is_unprintable(c) && !matches!(c, '\n' | '\t'))
+}
+
+fn escape(text: &str, must: impl Fn(char) -> bool) -> String {
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut out, c| {
+            if must(c) {
+                out.extend(c.escape_default());
+            } else {
+                out.push(c);
+            }
+            out
+        })
+}
+
+/// Prints JSON in which nothing unprintable stands raw.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::unavailable(format!("can't write JSON: {error}")))?;
+    line(&escape_json(&text))
+}
+
+/// Outside of strings there is nothing but ASCII, and in them C0 is escaped already: only the line
+/// breaks between members are control characters that stay.
+fn escape_json(text: &str) -> String {
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut out, c| {
+            if c != '\n' && is_unprintable(c) {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            } else {
+                out.push(c);
+            }
+            out
+        })
+}
+
+/// Prints to standard output. A reader that has gone is no failure.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    match writeln!(anstream::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::unavailable(format!(
+            "can't write the output: {error}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A remark beside the output.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{}", printable(text));
+}
+
+pub(crate) fn warn(text: &str) {
+    let label = "warning:".yellow().bold().to_string();
+    let _ = writeln!(anstream::stderr(), "{label} {}", printable(text));
+}
+
+pub(crate) fn error(message: &str, hint: Option<&str>) {
+    let label = "error:".red().bold().to_string();
+    let _ = writeln!(anstream::stderr(), "{label} {}", printable(message));
+    if let Some(hint) = hint {
+        let _ = writeln!(anstream::stderr(), "  next: {}", printable(hint));
+    }
+}
+
+/// A table that fits into the terminal.
+pub(crate) fn table(header: &[&str]) -> Table {
+    let mut table = plain_table();
+    table.set_header(
+        header
+            .iter()
+            .map(|name| cell(name).add_attribute(Attribute::Bold)),
+    );
+    // What things are called has to be copied in one piece.
+    if let Some(names) = table.column_mut(0) {
+        names.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table
+}
+
+/// One thing, member by member.
+pub(crate) fn record(members: impl IntoIterator<Item = (&'static str, Cell)>) -> Table {
+    let mut table = plain_table();
+    for (name, value) in members {
+        table.add_row([cell(name).add_attribute(Attribute::Bold), value]);
+    }
+    table
+}
+
+fn plain_table() -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .enforce_styling();
+    table
+}
+
+pub(crate) fn print_table(table: &Table) -> Result<(), Failure> {
+    line(&table.trim_fmt())
+}
+
+pub(crate) fn cell(text: &str) -> Cell {
+    Cell::new(printable(text))
+}
+
+pub(crate) fn maybe(text: Option<&str>) -> Cell {
+    cell(text.unwrap_or("–"))
+}
+
+pub(crate) fn status(status: &str) -> Cell {
+    let cell = cell(status);
+    match status {
+        "active" => cell.fg(Color::Green),
+        "revoked" | "deleted" | "quarantined" | "suspended" => cell.fg(Color::Red),
+        _ => cell.fg(Color::Yellow),
+    }
+}
+
+pub(crate) fn verified(verified: bool) -> Cell {
+    if verified {
+        cell("verified").fg(Color::Green)
+    } else {
+        cell("unverified").fg(Color::Yellow)
+    }
+}
+
+/// Reads a file, or standard input where it is "-".
+pub(crate) fn read_input(path: &Path) -> Result<String, Failure> {
+    let fault =
+        |error: io::Error| Failure::usage(format!("can't read {}: {error}", path.display()));
+    let mut text = String::new();
+    let read = if path.as_os_str() == "-" {
+        io::stdin()
+            .lock()
+            .take(MAX_INPUT_BYTES)
+            .read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_INPUT_BYTES).read_to_string(&mut text))
+    };
+    if read.map_err(fault)? as u64 == MAX_INPUT_BYTES {
+        return Err(Failure::usage("the input is longer than 256 MiB"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_character_from_outside_moves_the_terminal() {
+        for (hostile, shown) in [
+            ("plain – ü 日本", "plain – ü 日本"),
+            ("\u{1b}[2Jgone", "\\u{1b}[2Jgone"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("a\rb\nc\td", "a\\rb\\nc\\td"),
+            ("exe\u{202e}gnp", "exe\\u{202e}gnp"),
+            ("\u{e0041}\u{200b}\u{7f}", "\\u{e0041}\\u{200b}\\u{7f}"),
+        ] {
+            assert_eq!(printable(hostile), shown);
+        }
+        assert_eq!(printable_lines("a\n\tb\u{1b}"), "a\n\tb\\u{1b}");
+    }
+
+    #[test]
+    fn json_stays_the_same_value_without_raw_controls() {
+        let value = serde_json::json!({"a\u{9b}": ["\u{1b}[31m", "\u{202e}", "\u{e0041}", "ü\n"]});
+        let text = escape_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(
+            !text.chars().any(|c| c != '\n' && is_unprintable(c)),
+            "{text}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+            value
+        );
+    }
+}

@@ -1,0 +1,527 @@
+//! Against a small authority on loopback that really signs, and a real MCP server.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use assert_cmd::Command;
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use mcp_connect_descriptor::{KeyStatus, SigningKey, SigningKeys};
+use rmcp::{
+    RoleServer, ServerHandler,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
+        ServerCapabilities, ServerConfig,
+    },
+    service::RequestContext,
+    transport::streamable_http_server::{
+        StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+    },
+};
+use serde_json::{Value, json};
+use support::{SERVER, connectctl, descriptor, text, unix_now};
+use tempfile::{TempDir, tempdir};
+use tokio::runtime::Runtime;
+
+const TOKEN: &str = "operator-s3cret";
+const API_KEY: &str = "mcpk_0123456789abcdef_s3cret";
+
+/// Runs for as long as it is held.
+struct World {
+    _runtime: Runtime,
+    home: TempDir,
+    authority: Arc<Authority>,
+}
+
+struct Authority {
+    url: String,
+    endpoint: String,
+    script: Mutex<Script>,
+}
+
+#[derive(Default)]
+struct Script {
+    /// Method, path, and body of what was asked with the right credential.
+    calls: Vec<(Method, String, Value)>,
+    /// How many imports still fail, and with which status.
+    failing_imports: (u32, u16),
+    /// Refuses connects with this code.
+    denial: Option<&'static str>,
+}
+
+impl World {
+    fn start() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let authority = runtime.block_on(async {
+            let mcp = StreamableHttpService::<_, LocalSessionManager>::new(
+                || Ok(Tools),
+                Arc::default(),
+                StreamableHttpServerConfig::default(),
+            );
+            let endpoint = serve(Router::new().nest_service("/mcp", mcp)).await + "/mcp";
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let authority = Arc::new(Authority {
+                url: format!("http://{}", listener.local_addr().unwrap()),
+                endpoint,
+                script: Mutex::default(),
+            });
+            let router = Router::new().fallback(answer).with_state(authority.clone());
+            tokio::spawn(async { axum::serve(listener, router).await });
+            authority
+        });
+        Self {
+            _runtime: runtime,
+            home: tempdir().unwrap(),
+            authority,
+        }
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.authority.script.lock().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = connectctl(self.home.path());
+        command
+            .env("CONNECT_AUTHORITY", &self.authority.url)
+            .env("CONNECT_OPERATOR_TOKEN", TOKEN)
+            .env("CONNECT_API_KEY", API_KEY)
+            .args(arguments);
+        command
+    }
+
+    /// The exit code, standard output and standard error; no secret is in any of them.
+    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.command(arguments).output().unwrap();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert!(!stdout.contains("s3cret") && !stderr.contains("s3cret"));
+        (output.status.code().unwrap(), stdout, stderr)
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let (code, stdout, stderr) = self.run(&[arguments, &["--json"]].concat());
+        assert_eq!(code, 0, "{stderr}");
+        serde_json::from_str(&stdout).unwrap()
+    }
+
+    fn write(&self, name: &str, content: &Value) -> String {
+        let path = self.home.path().join(name);
+        fs::write(&path, content.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+async fn serve(router: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, router).await });
+    url
+}
+
+#[derive(Clone)]
+struct Tools;
+
+impl ServerHandler for Tools {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let said = json!(request.arguments).to_string();
+        match request.name.as_ref() {
+            "echo" => Ok(CallToolResult::success(vec![ContentBlock::text(format!(
+                "{said}\n\u{1b}[31mred"
+            ))])
+            .into()),
+            "fail" => Ok(CallToolResult::error(vec![ContentBlock::text("out of order")]).into()),
+            "wait" => std::future::pending().await,
+            _ => Err(ErrorData::invalid_params("no such tool", None)),
+        }
+    }
+}
+
+fn signing_key() -> SigningKey {
+    SigningKey::from_seed(&[1; 32])
+}
+
+fn server(verified: bool, status: &str) -> Value {
+    json!({"id": SERVER, "version": "1.2.0", "verified": verified, "status": status,
+        "description": "Weather \u{1b}]0;pwned\u{7}\u{202e}\u{9b}2J"})
+}
+
+fn problem(status: u16, code: &str) -> Response {
+    let body = json!({"type": "about:blank", "title": "No", "status": status, "code": code,
+        "detail": format!("it is \u{1b}[31m{code}")});
+    (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+}
+
+async fn answer(
+    State(authority): State<Arc<Authority>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let path = uri.path_and_query().unwrap().as_str();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let url = &authority.url;
+    let mut script = authority.script.lock().unwrap();
+    let credential = headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.to_str().unwrap());
+    if path.starts_with("/v1/admin") && credential != Some(&format!("Bearer {TOKEN}")) {
+        return problem(401, "operator_unauthenticated");
+    }
+    script
+        .calls
+        .push((method.clone(), path.to_owned(), body.clone()));
+
+    let json = match (method.as_str(), path) {
+        ("GET", "/.well-known/mcp-connect-authority") => json!({
+            "issuer": url, "connect_endpoint": format!("{url}/v1/connect"),
+            "servers_endpoint": format!("{url}/v1/servers"),
+            "jwks_uri": format!("{url}/.well-known/jwks.json"),
+        }),
+        ("GET", "/.well-known/jwks.json") => {
+            let private = json!({"keys": [signing_key().to_private_jwk(KeyStatus::Active)]});
+            SigningKeys::parse(&private.to_string())
+                .unwrap()
+                .public()
+                .to_json()
+        }
+        ("POST", "/v1/connect") => {
+            if credential != Some(&format!("Bearer {API_KEY}")) {
+                return problem(401, "caller_unauthenticated");
+            }
+            if let Some(code) = script.denial {
+                return problem(403, code);
+            }
+            let signed = descriptor(url, &authority.endpoint, unix_now())
+                .mint(&signing_key())
+                .unwrap();
+            json!({"descriptor": signed, "endpoint": authority.endpoint, "expires_in": 60, "refresh_after": 40,
+                "server": {"id": SERVER, "version": "1.2.0", "transport": "streamable_http", "verified": true}})
+        }
+        ("GET", "/v1/servers?limit=1") => {
+            json!({"servers": [server(true, "active")], "next_cursor": "c2"})
+        }
+        ("GET", "/v1/servers?limit=1&cursor=c2") => json!({"servers": [server(false, "revoked")]}),
+        ("GET", "/v1/servers/com.example/weather") => {
+            let mut detail = server(true, "active");
+            detail["server"] = json!({"name": SERVER});
+            detail["versions"] = json!([{"version": "1.2.0", "status": "active"}]);
+            detail
+        }
+        ("POST", "/v1/admin/servers/com.example/weather/revoke") => {
+            let mut changed = server(true, "revoked");
+            changed["changed"] = json!(true);
+            changed
+        }
+        ("POST", "/v1/admin/clients") if body["client_id"] == "taken" => {
+            return problem(409, "client_exists");
+        }
+        ("POST", "/v1/admin/clients") => json!({"client_id": body["client_id"], "status": "active",
+            "created_at": "2026-01-02T03:04:05Z", "api_key": "mcpk_new"}),
+        ("GET", "/v1/admin/clients?limit=100") => {
+            json!({"clients": [{"client_id": "a", "status": "active",
+            "created_at": "2026-01-02T03:04:05Z"}], "next_cursor": "x/y"})
+        }
+        ("GET", "/v1/admin/clients?limit=100&cursor=x%2Fy") => {
+            json!({"clients": [{"client_id": "b",
+            "tenant_id": "t", "status": "suspended", "created_at": "2026-01-02T03:04:05Z"}]})
+        }
+        ("POST", "/v1/admin/clients/a%2Fb/suspend") => {
+            json!({"client_id": "a/b", "status": "suspended",
+            "created_at": "2026-01-02T03:04:05Z", "changed": false})
+        }
+        ("POST", "/v1/admin/import") => {
+            if script.failing_imports.0 > 0 {
+                script.failing_imports.0 -= 1;
+                return problem(script.failing_imports.1, "authority_unavailable");
+            }
+            let results: Vec<Value> = body["servers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|entry| match entry["outcome"].as_str().unwrap() {
+                    "refused" => json!({"name": entry["server"]["name"], "version": "1.0.0",
+                        "outcome": "refused", "reason": "bad \u{1b}name"}),
+                    outcome => json!({"outcome": outcome}),
+                })
+                .collect();
+            json!({ "results": results })
+        }
+        _ => return problem(404, "server_not_found"),
+    };
+    Json(json).into_response()
+}
+
+fn is_harmless(text: &str) -> bool {
+    !text.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}')
+}
+
+#[test]
+fn shows_hostile_servers_harmlessly() {
+    let world = World::start();
+    for arguments in [
+        &["servers", "search", "--limit", "1", "--all"] as &[_],
+        &["servers", "search", "--limit", "1", "--all", "--json"],
+        &["servers", "show", SERVER],
+        &["servers", "show", SERVER, "--json"],
+    ] {
+        let (code, stdout, stderr) = world.run(arguments);
+        assert_eq!(code, 0, "{stderr}");
+        assert!(is_harmless(&stdout), "{stdout:?}");
+        assert!(stdout.contains("pwned"), "{stdout}");
+    }
+    let found = world.json(&["servers", "search", "--limit", "1", "--all"]);
+    assert_eq!(found["servers"][1], server(false, "revoked"));
+    let first = world.json(&["servers", "search", "--limit", "1"]);
+    assert_eq!(
+        (
+            first["servers"].as_array().unwrap().len(),
+            &first["next_cursor"]
+        ),
+        (1, &json!("c2"))
+    );
+}
+
+#[test]
+fn colours_only_where_they_are_wanted() {
+    let world = World::start();
+    let coloured = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let mut command = world.command(&["servers", "search", "--limit", "1"]);
+        command.args(arguments).envs(environment.iter().copied());
+        text(&command.output().unwrap().stdout).contains("\u{1b}[38;5;10m")
+    };
+    // A pipe is no terminal.
+    let forced = ("CLICOLOR_FORCE", "1");
+    assert!(!coloured(&[], &[]));
+    assert!(coloured(&[], &[forced]));
+    assert!(!coloured(&[], &[forced, ("NO_COLOR", "1")]));
+    assert!(coloured(&["--color", "always"], &[("NO_COLOR", "1")]));
+    assert!(!coloured(&["--color", "never"], &[forced]));
+}
+
+#[test]
+fn moderates_with_a_reason() {
+    let world = World::start();
+    let (code, stdout, _) = world.run(&["servers", "revoke", SERVER, "--reason", "malware"]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("revoked"), "{stdout}");
+    let sent = world.script().calls.last().unwrap().2.clone();
+    assert_eq!(sent, json!({"reason": "malware"}));
+
+    let (code, _, stderr) = world.run(&["servers", "verify", "com.example/other", "--reason", "x"]);
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains("server_not_found") && stderr.contains("next:"),
+        "{stderr}"
+    );
+    assert!(is_harmless(&stderr), "{stderr:?}");
+}
+
+#[test]
+fn manages_clients() {
+    let world = World::start();
+    let created = world.json(&[
+        "clients", "create", "desktop", "--tenant", "acme", "--name", "Desk",
+    ]);
+    assert_eq!(created["api_key"], "mcpk_new");
+    let sent = world.script().calls.last().unwrap().2.clone();
+    assert_eq!(
+        sent,
+        json!({"client_id": "desktop", "tenant_id": "acme", "name": "Desk"})
+    );
+
+    // For a script: the key is the last line of standard output.
+    let (_, stdout, stderr) = world.run(&["clients", "create", "desktop"]);
+    assert_eq!(stdout.lines().last(), Some("mcpk_new"));
+    assert!(stderr.contains("this once"), "{stderr}");
+
+    let all = world.json(&["clients", "list"]);
+    assert_eq!(
+        (
+            &all["clients"][0]["client_id"],
+            &all["clients"][1]["tenant_id"]
+        ),
+        (&json!("a"), &json!("t"))
+    );
+
+    let (code, _, stderr) = world.run(&["clients", "suspend", "a/b", "--reason", "left"]);
+    assert_eq!(code, 0);
+    assert!(stderr.contains("nothing changed"), "{stderr}");
+
+    let (code, _, stderr) = world.run(&["clients", "create", "taken"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("client_exists"), "{stderr}");
+
+    let output = world
+        .command(&["clients", "list", "--operator-token", "wrong"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("operator_unauthenticated"));
+}
+
+#[test]
+fn connects_and_shows_the_descriptor_only_when_asked() {
+    let world = World::start();
+    let (code, stdout, _) = world.run(&["connect", SERVER, "--strict"]);
+    assert_eq!(code, 0);
+    assert!(
+        stdout.contains(&world.authority.endpoint) && !stdout.contains("eyJ"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = world.run(&["connect", SERVER, "--show-descriptor"]);
+    let shown = stdout.lines().last().unwrap().to_owned();
+
+    let answer = world.json(&["connect", SERVER]);
+    assert_eq!(answer["server"]["id"], SERVER);
+    for token in [shown, answer["descriptor"].as_str().unwrap().to_owned()] {
+        let inspected = world
+            .command(&["inspect", "--audience", &world.authority.endpoint])
+            .write_stdin(token)
+            .output()
+            .unwrap();
+        assert_eq!(
+            inspected.status.code(),
+            Some(0),
+            "{}",
+            text(&inspected.stderr)
+        );
+    }
+
+    let (code, _, stderr) = world.run(&["connect", "com.example/weather@1.0.0"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("version 1.0.0 was asked for"), "{stderr}");
+}
+
+#[test]
+fn a_denial_is_exit_code_1_with_its_code() {
+    let world = World::start();
+    for code in [
+        "server_revoked",
+        "policy_blocked",
+        "server_unverified",
+        "transport_not_supported",
+    ] {
+        world.script().denial = Some(code);
+        for arguments in [&["connect", SERVER] as &[_], &["call", SERVER, "echo"]] {
+            let (exit, stdout, stderr) = world.run(arguments);
+            assert_eq!((exit, stdout.as_str()), (1, ""), "{stderr}");
+            assert!(stderr.contains(code) && is_harmless(&stderr), "{stderr:?}");
+        }
+    }
+}
+
+#[test]
+fn calls_a_tool_through_the_governed_flow() {
+    let world = World::start();
+    let (code, stdout, stderr) =
+        world.run(&["call", SERVER, "echo", r#"{"city":"Oslo"}"#, "--strict"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout, "{\"city\":\"Oslo\"}\n\\u{1b}[31mred\n");
+    let result = world.json(&["call", SERVER, "echo"]);
+    assert_eq!(result["content"][0]["text"], "null\n\u{1b}[31mred");
+
+    let (code, stdout, stderr) = world.run(&["call", SERVER, "fail"]);
+    assert_eq!((code, stdout.as_str()), (1, "out of order\n"));
+    assert!(stderr.contains("the tool reports an error"), "{stderr}");
+
+    let (code, _, stderr) = world.run(&["call", SERVER, "nothing"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("no such tool"), "{stderr}");
+
+    let (code, _, stderr) = world.run(&["call", SERVER, "wait", "--timeout", "1"]);
+    assert_eq!(code, 3);
+    assert!(stderr.contains("no result within 1 s"), "{stderr}");
+
+    let (code, ..) = world.run(&["call", SERVER, "echo", "[1]"]);
+    assert_eq!(code, 2);
+}
+
+#[test]
+fn imports_everything_and_names_what_is_refused() {
+    let world = World::start();
+    let mut entries = vec![json!({"outcome": "imported"}); 150];
+    entries[3] = json!({"outcome": "refused", "server": {"name": "com.example/bad"}});
+    entries[7] = json!("no object");
+    entries[120] = json!({"outcome": "updated"});
+    entries[121] = json!({"outcome": "unchanged"});
+    let file = world.write("dump.json", &json!({"servers": entries, "metadata": {}}));
+
+    let (code, stdout, stderr) = world.run(&["import", &file]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("146 imported, 1 updated, 1 unchanged, 2 refused"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("com.example/bad") && stdout.contains("no JSON object"),
+        "{stdout}"
+    );
+    assert!(is_harmless(&stdout), "{stdout:?}");
+    let sizes: Vec<_> = world
+        .script()
+        .calls
+        .iter()
+        .map(|(_, _, body)| body["servers"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(sizes, [100, 49]);
+
+    let summary = world.json(&["import", &file]);
+    assert_eq!(
+        (
+            &summary["imported"],
+            &summary["refused"][0]["index"],
+            &summary["refused"][1]["index"]
+        ),
+        (&json!(146), &json!(3), &json!(7))
+    );
+}
+
+#[test]
+fn an_import_outlives_a_short_failure_and_says_how_far_it_got() {
+    let world = World::start();
+    let file = world.write(
+        "dump.json",
+        &json!(vec![json!({"outcome": "imported"}); 101]),
+    );
+    world.script().failing_imports = (2, 503);
+    let (code, stdout, stderr) = world.run(&["import", &file]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("101 imported"), "{stdout}");
+
+    world.script().failing_imports = (4, 503);
+    let (code, _, stderr) = world.run(&["import", &file]);
+    assert_eq!(code, 3);
+    assert!(
+        stderr.contains("stopped after 0 of 101 entries") && stderr.contains("again is safe"),
+        "{stderr}"
+    );
+    assert_eq!(world.script().failing_imports.0, 0);
+
+    // What is refused for good is not tried again.
+    world.script().failing_imports = (2, 400);
+    let (code, ..) = world.run(&["import", &file]);
+    assert_eq!((code, world.script().failing_imports.0), (1, 1));
+}
