@@ -1,0 +1,12 @@
+//! The reference HAPI-style MCP server: an API's operations as MCP tools over streamable HTTP, in
+//! both of the transport's eras, behind a connect verifier.
+//!
+//! `/mcp` is governed by connect descriptors; `/health` is open to everyone and says only that the
+//! process answers.
+
+mod options;
+mod server;
+mod tools;
+
+pub use options::Options;
+pub use server::Server;

@@ -1,0 +1,116 @@
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::{Json, Router, http::Uri, routing::get};
+use mcp_connect_verifier::ConnectLayer;
+use rmcp::transport::streamable_http_server::{
+    StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+};
+use serde_json::json;
+use tokio::{net::TcpListener, select, time::sleep};
+
+use crate::{
+    Options,
+    tools::{LONGEST_TICK, Tools},
+};
+
+/// How long open requests may take to end when the server is told to stop.
+const LONGEST_SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// A server that has its address, and runs when told so.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    endpoint: String,
+    router: Router,
+    mcp: StreamableHttpServerConfig,
+}
+
+impl Server {
+    /// Takes its address and starts to fetch the authority's keys. An error says which option is
+    /// wrong.
+    pub async fn bind(options: &Options) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("can't listen on {}", options.listen))?;
+        let address = listener
+            .local_addr()
+            .context("the listener has no address")?;
+        let endpoint = match &options.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => format!("http://{address}/mcp"),
+        };
+        let verifier = options
+            .verifier(&endpoint)
+            .with_context(|| format!("can't verify descriptors for the endpoint {endpoint}"))?;
+
+        let mcp = mcp_config(&endpoint)?;
+        let tools = Tools::new(&options.server_id);
+        let service = StreamableHttpService::new(
+            move || Ok(tools.clone()),
+            Arc::new(session_manager()),
+            mcp.clone(),
+        );
+        let router = Router::new()
+            .route_service("/mcp", service)
+            .layer(ConnectLayer::new(verifier))
+            .route("/health", get(async || Json(json!({ "status": "ok" }))));
+        Ok(Self {
+            listener,
+            address,
+            endpoint,
+            router,
+            mcp,
+        })
+    }
+
+    /// Where the server listens, with the port that it got.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The server's canonical URI: the audience of its descriptors.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Serves until `stop` is ready, then ends its sessions and waits at most five seconds for what
+    /// is still open.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+        let stopping = self.mcp.cancellation_token;
+        let stopped = stopping.clone();
+        let serving = axum::serve(self.listener, self.router).with_graceful_shutdown(async move {
+            stop.await;
+            stopping.cancel();
+        });
+        select! {
+            served = async { serving.await } => served.context("the server broke down"),
+            () = async { stopped.cancelled().await; sleep(LONGEST_SHUTDOWN).await } => {
+                tracing::warn!("stopped with requests still open");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Beside the loopback names that rmcp allows by default, `Host` may name the endpoint's host; a
+/// browser's `Origin` must be the endpoint's own. Both stop DNS rebinding.
+fn mcp_config(endpoint: &str) -> anyhow::Result<StreamableHttpServerConfig> {
+    let uri: Uri = endpoint.parse().context("the endpoint is no URI")?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        anyhow::bail!("the endpoint {endpoint} is no absolute URI");
+    };
+    let mut config = StreamableHttpServerConfig::default()
+        .with_allowed_origins([format!("{scheme}://{authority}")])
+        .enforce_origin_validation();
+    config.allowed_hosts.push(authority.host().to_owned());
+    Ok(config)
+}
+
+/// A session may be silent for as long as the longest call.
+fn session_manager() -> LocalSessionManager {
+    let mut manager = LocalSessionManager::default();
+    manager.session_config.keep_alive = Some(LONGEST_TICK + Duration::from_mins(1));
+    manager
+}

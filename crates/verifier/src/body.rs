@@ -1,0 +1,113 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+
+use crate::{clock, lease::Lease};
+
+pin_project! {
+    /// The body of an answer: the server's own, ended in time where a descriptor governs it, or
+    /// that of a refusal.
+    pub struct ConnectBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<B> {
+        Ended,
+        Governed {
+            #[pin]
+            body: B,
+            lease: Arc<Lease>,
+            #[pin]
+            alarm: Option<Sleep>,
+        },
+        Refusal { body: Bytes },
+        Ungoverned {
+            #[pin]
+            body: B,
+        },
+    }
+}
+
+impl<B> ConnectBody<B> {
+    pub(crate) fn governed(body: B, lease: Arc<Lease>) -> Self {
+        Self {
+            kind: Kind::Governed {
+                body,
+                lease,
+                alarm: None,
+            },
+        }
+    }
+
+    pub(crate) fn refusal(body: Bytes) -> Self {
+        Self {
+            kind: Kind::Refusal { body },
+        }
+    }
+
+    pub(crate) fn ungoverned(body: B) -> Self {
+        Self {
+            kind: Kind::Ungoverned { body },
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ConnectBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut kind = self.project().kind;
+        match kind.as_mut().project() {
+            KindProjection::Ended => Poll::Ready(None),
+            KindProjection::Governed { body, lease, alarm } => {
+                // The lease comes first: a body that always has a frame ready must end too.
+                if lease.remaining(clock::now()).is_some() {
+                    if let Poll::Ready(frame) = body.poll_frame(cx) {
+                        return Poll::Ready(frame);
+                    }
+                    ready!(lease.poll_end(alarm, cx));
+                }
+                lease.report_end();
+                kind.set(Kind::Ended);
+                Poll::Ready(None)
+            }
+            KindProjection::Refusal { body } => {
+                let body = std::mem::take(body);
+                kind.set(Kind::Ended);
+                Poll::Ready(Some(Ok(Frame::data(body))))
+            }
+            KindProjection::Ungoverned { body } => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Ended => true,
+            Kind::Refusal { .. } => false,
+            Kind::Governed { body, .. } | Kind::Ungoverned { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Ended => SizeHint::with_exact(0),
+            Kind::Refusal { body } => SizeHint::with_exact(body.len() as u64),
+            Kind::Governed { body, .. } | Kind::Ungoverned { body } => body.size_hint(),
+        }
+    }
+}

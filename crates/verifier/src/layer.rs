@@ -1,0 +1,225 @@
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderMap, Request, Response};
+use mcp_connect_descriptor::HEADER;
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    ConnectBody, Mode, Rejection, Verified, Verifier,
+    admission::Admission,
+    refusal::Refused,
+    verifier::{Attempt, Reason},
+};
+
+/// Puts a [`Verifier`] in front of a service: an axum router, or any hyper service.
+///
+/// Where browsers connect, a CORS layer belongs outside of this one: preflight requests have no
+/// descriptor.
+#[derive(Clone, Debug)]
+pub struct ConnectLayer {
+    verifier: Verifier,
+}
+
+impl ConnectLayer {
+    /// A layer that asks this verifier.
+    pub const fn new(verifier: Verifier) -> Self {
+        Self { verifier }
+    }
+}
+
+impl<S> Layer<S> for ConnectLayer {
+    type Service = ConnectService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ConnectService {
+            inner,
+            verifier: self.verifier.clone(),
+        }
+    }
+}
+
+/// A service that only governed requests reach; made by [`ConnectLayer`].
+#[derive(Clone, Debug)]
+pub struct ConnectService<S> {
+    inner: S,
+    verifier: Verifier,
+}
+
+impl<S, A, B> Service<Request<A>> for ConnectService<S>
+where
+    S: Service<Request<A>, Response = Response<B>> + Clone,
+{
+    type Response = Response<ConnectBody<B>>;
+    type Error = S::Error;
+    type Future = ConnectFuture<S, A>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<A>) -> Self::Future {
+        let checked = match take_descriptor(request.headers_mut()) {
+            Err(reason) => Err(reason.into()),
+            Ok(descriptor) => match self.verifier.attempt(&descriptor) {
+                Attempt::Done(checked) => checked,
+                Attempt::UnknownKey(_) => {
+                    let verifier = self.verifier.clone();
+                    // A clone need not be ready; the service that was polled is.
+                    let clone = self.inner.clone();
+                    let ready = mem::replace(&mut self.inner, clone);
+                    return ConnectFuture {
+                        verifier: self.verifier.clone(),
+                        state: State::Checking {
+                            check: Box::pin(async move { verifier.verify(&descriptor).await }),
+                            held: Some((ready, request)),
+                        },
+                    };
+                }
+            },
+        };
+        ConnectFuture {
+            verifier: self.verifier.clone(),
+            state: State::after_check(&mut self.inner, &self.verifier, checked, request),
+        }
+    }
+}
+
+/// Takes the descriptor off a request, so that the server behind can neither log nor forward it.
+fn take_descriptor(headers: &mut HeaderMap) -> Result<String, Reason> {
+    let several = headers.get_all(HEADER).iter().nth(1).is_some();
+    let value = headers.remove(HEADER).ok_or(Reason::Missing)?;
+    if several {
+        return Err(Reason::Header("is there more than once"));
+    }
+    match value.to_str() {
+        Ok(text) if text.contains(',') => Err(Reason::Header("has a comma")),
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(Reason::Header("is not visible ASCII")),
+    }
+}
+
+type Check = Pin<Box<dyn Future<Output = Result<Verified, Rejection>> + Send>>;
+
+pin_project! {
+    /// The answer of a [`ConnectService`] to come.
+    pub struct ConnectFuture<S, A>
+    where
+        S: Service<Request<A>>,
+    {
+        verifier: Verifier,
+        #[pin]
+        state: State<S, A>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, A>
+    where
+        S: Service<Request<A>>,
+    {
+        Calling {
+            #[pin]
+            call: S::Future,
+            admission: Option<Admission>,
+            #[pin]
+            alarm: Option<Sleep>,
+        },
+        /// The key is not known yet: the rare case, and the only one that needs a box.
+        Checking {
+            check: Check,
+            held: Option<(S, Request<A>)>,
+        },
+        Refused {
+            refused: Refused,
+        },
+    }
+}
+
+impl<S: Service<Request<A>>, A> State<S, A> {
+    fn after_check(
+        service: &mut S,
+        verifier: &Verifier,
+        checked: Result<Verified, Rejection>,
+        mut request: Request<A>,
+    ) -> Self {
+        match Admission::decide(verifier, checked, &request) {
+            Ok(admission) => {
+                if let Some(admission) = &admission {
+                    request
+                        .extensions_mut()
+                        .insert(admission.verified().clone());
+                }
+                Self::Calling {
+                    call: service.call(request),
+                    admission,
+                    alarm: None,
+                }
+            }
+            Err(refused) => Self::Refused { refused },
+        }
+    }
+}
+
+impl<S, A, B> Future for ConnectFuture<S, A>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+{
+    type Output = Result<Response<ConnectBody<B>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProjection::Calling {
+                    call,
+                    admission,
+                    alarm,
+                } => {
+                    if let Poll::Ready(answered) = call.poll(cx) {
+                        let response = answered?;
+                        return Poll::Ready(Ok(match admission.take() {
+                            Some(admission) => admission.conclude(this.verifier, response),
+                            None => response.map(ConnectBody::ungoverned),
+                        }));
+                    }
+                    // A call that has not been answered yet must end in time like a stream.
+                    let refused = match admission {
+                        Some(admission) if this.verifier.settings().mode != Mode::Report => {
+                            ready!(admission.lease().poll_end(alarm, cx));
+                            admission.outlived()
+                        }
+                        _ => return Poll::Pending,
+                    };
+                    this.state.set(State::Refused { refused });
+                }
+                StateProjection::Checking { check, held } => {
+                    let checked = ready!(check.as_mut().poll(cx));
+                    let Some((mut service, request)) = held.take() else {
+                        return Poll::Pending; // only after a panic of the service below
+                    };
+                    let next = State::after_check(&mut service, this.verifier, checked, request);
+                    this.state.set(next);
+                }
+                StateProjection::Refused { refused } => {
+                    return Poll::Ready(Ok(refused.to_response(this.verifier.settings())));
+                }
+            }
+        }
+    }
+}
+
+impl<S: Service<Request<A>>, A> fmt::Debug for ConnectFuture<S, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! Protects an MCP server: only requests with a good connect descriptor reach it.
+//!
+//! A [`Verifier`] checks descriptors offline against the authority's keys, which it keeps fresh in
+//! the background; a [`ConnectLayer`] puts it in front of the server. What a request was let in
+//! with is the [`Verified`] among its extensions.
+//!
+//! ```no_run
+//! use axum::{Extension, Router, routing::post};
+//! use mcp_connect_verifier::{ConnectLayer, Verified, Verifier};
+//!
+//! # async fn handle(Extension(verified): Extension<Verified>) -> String { verified.jti.clone() }
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let verifier = Verifier::builder(
+//!         "https://authority.example",
+//!         "https://weather.example/mcp",
+//!         "com.example/weather",
+//!     )
+//!     .build()?;
+//!     let app = Router::new()
+//!         .route("/mcp", post(handle))
+//!         .layer(ConnectLayer::new(verifier));
+//!     let listener = tokio::net::TcpListener::bind("0.0.0.0:8788").await?;
+//!     Ok(axum::serve(listener, app).await?)
+//! }
+//! ```
+//!
+//! # What the layer sees to
+//!
+//! - The `MCP-Connect` header is checked, and removed before the server sees the request.
+//! - A refusal is a JSON-RPC error with the status of its [`RefusalCode`]; one with status 401 says
+//!   in `WWW-Authenticate` where to get a descriptor.
+//! - A session (`Mcp-Session-Id`, MCP 2025-11-25 and before) belongs to the client and tenant whose
+//!   descriptor it began with, and ends, with 404, when its newest descriptor has been expired for
+//!   longer than the leeway and the grace.
+//! - An open stream, or a call that has not been answered yet, ends at that same time; without a
+//!   session, the descriptor of its own request counts.
+//! - When no key set can be had for longer than the maximum staleness, everything is refused.
+//!
+//! In [`Mode::Report`] nothing is refused or ended, only logged (by `tracing`). Tokens and session
+//! ids are never logged.
+
+mod admission;
+mod body;
+mod clock;
+mod config;
+mod key_cache;
+mod key_set_endpoint;
+mod layer;
+mod lease;
+mod mode;
+mod refusal;
+mod schedule;
+mod sessions;
+mod verifier;
+
+pub use body::ConnectBody;
+pub use config::{ConfigError, VerifierBuilder};
+pub use layer::{ConnectFuture, ConnectLayer, ConnectService};
+pub use mcp_connect_descriptor::{Descriptor, HEADER, RefusalCode, ServerIdentity};
+pub use mode::Mode;
+pub use verifier::{Rejection, Verified, Verifier};

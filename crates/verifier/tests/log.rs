@@ -1,0 +1,143 @@
+//! What the operator's log says, and what it must never say.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions, not in their helpers"
+)]
+
+mod support;
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, routing::any};
+use mcp_connect_verifier::{ConnectLayer, HEADER, Mode};
+use serde_json::Value;
+use support::{Answer, Authority, eventually, key, key_set, serve};
+
+const SESSION_ID: &str = "d0c3a5f2-very-secret";
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let text = self.text();
+        let events = text.lines().map(serde_json::from_str::<Value>);
+        events
+            .map(|event| event.unwrap()["fields"].take())
+            .collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn names_reasons_and_ends_but_no_token_and_no_session_id() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+    let short = authority.descriptor(1);
+    let tokens = [
+        authority.token(),
+        short.mint(&key(1)).unwrap(),
+        authority.descriptor(60).mint(&key(9)).unwrap(),
+        format!("{},", authority.token()),
+    ];
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for mode in [Mode::Required, Mode::Report] {
+        let verifier = authority
+            .verifier()
+            .mode(mode)
+            .leeway(Duration::ZERO)
+            .grace(Duration::ZERO)
+            .build()
+            .unwrap();
+        let app = Router::new()
+            .route("/mcp", any(async || "ok"))
+            .layer(ConnectLayer::new(verifier));
+        let url = format!("http://{}/mcp", serve(app).await);
+        let send = async |token: &str, session: &str| {
+            let request = client.post(&url).header(HEADER, token);
+            let response = request.header("mcp-session-id", session).send().await;
+            response.unwrap().status()
+        };
+        for token in &tokens {
+            send(token, "another").await;
+        }
+        if mode == Mode::Required {
+            let live = authority.descriptor(2).mint(&key(1)).unwrap();
+            assert_eq!(send(&live, SESSION_ID).await, 200);
+            eventually("the session has ended", async || {
+                let fresh = authority.descriptor(60);
+                let mut another = fresh.clone();
+                another.client_id = None;
+                assert_eq!(send(&another.mint(&key(1)).unwrap(), SESSION_ID).await, 403);
+                support::now().as_secs() >= short.expires_at + 2
+            })
+            .await;
+            assert_eq!(send(&authority.token(), SESSION_ID).await, 404);
+            assert_eq!(send(&authority.token(), SESSION_ID).await, 404);
+        }
+    }
+
+    let text = log.text();
+    assert!(!text.contains(SESSION_ID));
+    for token in &tokens {
+        let signature = token.trim_end_matches(',').rsplit('.').next().unwrap();
+        assert!(!text.contains(signature), "{text}");
+    }
+    let events = log.events();
+    let ends: Vec<_> = events
+        .iter()
+        .filter(|event| event["reason"] == "refresh_timeout")
+        .collect();
+    assert_eq!(ends.len(), 1, "{events:?}");
+    assert_eq!(ends[0]["jti"], short.jti.as_str());
+    assert_eq!(ends[0]["client_id"], "desktop");
+    assert_eq!(ends[0]["session"].as_str().unwrap().len(), 32);
+    for (message, code, reason) in [
+        (
+            "refused",
+            "descriptor_invalid",
+            "no key of the key set has this kid",
+        ),
+        (
+            "refused",
+            "descriptor_invalid",
+            "the session belongs to another client or tenant",
+        ),
+        (
+            "would have been refused in mode \"required\"",
+            "descriptor_invalid",
+            "the MCP-Connect header has a comma",
+        ),
+    ] {
+        let logged = events.iter().any(|event| {
+            event["message"] == message && event["code"] == code && event["reason"] == reason
+        });
+        assert!(logged, "{message}, {code}, {reason}: {events:?}");
+    }
+}

@@ -1,0 +1,307 @@
+//! Sessions and open streams live as long as descriptors keep coming for them.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions, not in their helpers"
+)]
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Method, StatusCode},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use bytes::Bytes;
+use http_body::Frame;
+use mcp_connect_descriptor::Descriptor;
+use mcp_connect_verifier::{ConnectLayer, HEADER, Mode};
+use reqwest::RequestBuilder;
+use serde_json::Value;
+use support::{Answer, Authority, key, key_set, now, serve};
+
+const SESSION: &str = "mcp-session-id";
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Never ends by itself. A chatty one always has a frame ready, a silent one only its first.
+struct Stream {
+    chatty: bool,
+    begun: bool,
+}
+
+impl http_body::Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.begun && !self.chatty {
+            return Poll::Pending;
+        }
+        self.begun = true;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'\n'; 16384])))))
+    }
+}
+
+/// Does as its headers say: hangs, begins a session, answers with a status, or streams.
+async fn inner(method: Method, headers: HeaderMap) -> Response {
+    if let Some(id) = headers.get("x-begin") {
+        return [(SESSION, id.clone())].into_response();
+    }
+    if let Some(status) = headers.get("x-status") {
+        let status = status.to_str().unwrap().parse().unwrap();
+        return StatusCode::from_u16(status).unwrap().into_response();
+    }
+    if headers.contains_key("x-hang") {
+        pending::<()>().await;
+    }
+    if method == Method::GET {
+        let chatty = headers.contains_key("x-chatty");
+        return Body::new(Stream {
+            chatty,
+            begun: false,
+        })
+        .into_response();
+    }
+    "ok".into_response()
+}
+
+struct Server {
+    authority: Authority,
+    url: String,
+    client: reqwest::Client,
+}
+
+impl Server {
+    async fn start(mode: Mode) -> Self {
+        let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+        let verifier = authority
+            .verifier()
+            .leeway(Duration::ZERO)
+            .grace(GRACE)
+            .mode(mode)
+            .build()
+            .unwrap();
+        let app = Router::new()
+            .route("/mcp", any(inner))
+            .layer(ConnectLayer::new(verifier));
+        Self {
+            authority,
+            url: format!("http://{}/mcp", serve(app).await),
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    fn request(&self, method: Method, descriptor: &Descriptor) -> RequestBuilder {
+        self.client
+            .request(method, &self.url)
+            .header(HEADER, descriptor.mint(&key(1)).unwrap())
+    }
+
+    async fn begin(&self, id: &str, descriptor: &Descriptor) {
+        let request = self.request(Method::POST, descriptor).header("x-begin", id);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()[SESSION], id);
+    }
+
+    async fn status(&self, method: Method, id: &str, descriptor: &Descriptor) -> u16 {
+        let request = self.request(method, descriptor).header(SESSION, id);
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// A good descriptor of another client.
+    fn of_another_client(&self) -> Descriptor {
+        let mut descriptor = self.authority.descriptor(60);
+        descriptor.client_id = Some("another".into());
+        descriptor
+    }
+}
+
+/// Reads to the end, which must be clean, and says when that was.
+async fn end_of(mut response: reqwest::Response) -> Duration {
+    while response.chunk().await.unwrap().is_some() {}
+    now()
+}
+
+fn assert_ended_in_time(ended: Duration, expires_at: u64) {
+    let due = Duration::from_secs(expires_at) + GRACE;
+    assert!(ended >= due, "{:?} early", due.checked_sub(ended));
+    let late = ended.checked_sub(due).unwrap();
+    assert!(late < Duration::from_secs(2), "{late:?} late");
+}
+
+#[tokio::test]
+async fn a_stream_without_a_session_ends_with_its_own_descriptor() {
+    let server = Server::start(Mode::Required).await;
+    let descriptor = server.authority.descriptor(2);
+    let silent = server.request(Method::GET, &descriptor);
+    let chatty = server
+        .request(Method::GET, &descriptor)
+        .header("x-chatty", "1");
+    let (silent, chatty) = (silent.send().await.unwrap(), chatty.send().await.unwrap());
+    let (silent, chatty) = tokio::join!(end_of(silent), end_of(chatty));
+    assert_ended_in_time(silent, descriptor.expires_at);
+    assert_ended_in_time(chatty, descriptor.expires_at);
+}
+
+#[tokio::test]
+async fn a_refreshed_session_goes_on_and_ends_when_no_refresh_comes() {
+    let server = Server::start(Mode::Required).await;
+    let first = server.authority.descriptor(2);
+    server.begin("s", &first).await;
+    let stream = server.request(Method::GET, &first).header(SESSION, "s");
+    let stream = tokio::spawn(end_of(stream.send().await.unwrap()));
+
+    let newest = server.authority.descriptor(4);
+    assert_eq!(server.status(Method::POST, "s", &newest).await, 200);
+    // One that expires sooner takes nothing away.
+    let sooner = server.authority.descriptor(3);
+    assert_eq!(server.status(Method::POST, "s", &sooner).await, 200);
+    assert_ended_in_time(stream.await.unwrap(), newest.expires_at);
+
+    let fresh = server.authority.descriptor(60);
+    let late = server.request(Method::POST, &fresh).header(SESSION, "s");
+    let late = late.send().await.unwrap();
+    assert_eq!(late.status(), 404);
+    let body: Value = late.json().await.unwrap();
+    assert_eq!(body["error"]["data"]["code"], "session_ended");
+    assert_eq!(body["jsonrpc"], "2.0");
+    // Starting afresh works.
+    server.begin("t", &fresh).await;
+    assert_eq!(server.status(Method::POST, "t", &fresh).await, 200);
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_ends_like_a_stream() {
+    let server = Server::start(Mode::Required).await;
+    let descriptor = server.authority.descriptor(2);
+    server.begin("s", &descriptor).await;
+    let alone = server
+        .request(Method::POST, &descriptor)
+        .header("x-hang", "1");
+    let in_session = alone.try_clone().unwrap().header(SESSION, "s");
+    let ended = async |request: RequestBuilder, status: u16, code: &str| {
+        let response = request.send().await.unwrap();
+        assert_ended_in_time(now(), descriptor.expires_at);
+        assert_eq!(response.status(), status);
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["error"]["data"]["code"], code);
+    };
+    tokio::join!(
+        ended(alone, 403, "descriptor_invalid"),
+        ended(in_session, 404, "session_ended"),
+    );
+}
+
+#[tokio::test]
+async fn a_session_belongs_to_the_caller_who_began_it() {
+    let server = Server::start(Mode::Required).await;
+    let own = server.authority.descriptor(60);
+    server.begin("s", &own).await;
+    assert_eq!(server.status(Method::POST, "s", &own).await, 200);
+
+    let changes: [fn(&mut Descriptor); 4] = [
+        |it| it.client_id = Some("another".into()),
+        |it| it.client_id = None,
+        |it| it.tenant_id = Some("another".into()),
+        |it| it.tenant_id = None,
+    ];
+    for change in changes {
+        let mut descriptor = own.clone();
+        change(&mut descriptor);
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            let request = server.request(method, &descriptor).header(SESSION, "s");
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), 403);
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["error"]["data"]["code"], "descriptor_invalid");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_id_that_the_server_gives_out_twice_is_withheld() {
+    let server = Server::start(Mode::Required).await;
+    server.begin("s", &server.authority.descriptor(60)).await;
+    let request = server.request(Method::POST, &server.of_another_client());
+    let response = request.header("x-begin", "s").send().await.unwrap();
+    assert_eq!(response.status(), 403);
+    assert!(!response.headers().contains_key(SESSION));
+}
+
+#[tokio::test]
+async fn an_unknown_session_is_the_servers_to_judge_and_bound_once_it_succeeds() {
+    let server = Server::start(Mode::Required).await;
+    let own = server.authority.descriptor(60);
+    let another = server.of_another_client();
+    let unknown = server.request(Method::POST, &own).header(SESSION, "s");
+    let unknown = unknown.header("x-status", "404").send().await.unwrap();
+    assert_eq!(unknown.status(), 404);
+    assert!(
+        unknown.bytes().await.unwrap().is_empty(),
+        "the server's own answer"
+    );
+
+    assert_eq!(server.status(Method::POST, "s", &another).await, 200);
+    assert_eq!(server.status(Method::POST, "s", &own).await, 403);
+}
+
+#[tokio::test]
+async fn only_a_delete_that_succeeds_forgets_the_session() {
+    let server = Server::start(Mode::Required).await;
+    let own = server.authority.descriptor(60);
+    server.begin("s", &own).await;
+    let failed = server.request(Method::DELETE, &own).header(SESSION, "s");
+    let failed = failed.header("x-status", "405").send().await.unwrap();
+    assert_eq!(failed.status(), 405);
+    let another = server.of_another_client();
+    assert_eq!(server.status(Method::POST, "s", &another).await, 403);
+    assert_eq!(server.status(Method::DELETE, "s", &own).await, 200);
+    assert_eq!(server.status(Method::POST, "s", &another).await, 200);
+}
+
+#[tokio::test]
+async fn optional_wants_a_descriptor_for_a_session_that_began_with_one() {
+    let server = Server::start(Mode::Optional).await;
+    server.begin("s", &server.authority.descriptor(60)).await;
+    let without = |id: &str| server.client.post(&server.url).header(SESSION, id).send();
+    assert_eq!(without("s").await.unwrap().status(), 401);
+    assert_eq!(without("ungoverned").await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn report_ends_nothing() {
+    let server = Server::start(Mode::Report).await;
+    let short = server.authority.descriptor(1);
+    server.begin("s", &short).await;
+    assert_eq!(
+        server
+            .status(Method::POST, "s", &server.of_another_client())
+            .await,
+        200
+    );
+    let stream = server.request(Method::GET, &short).header(SESSION, "s");
+    let stream = end_of(stream.send().await.unwrap());
+    let due = Duration::from_secs(short.expires_at) + GRACE + Duration::from_millis(500);
+    let still_open = tokio::time::timeout(due.saturating_sub(now()), stream).await;
+    assert!(still_open.is_err());
+    assert_eq!(
+        server
+            .status(Method::POST, "s", &server.authority.descriptor(60))
+            .await,
+        200
+    );
+}
