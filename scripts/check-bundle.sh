@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 budget=$((400 * 1024))
 
+rm -rf .tools/bundle
 output="$(WRANGLER_SEND_METRICS=false CI=true node_modules/.bin/node node_modules/wrangler/bin/wrangler.js \
   deploy --dry-run --outdir .tools/bundle 2>&1)" || { printf '%s\n' "$output" >&2; exit 1; }
 size="$(cat .tools/bundle/*.wasm .tools/bundle/*.js | gzip -9 | wc -c)"

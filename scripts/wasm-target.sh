@@ -66,7 +66,8 @@ done
 timeout 300 apt-get "${apt[@]}" download "rust-src=$found" >"$work/apt.log" 2>&1 ||
   give_up "downloading rust-src=$found failed: $(tail -n 1 "$work/apt.log")"
 dpkg -x rust-src_*.deb src
-library="$(dirname "$(find src -path '*library/sysroot/Cargo.toml' | head -n 1)")/.."
+# The package holds other trees of that name, for rustc's own tests.
+library="$(compgen -G "$work/src/usr/src/rustc-*/library" | head -n 1)"
 [ -f "$library/sysroot/Cargo.toml" ] || give_up "rust-src=$found has no library/sysroot"
 
 say "compiling it (about half a minute)"

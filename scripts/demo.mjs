@@ -1,0 +1,367 @@
+// `make demo`: the whole story in real time, with nothing mocked: the authority in workerd, the
+// reference server, connectctl as operator and as client, and a live session of the official
+// TypeScript SDK, which is cut off by a revocation. Fails at the first step that goes otherwise.
+import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import { setTimeout as sleep } from "node:timers/promises";
+import { styleText } from "node:util";
+
+import { entry, eventually, startAuthority } from "../tests/support/authority.mjs";
+import { connectctl, startReferenceServer } from "../tests/support/programs.mjs";
+
+const LIFETIME = 30;
+const LEEWAY = 5;
+const GRACE = 5;
+/** Seconds that no stream outlives on one descriptor. */
+const BOUND = LIFETIME + LEEWAY + GRACE;
+
+const REFERENCE = "dev.localhost/reference";
+const OTHER = "dev.localhost/other";
+
+const cleanups = [];
+let current = "start";
+
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]]) {
+  process.once(signal, () => cleanUp().finally(() => process.exit(code)));
+}
+try {
+  await play();
+} catch (error) {
+  console.error(`\n${styleText("red", "✗")} ${styleText("bold", current)}: ${error.message}`);
+  process.exitCode = 1;
+}
+await cleanUp();
+process.exit();
+
+async function play() {
+  const started = performance.now();
+  const { authority, server } = await step("Start the authority and the reference server", start);
+  const apiKey = await step("The operator admits two servers and a client", () => admit(authority, server));
+  await step("Discover: search for the server", () => search(authority));
+  const grant = await step("Connect: ask the authority, check its answer as a server would", () =>
+    connect(authority, apiKey, server),
+  );
+  await step("Call a tool: straight to the server, the authority sees none of it", () => call(authority, apiKey));
+  await step("Without a descriptor: 401, and where to get one", () => withoutDescriptor(server, authority));
+  await step("With a descriptor that somebody changed: 403", () => withChangedDescriptor(server, grant));
+  await step("With another server's descriptor: 403", () => withAnothersDescriptor(authority, apiKey, server));
+  const session = await step(`A live session outlives its descriptors (${LIFETIME} s each)`, () =>
+    liveSession(authority, apiKey, server),
+  );
+  await step("With the first descriptor again, now stale: 401", () => withStaleDescriptor(server, grant));
+  const revoked = await step("Revoke the server: nobody gets in any more", () => revoke(authority, apiKey, session));
+  await step("The live session dies by itself, within its bound", () => sessionEnds(server, session, revoked));
+  await step("Reinstate: connecting works again", () => reinstate(authority, apiKey, server, session));
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  console.log(`\n${styleText("green", "✓ all as it should be")}, in ${seconds} s`);
+}
+
+// ── The steps ────────────────────────────────────────────────────────────────────────────────────
+
+async function start() {
+  const authority = await startAuthority({ settings: { DESCRIPTOR_LIFETIME_SECONDS: `${LIFETIME}` } });
+  cleanups.push(() => authority.stop());
+  got(`authority at ${authority.url}: Worker in workerd, empty D1 and KV, fresh keys, descriptors of ${LIFETIME} s`);
+  const server = await startReferenceServer(authority.url, REFERENCE, ["--grace-seconds", `${GRACE}`]);
+  cleanups.push(() => server.stop());
+  got(`${REFERENCE} at ${server.endpoint}: leeway ${LEEWAY} s, grace ${GRACE} s`);
+  return { authority, server };
+}
+
+async function admit(authority, { endpoint }) {
+  const servers = [
+    entry(REFERENCE, { endpoint, description: "The reference server of this demo" }),
+    entry(OTHER, { endpoint: "http://127.0.0.1:9/mcp", description: "Another server, which nobody calls" }),
+  ];
+  await operate(authority, ["import", "-"], { servers });
+  for (const name of [REFERENCE, OTHER]) {
+    await operate(authority, ["servers", "verify", name, "--reason", "the demo's own"]);
+  }
+  const client = await operate(authority, ["clients", "create", "demo-client", "--tenant", "demo-tenant"]);
+  return client.api_key;
+}
+
+async function search(authority) {
+  const { servers } = await run(authority, ["servers", "search", "reference"]);
+  expect(servers.length === 1 && servers[0].id === REFERENCE, "the search finds the reference server alone");
+  expect(servers[0].verified, "it is verified");
+}
+
+async function connect(authority, apiKey, { endpoint }) {
+  const { body, status } = await askToConnect(authority, REFERENCE, apiKey);
+  expect(status === 200, "the authority answers 200");
+  const [header, claims] = body.descriptor.split(".", 2).map((part) => JSON.parse(Buffer.from(part, "base64url")));
+  got(`header ${JSON.stringify(header)}`);
+  for (const line of JSON.stringify(claims, null, 2).split("\n")) got(line);
+  expect(claims.exp - claims.iat === LIFETIME, `it lives ${LIFETIME} s`);
+  expect(claims.aud === endpoint && body.endpoint === endpoint, "it is for the server's endpoint");
+  const inspected = await run(authority, ["inspect", "--audience", endpoint], body.descriptor);
+  expect(inspected.good, "its signature and claims are good");
+  return { descriptor: body.descriptor, expiresAt: claims.exp };
+}
+
+async function call(authority, apiKey) {
+  const result = await run(authority, ["--api-key", apiKey, "call", REFERENCE, "add", '{"a": 20, "b": 22}']);
+  expect(result.structuredContent?.sum === 42, "20 + 22 is 42");
+}
+
+async function withoutDescriptor({ endpoint }, { url }) {
+  const { headers } = await expectRefusal(endpoint, {}, 401, "descriptor_missing");
+  const challenge = `MCP-Connect error="descriptor_missing", authority="${url}", server_ref="${REFERENCE}"`;
+  expect(headers.get("www-authenticate") === challenge, `WWW-Authenticate is ${challenge}`);
+  got(`WWW-Authenticate: ${challenge}`);
+}
+
+async function withChangedDescriptor({ endpoint }, { descriptor }) {
+  const [header, payload, signature] = descriptor.split(".");
+  const claims = JSON.parse(Buffer.from(payload, "base64url"));
+  const changed = Buffer.from(JSON.stringify({ ...claims, client_id: "somebody-else" })).toString("base64url");
+  await expectRefusal(endpoint, { descriptor: `${header}.${changed}.${signature}` }, 403, "descriptor_invalid");
+}
+
+async function withAnothersDescriptor(authority, apiKey, { endpoint }) {
+  const { body } = await askToConnect(authority, OTHER, apiKey);
+  await expectRefusal(endpoint, { descriptor: body.descriptor }, 403, "descriptor_wrong_audience");
+}
+
+async function liveSession(authority, apiKey, { endpoint }) {
+  const lane = await GovernedLane.open(authority, REFERENCE, apiKey);
+  const client = new Client({ name: "demo", version: "1.0.0" });
+  const transport = new StreamableHTTPClientTransport(new URL(endpoint), { fetch: lane.fetch });
+  cleanups.push(() => {
+    lane.stop("the demo is over");
+    return client.close();
+  });
+  await client.connect(transport);
+  await eventually("the session's standing stream is open", () => lane.streams.some(({ method }) => method === "GET"));
+  got(`session ${shorten(transport.sessionId)} of ${transport.protocolVersion}, with a standing stream`);
+
+  const seconds = BOUND + 5;
+  sent(`tools/call tick ${JSON.stringify({ seconds })}: one answer, streamed all the while`);
+  let ticks = 0;
+  let finished = false;
+  const long = client
+    .callTool({ name: "tick", arguments: { seconds } }, { onprogress: () => (ticks += 1), timeout: 2 * seconds * 1000 })
+    .finally(() => (finished = true));
+  const jtis = new Set();
+  while (!finished) {
+    const { structuredContent: who } = await client.callTool({ name: "whoami", arguments: {} });
+    jtis.add(who.descriptor.jti);
+    got(`whoami: jti ${shorten(who.descriptor.jti)}, ${who.descriptor.seconds_left} s left; ${ticks} ticks so far`);
+    await Promise.race([long, sleep(8_000)]);
+  }
+  const { structuredContent } = await long;
+  got(`tick: ${JSON.stringify(structuredContent)}, with ${ticks} reports of progress`);
+  expect(structuredContent.ticks === seconds, `the stream lived ${seconds} s, longer than the ${BOUND} s of one descriptor`);
+  expect(jtis.size >= 3, "the session went on with several descriptors");
+  expect(lane.standingStream.endedAt === undefined, "the standing stream is still open");
+  return { client, transport, lane };
+}
+
+async function withStaleDescriptor({ endpoint }, { descriptor, expiresAt }) {
+  await sleep(Math.max(0, (expiresAt + LEEWAY) * 1000 - Date.now()));
+  got(`it expired ${Math.floor(Date.now() / 1000) - expiresAt} s ago, the leeway is ${LEEWAY} s`);
+  const { headers } = await expectRefusal(endpoint, { descriptor }, 401, "descriptor_expired");
+  expect(headers.get("www-authenticate")?.includes('error="descriptor_expired"'), "WWW-Authenticate says why");
+}
+
+async function revoke(authority, apiKey, { client, lane }) {
+  sent(`tools/call tick ${JSON.stringify({ seconds: 300 })} in the live session: a second open stream`);
+  // What becomes of it is seen on the wire.
+  client.callTool({ name: "tick", arguments: { seconds: 300 } }, { onprogress() {}, timeout: 300_000 }).catch(() => {});
+  await eventually("the call's stream is open", () => lane.openStreams.length === 2);
+
+  await operate(authority, ["servers", "revoke", REFERENCE, "--reason", "the demo cuts it off"]);
+  const acknowledged = performance.now();
+  const { status, body } = await askToConnect(authority, REFERENCE, apiKey);
+  expect(status === 403 && body.code === "server_revoked", "the next connect is refused with server_revoked");
+  got(`refused ${milliseconds(acknowledged)} after the revocation was acknowledged`);
+  return acknowledged;
+}
+
+async function sessionEnds({ endpoint }, { transport, lane }, revokedAt) {
+  const { expiresAt, descriptor } = lane;
+  const secondsLeft = expiresAt - Date.now() / 1000;
+  const bound = secondsLeft + LEEWAY + GRACE;
+  got(`bound: ${secondsLeft.toFixed(1)} s of its last descriptor + ${LEEWAY} s leeway + ${GRACE} s grace = ${bound.toFixed(1)} s`);
+
+  await eventually("the client learns of it when it refreshes", () => lane.stopped, LIFETIME);
+  got(`the client asked for its next descriptor, was told ${lane.stopped}, and stopped, ${since(revokedAt)} after the revocation`);
+  const sentByClient = lane.sent;
+
+  sent("whoami in that session with its last descriptor, each second, as a client that does not obey");
+  const session = { descriptor, session: transport.sessionId, version: transport.protocolVersion };
+  let answer = await post(endpoint, session);
+  expect(answer.status === 200, "the last descriptor is good until it ends");
+  await eventually(
+    "a request with the last descriptor is refused",
+    async () => {
+      await sleep(1_000);
+      answer = await post(endpoint, session);
+      return answer.status !== 200;
+    },
+    secondsLeft + LEEWAY + 2,
+  );
+  expect(answer.status === 401 && answer.code === "descriptor_expired", "it is refused as descriptor_expired");
+  expect(Date.now() / 1000 >= expiresAt, "not before the descriptor ended");
+  got(`${answer.status} ${answer.code}, ${since(revokedAt)} after the revocation`);
+
+  await eventually("the server ends both streams within the bound", () => lane.openStreams.length === 0, GRACE + 3);
+  const ended = Math.max(...lane.streams.map(({ endedAt }) => endedAt));
+  const took = (ended - revokedAt) / 1000;
+  got(`the server ended both streams ${took.toFixed(1)} s after the revocation; the bound was ${bound.toFixed(1)} s`);
+  expect(took <= bound + 1, "that is within the bound");
+
+  await sleep(4_000); // longer than the SDK waits before it opens a stream again
+  expect(lane.sent === sentByClient, "the client that obeys does not come back");
+  got("the client that obeys has not come back");
+}
+
+async function reinstate(authority, apiKey, { endpoint }, { transport }) {
+  await operate(authority, ["servers", "reinstate", REFERENCE, "--reason", "the demo lets it in again"]);
+  const reinstated = performance.now();
+  const { status, body } = await askToConnect(authority, REFERENCE, apiKey);
+  expect(status === 200, "the next connect is granted");
+  got(`granted ${milliseconds(reinstated)} after the reinstatement was acknowledged`);
+  const result = await run(authority, ["--api-key", apiKey, "call", REFERENCE, "echo", '{"text": "here again"}']);
+  expect(result.content?.[0]?.text === "here again", "the server answers");
+  const session = { descriptor: body.descriptor, session: transport.sessionId, version: transport.protocolVersion };
+  await expectRefusal(endpoint, session, 404, "session_ended");
+}
+
+// ── A client that keeps the rules ────────────────────────────────────────────────────────────────
+
+/** The `fetch` of an MCP client: brings a fresh descriptor with each request, and stops when told. */
+class GovernedLane {
+  /** Why no request is made any more. */
+  stopped;
+  sent = 0;
+  streams = [];
+  #askAgain;
+
+  static async open(...access) {
+    const lane = new GovernedLane();
+    await lane.#refresh(...access);
+    if (lane.stopped) throw new Error(`no session: ${lane.stopped}`);
+    return lane;
+  }
+
+  async #refresh(authority, serverRef, apiKey) {
+    const { status, body } = await authority.connect(serverRef, apiKey);
+    if (status !== 200) return this.stop(body.code);
+    this.descriptor = body.descriptor;
+    this.expiresAt = JSON.parse(Buffer.from(body.descriptor.split(".")[1], "base64url")).exp;
+    this.#askAgain = setTimeout(() => {
+      this.#refresh(authority, serverRef, apiKey).catch((error) => this.stop(error.message));
+    }, body.refresh_after * 1000);
+  }
+
+  stop(reason) {
+    this.stopped ??= reason;
+    clearTimeout(this.#askAgain);
+  }
+
+  get openStreams() {
+    return this.streams.filter(({ endedAt }) => endedAt === undefined);
+  }
+
+  get standingStream() {
+    return this.streams.find(({ method }) => method === "GET");
+  }
+
+  fetch = async (url, init = {}) => {
+    if (this.stopped) throw new Error(`this client has stopped: ${this.stopped}`);
+    this.sent += 1;
+    const headers = new Headers(init.headers);
+    headers.set("MCP-Connect", this.descriptor);
+    const response = await fetch(url, { ...init, headers, redirect: "error" });
+    if (!response.headers.get("content-type")?.startsWith("text/event-stream")) return response;
+    const [forClient, forUs] = response.body.tee();
+    const stream = { method: init.method ?? "GET", endedAt: undefined };
+    this.streams.push(stream);
+    forUs.pipeTo(new WritableStream()).catch(() => {}).finally(() => (stream.endedAt = performance.now()));
+    return new Response(forClient, response);
+  };
+}
+
+// ── What is sent, and what comes back ────────────────────────────────────────────────────────────
+
+async function step(name, action) {
+  current = name;
+  const start = performance.now();
+  console.log(`\n${styleText(["bold", "cyan"], name)}`);
+  const result = await action();
+  console.log(`  ${styleText("green", "✓")} ${styleText("dim", milliseconds(start))}`);
+  return result;
+}
+
+const sent = (text) => console.log(`  ${styleText("yellow", "→")} ${text}`);
+const got = (text) => console.log(`  ${styleText("blue", "←")} ${text}`);
+const milliseconds = (start) => `${(performance.now() - start).toFixed(0)} ms`;
+const since = (start) => `${((performance.now() - start) / 1000).toFixed(1)} s`;
+
+function expect(condition, expectation) {
+  if (!condition) throw new Error(`this does not hold: ${expectation}`);
+}
+
+function shorten(secret) {
+  return `${secret.slice(0, 12)}… (${secret.length} characters)`;
+}
+
+/** JSON with its secrets shortened. */
+function printable(value) {
+  return JSON.stringify(value, (name, member) => (["api_key", "descriptor"].includes(name) && typeof member === "string" ? shorten(member) : member));
+}
+
+function operate(authority, args, input) {
+  return run(authority, ["--operator-token", authority.operatorToken, ...args], input && JSON.stringify(input));
+}
+
+/** Runs connectctl; the JSON that it prints. */
+async function run({ url, operatorToken }, args, input) {
+  const secrets = ["--operator-token", "--api-key"];
+  sent(`connectctl ${args.map((arg, i) => (secrets.includes(args[i - 1]) ? shorten(arg) : arg)).join(" ")}`);
+  const start = performance.now();
+  const { code, stdout, stderr } = await connectctl(["--authority", url, "--json", ...args], input);
+  expect(code === 0, `connectctl succeeds: exit code ${code}, ${stderr.trim().replaceAll(operatorToken, "…")}`);
+  const output = JSON.parse(stdout);
+  got(`${printable(output)} ${styleText("dim", milliseconds(start))}`);
+  return output;
+}
+
+async function askToConnect(authority, serverRef, apiKey) {
+  sent(`POST ${authority.url}/v1/connect ${JSON.stringify({ server_ref: serverRef })} with the key ${shorten(apiKey)}`);
+  const start = performance.now();
+  const answer = await authority.connect(serverRef, apiKey);
+  got(`${answer.status} ${printable(answer.body)} ${styleText("dim", milliseconds(start))}`);
+  return answer;
+}
+
+/** One request to the MCP server by hand. */
+async function post(endpoint, { descriptor, session, version }) {
+  const headers = {
+    accept: "application/json, text/event-stream",
+    "content-type": "application/json",
+    ...(descriptor && { "mcp-connect": descriptor }),
+    ...(session && { "mcp-session-id": session, "mcp-protocol-version": version }),
+  };
+  const whoami = { jsonrpc: "2.0", id: "by hand", method: "tools/call", params: { name: "whoami", arguments: {} } };
+  const response = await fetch(endpoint, { method: "POST", headers, body: JSON.stringify(whoami) });
+  const text = await response.text();
+  const isJson = response.headers.get("content-type")?.startsWith("application/json");
+  const code = isJson ? JSON.parse(text).error?.data?.code : undefined;
+  return { status: response.status, headers: response.headers, text, code };
+}
+
+async function expectRefusal(endpoint, request, status, code) {
+  sent(`POST ${endpoint} ${request.descriptor ? `MCP-Connect: ${shorten(request.descriptor)}` : "without MCP-Connect"}${request.session ? ` Mcp-Session-Id: ${shorten(request.session)}` : ""}`);
+  const start = performance.now();
+  const answer = await post(endpoint, request);
+  got(`${answer.status} ${answer.text} ${styleText("dim", milliseconds(start))}`);
+  expect(answer.status === status && answer.code === code, `the server answers ${status} ${code}`);
+  return answer;
+}
+
+/** Once, in the reverse order of what was started. */
+async function cleanUp() {
+  while (cleanups.length > 0) await cleanups.pop()().catch?.(() => {});
+}
