@@ -4,6 +4,7 @@
 pub(crate) struct RandomnessError(#[from] getrandom::Error);
 
 /// Bytes that nobody can predict.
+#[expect(clippy::disallowed_methods, reason = "the randomness of this crate")]
 pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], RandomnessError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)?;

@@ -1,5 +1,11 @@
 //! The authority's private key set and the public sets that verifiers fetch.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests"
+)]
+
 use mcp_connect_descriptor::{
     KeySet, KeySetError, KeyStatus, SigningKey, SigningKeys, SigningKeysError,
 };

@@ -1,6 +1,12 @@
 //! The protocol's section 3, line by line: what a descriptor is, and everything that it is not.
 //! Runs natively and, under wasm-bindgen's test runner, in wasm.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests"
+)]
+
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_descriptor::{
     Confirmation, Descriptor, Expected, KeySet, MintError, Refusal, RefusalCode, ServerIdentity,

@@ -160,6 +160,7 @@ impl ServerHandler for Tools {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the clock of this crate")]
 fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

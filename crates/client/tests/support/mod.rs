@@ -139,6 +139,7 @@ impl TestAuthority {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests run now")]
 pub(crate) fn unix_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -127,6 +127,7 @@ fn show(claims: &Descriptor, key_id: &str, now: u64) -> Result<(), Failure> {
     ]))
 }
 
+#[expect(clippy::disallowed_methods, reason = "the clock of this crate")]
 fn unix_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -22,6 +22,7 @@ pub(crate) fn run(command: KeysCommand, as_json: bool) -> Result<(), Failure> {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the randomness of this crate")]
 fn new_key(status: KeyStatus) -> Result<Value, Failure> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)

@@ -21,6 +21,7 @@ pub(crate) fn connectctl(home: &Path) -> Command {
     command
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests run now")]
 pub(crate) fn unix_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

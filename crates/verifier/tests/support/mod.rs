@@ -169,6 +169,7 @@ pub(crate) async fn serve(app: Router) -> SocketAddr {
     address
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests run now")]
 pub(crate) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
