@@ -9,16 +9,20 @@ mod authority;
 mod platform;
 mod store;
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, sync::Arc};
 
 use worker::{Context, Env, event};
 
-use crate::platform::{App, http};
+use crate::{
+    api::App,
+    platform::{Settings, http},
+    store::Store,
+};
 
 thread_local! {
     // Both hold nothing that may be lost: after a crash the isolate builds them anew.
     static ROUTER: axum::Router = api::router();
-    static SETTINGS: OnceCell<platform::SharedSettings> = const { OnceCell::new() };
+    static SETTINGS: OnceCell<Arc<Settings>> = const { OnceCell::new() };
 }
 
 #[event(fetch)]
@@ -27,7 +31,20 @@ async fn fetch(
     env: Env,
     context: Context,
 ) -> worker::Result<web_sys::Response> {
-    let settings = SETTINGS.with(|cell| cell.get_or_init(|| platform::read_settings(&env)).clone());
-    let app = App::new(settings, &env, context);
-    http::serve(request, app, ROUTER.with(Clone::clone)).await
+    let app = App {
+        settings: SETTINGS.with(|cell| {
+            cell.get_or_init(|| Arc::new(platform::read_settings(&env)))
+                .clone()
+        }),
+        store: Store::new(&env),
+        context: Arc::new(context),
+    };
+    let response = match http::read_head(&request)? {
+        Ok(head) => match http::read_body(&request, api::body_limit(&head, &app)).await? {
+            Ok(body) => api::answer(ROUTER.with(Clone::clone), app, head, body).await,
+            Err(unreadable) => api::refuse(&unreadable),
+        },
+        Err(unreadable) => api::refuse(&unreadable),
+    };
+    http::write(response).await
 }

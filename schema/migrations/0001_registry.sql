@@ -8,6 +8,8 @@ CREATE TABLE servers (
   title             TEXT,
   description       TEXT    NOT NULL DEFAULT '',
   verified          INTEGER NOT NULL DEFAULT 0 CHECK (verified IN (0, 1)),
+  -- Whose endpoint was verified: a version that is reached elsewhere is not.
+  verified_origin   TEXT,
   jwks_uri          TEXT,
   tls_pin_sha256    TEXT,
   moderation        TEXT    NOT NULL DEFAULT 'active' CHECK (moderation IN ('active', 'quarantined', 'revoked')),
@@ -25,18 +27,27 @@ CREATE TABLE versions (
   title        TEXT,
   description  TEXT    NOT NULL,
   endpoint     TEXT,                                  -- over streamable HTTP, if there is one
-  server_json  TEXT    NOT NULL,
+  origin       TEXT,                                  -- of the endpoint: scheme, host and port
   content_hash TEXT    NOT NULL,                      -- SHA-256 of the canonical server.json
   published_at INTEGER,                               -- microseconds since the Unix epoch
   created_at   INTEGER NOT NULL,
+  server_json  TEXT    NOT NULL,                      -- last, since it may be long
   UNIQUE (server_id, version)
 ) STRICT;
 
+CREATE INDEX versions_in_order ON versions (server_id, sort_key);
+
 -- A version's metadata never changes: a descriptor that names it means one thing.
 CREATE TRIGGER versions_are_immutable
-BEFORE UPDATE OF server_id, version, title, description, endpoint, server_json, content_hash ON versions
+BEFORE UPDATE OF server_id, version, sort_key, stable, title, description, endpoint, origin,
+                 content_hash, published_at, created_at, server_json ON versions
 BEGIN
   SELECT RAISE(ABORT, 'a version never changes');
+END;
+
+CREATE TRIGGER versions_stay BEFORE DELETE ON versions
+BEGIN
+  SELECT RAISE(ABORT, 'a version never goes; its status may become deleted');
 END;
 
 CREATE VIRTUAL TABLE servers_fts USING fts5 (

@@ -6,7 +6,8 @@ CREATE TABLE audit (
   actor   TEXT    NOT NULL,
   action  TEXT    NOT NULL,
   subject TEXT    NOT NULL,
-  reason  TEXT
+  reason  TEXT,
+  detail  TEXT                                        -- what it was changed to
 ) STRICT;
 
 CREATE TRIGGER audit_is_append_only_update BEFORE UPDATE ON audit

@@ -1,18 +1,19 @@
+use std::collections::HashMap;
+
 use axum::{Json, response::IntoResponse};
 use mcp_connect_catalog::ServerRef;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    App,
     extract::{Caller, JsonBody},
     no_store,
     problem::Problem,
 };
 use crate::{
-    authority::{ConnectRequest, Denial, Policy, Ticket, decide, mint},
-    platform::{App, log, now_seconds, random_bytes},
+    authority::{CallerFacts, ConnectRequest, Denial, Ticket, admit, decide, mint},
+    platform::{log, now_seconds, random_bytes},
 };
-
-const MAX_ID_CHARS: usize = 256;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,14 +21,15 @@ pub(crate) struct Body {
     server_ref: String,
     client_id: Option<String>,
     tenant_id: Option<String>,
-    client: Option<Client>,
+    client: Option<HashMap<ClientMember, Option<String>>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Client {
-    client_id: Option<String>,
-    tenant_id: Option<String>,
+/// A map, since a derived struct would accept a list of its members, too.
+#[derive(Deserialize, Eq, Hash, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum ClientMember {
+    ClientId,
+    TenantId,
 }
 
 #[derive(Serialize)]
@@ -52,19 +54,18 @@ struct Server {
 pub(crate) async fn connect(
     app: App,
     Caller(presented): Caller,
-    JsonBody(body): JsonBody<Body>,
+    body: Result<JsonBody<Body>, Problem>,
 ) -> Result<impl IntoResponse, Problem> {
-    let request = ConnectRequest::try_from(body)?;
     let issuing = app.settings.issuing()?;
-    let policy = Policy {
-        require_verified: issuing.require_verified,
-        allow_anonymous: issuing.allow_anonymous,
-    };
+    // A stranger costs no query.
+    admit(&presented, issuing.policy).inspect_err(|denial| log_denial(None, None, denial))?;
+    let JsonBody(body) = body?;
+    let request = ConnectRequest::try_from(body)?;
 
     let facts = app.store.connect_facts(&request, &presented).await?;
-    let client_id = facts.caller.as_ref().map(|caller| caller.client_id.clone());
-    let grant = decide(&request, &presented, facts, policy)
-        .inspect_err(|denial| log_denial(&request, client_id.as_deref(), denial))?;
+    let caller = facts.caller.clone();
+    let grant = decide(&request, &presented, facts, issuing.policy)
+        .inspect_err(|denial| log_denial(Some(&request), caller.as_ref(), denial))?;
     let ticket = mint(
         grant,
         issuing.issuer,
@@ -87,13 +88,12 @@ impl TryFrom<Body> for ConnectRequest {
             .server_ref
             .parse()
             .map_err(|error| Problem::request_invalid(format!("server_ref: {error}")))?;
-        let (nested_client, nested_tenant) = body
-            .client
-            .map_or((None, None), |client| (client.client_id, client.tenant_id));
+        let mut nested = body.client.unwrap_or_default();
+        let mut nested = |member| nested.remove(&member).flatten();
         Ok(Self {
             server_ref,
-            client_id: one_of("client_id", body.client_id, nested_client)?,
-            tenant_id: one_of("tenant_id", body.tenant_id, nested_tenant)?,
+            client_id: one_of("client_id", body.client_id, nested(ClientMember::ClientId))?,
+            tenant_id: one_of("tenant_id", body.tenant_id, nested(ClientMember::TenantId))?,
         })
     }
 }
@@ -108,15 +108,7 @@ fn one_of(
         let detail = format!("{member}: given twice, at the top and within client");
         return Err(Problem::request_invalid(detail));
     }
-    let value = top.or(nested);
-    if value
-        .as_ref()
-        .is_some_and(|id| id.chars().count() > MAX_ID_CHARS)
-    {
-        let detail = format!("{member}: is longer than {MAX_ID_CHARS} characters");
-        return Err(Problem::request_invalid(detail));
-    }
-    Ok(value)
+    Ok(top.or(nested))
 }
 
 impl From<Ticket> for Answer {
@@ -155,15 +147,21 @@ fn log_grant(ticket: &Ticket) {
 }
 
 /// The client is named only where it proved to be that client.
-fn log_denial(request: &ConnectRequest, client_id: Option<&str>, denial: &Denial) {
-    let known = *denial != Denial::CallerUnauthenticated;
+fn log_denial(request: Option<&ConnectRequest>, caller: Option<&CallerFacts>, denial: &Denial) {
+    let caller = caller.filter(|_| *denial != Denial::CallerUnauthenticated);
+    let client_id = caller.map(|caller| caller.client_id.as_str());
+    let tenant_id = caller.and_then(|caller| caller.tenant_id.as_deref());
     log::info(
         "connect",
         &[
             ("decision", "denied"),
             ("code", denial.code()),
-            ("server_id", request.server_ref.name.as_str()),
-            ("client_id", client_id.filter(|_| known).unwrap_or_default()),
+            (
+                "server_id",
+                request.map_or("", |request| request.server_ref.name.as_str()),
+            ),
+            ("client_id", client_id.unwrap_or_default()),
+            ("tenant_id", tenant_id.unwrap_or_default()),
         ],
     );
 }

@@ -7,14 +7,14 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
 };
-use http::{StatusCode, header::AUTHORIZATION, request::Parts};
+use http::{header::AUTHORIZATION, request::Parts};
 use mcp_connect_catalog::{ServerName, ServerRef};
 use serde::de::DeserializeOwned;
 
-use super::{body_too_large, problem::Problem};
+use super::{App, problem::Problem};
 use crate::{
     authority::{ApiKey, CredentialHash, Presented, bearer},
-    platform::App,
+    platform::log,
 };
 
 impl<S: Sync> FromRequestParts<S> for App {
@@ -52,16 +52,10 @@ pub(crate) struct Operator;
 impl Operator {
     /// Who the audit trail says it was.
     pub(crate) const ACTOR: &str = "operator";
-}
 
-impl<S: Sync> FromRequestParts<S> for Operator {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let app = App::from_request_parts(parts, state).await?;
+    pub(crate) fn check(head: &Parts, app: &App) -> Result<Self, Problem> {
         let expected = app.settings.operator_token()?;
-        parts
-            .headers
+        head.headers
             .get(AUTHORIZATION)
             .and_then(|header| header.to_str().ok())
             .and_then(bearer)
@@ -70,6 +64,17 @@ impl<S: Sync> FromRequestParts<S> for Operator {
             .ok_or_else(|| {
                 Problem::unauthenticated("show the operator's token as Authorization: Bearer")
             })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let app = App::from_request_parts(parts, state).await?;
+        Self::check(parts, &app).inspect_err(|_| {
+            log::info("operator_refused", &[("path", parts.uri.path())]);
+        })
     }
 }
 
@@ -82,13 +87,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = Bytes::from_request(request, state)
             .await
-            .map_err(|rejection| {
-                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    body_too_large(super::MAX_CONNECT_BYTES)
-                } else {
-                    Problem::request_invalid("the body could not be read")
-                }
-            })?;
+            .map_err(|_| Problem::request_invalid("the body could not be read"))?;
         if bytes.is_empty() {
             return Err(Problem::request_invalid(
                 "the body is empty; send a JSON object",

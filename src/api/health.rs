@@ -2,8 +2,8 @@ use axum::{Json, response::IntoResponse};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::no_store;
-use crate::platform::{App, log};
+use super::{App, no_store};
+use crate::platform::log;
 
 /// Says which settings are wrong, without their values.
 pub(crate) async fn health(app: App) -> impl IntoResponse {

@@ -10,28 +10,46 @@ mod problem;
 mod servers;
 mod well_known;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
+    body::Body,
     extract::DefaultBodyLimit,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderName, HeaderValue, Method, Request, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+    request::Parts,
+};
+use tower_service::Service;
+use worker::Context;
 
-use self::problem::Problem;
+use self::{extract::Operator, problem::Problem};
+use crate::{
+    platform::{Settings, http::Unreadable},
+    store::Store,
+};
 
-/// No request body may be larger; most endpoints allow less.
-pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
+const MAX_BODY_BYTES: usize = 8 * 1024;
+const MAX_IMPORT_BYTES: usize = 1024 * 1024;
 
-const MAX_CONNECT_BYTES: usize = 8 * 1024;
+const ADMIN: &str = "/v1/admin";
+
+/// What a request's handler works with.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) store: Store,
+    pub(crate) context: Arc<Context>,
+}
 
 /// Every endpoint that there is.
 pub(crate) fn router() -> Router {
     Router::new()
-        .route(
-            "/v1/connect",
-            post(connect::connect).layer(DefaultBodyLimit::max(MAX_CONNECT_BYTES)),
-        )
+        .route("/v1/connect", post(connect::connect))
         .route("/v1/servers", get(servers::list))
         .route("/v1/servers/{namespace}/{name}", get(servers::detail))
         .route("/.well-known/jwks.json", get(well_known::jwks))
@@ -41,10 +59,51 @@ pub(crate) fn router() -> Router {
         )
         .route("/healthz", get(health::health))
         .route("/openapi.yaml", get(openapi))
-        .nest("/v1/admin", admin::router())
+        .nest(ADMIN, admin::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(DefaultBodyLimit::disable()) // body_limit has seen to it
+}
+
+/// How many bytes of a body are worth reading, before any is. A stranger can make the Worker hold
+/// little.
+pub(crate) fn body_limit(head: &Parts, app: &App) -> usize {
+    let path = head.uri.path();
+    if head.method != Method::POST {
+        0
+    } else if path.starts_with(ADMIN) {
+        match (Operator::check(head, app), path.strip_prefix(ADMIN)) {
+            (Ok(_), Some("/import")) => MAX_IMPORT_BYTES,
+            (Ok(_), _) => MAX_BODY_BYTES,
+            (Err(_), _) => 0,
+        }
+    } else {
+        MAX_BODY_BYTES
+    }
+}
+
+pub(crate) async fn answer(mut router: Router, app: App, head: Parts, body: Vec<u8>) -> Response {
+    let mut request = Request::from_parts(head, Body::from(body));
+    request.extensions_mut().insert(app);
+    router
+        .call(request)
+        .await
+        .unwrap_or_else(|never| match never {})
+}
+
+/// Answers what no handler can read.
+pub(crate) fn refuse(unreadable: &Unreadable) -> Response {
+    match unreadable {
+        Unreadable::BodyTooLarge => Problem::body_too_large(),
+        Unreadable::Header(name) => {
+            Problem::request_invalid(format!("the header {name} has a control character"))
+        }
+        Unreadable::Method => Problem::request_invalid("the method is none of HTTP"),
+        Unreadable::Target => Problem::request_invalid(
+            "the path or query has a character that must be percent-encoded",
+        ),
+    }
+    .into_response()
 }
 
 async fn openapi() -> Response {
@@ -69,34 +128,7 @@ async fn method_not_allowed() -> Problem {
     )
 }
 
-pub(crate) fn method_unknown() -> Problem {
-    Problem::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "method_not_allowed",
-        "this is no method of HTTP",
-    )
-}
-
-pub(crate) fn target_malformed() -> Problem {
-    Problem::request_invalid("the path or query has a character that must be percent-encoded")
-}
-
-pub(crate) fn header_malformed(name: &HeaderName) -> Problem {
-    Problem::request_invalid(format!("the header {name} has a control character"))
-}
-
-pub(crate) fn body_too_large(limit: usize) -> Problem {
-    Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "request_invalid",
-        format!("the body is larger than {limit} bytes"),
-    )
-}
-
 /// For answers that hold a secret or a decision of this moment.
 fn no_store() -> (HeaderName, HeaderValue) {
-    (
-        http::header::CACHE_CONTROL,
-        HeaderValue::from_static("no-store"),
-    )
+    (CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }

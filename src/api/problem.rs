@@ -34,6 +34,14 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "request_invalid", detail)
     }
 
+    pub(crate) fn body_too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "request_invalid",
+            "the body is too large: the import takes 1 MiB, everything else 8 KiB",
+        )
+    }
+
     pub(crate) fn server_not_found() -> Self {
         Denial::ServerNotFound.into()
     }
@@ -94,7 +102,12 @@ impl From<Denial> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        Self::authority_unavailable("storage_failed", &error.to_string())
+        match error {
+            StoreError::TooLarge => Self::body_too_large(),
+            StoreError::Conflict(_) | StoreError::Unavailable(_) => {
+                Self::authority_unavailable("storage_failed", &error.to_string())
+            }
+        }
     }
 }
 

@@ -3,17 +3,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use mcp_connect_catalog::{SearchCursor, SearchQuery, ServerRef};
+use mcp_connect_catalog::{SearchCursor, SearchQuery, ServerName, ServerRef};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
+    App,
     extract::{RefPath, UrlQuery, page_size},
     problem::Problem,
 };
 use crate::{
-    platform::{App, log},
-    store::{ServerSummary, StoreError},
+    platform::{log, now_millis},
+    store::{EdgeCopy, ServerSummary, StoreError},
 };
 
 /// What discovery says may be shown for this long without asking again, in seconds.
@@ -50,7 +51,8 @@ pub(crate) async fn list(
             ));
         }
         (Some(cursor), _) => cursor.query.clone(),
-        (None, query) => query,
+        // An empty search box finds everything.
+        (None, query) => query.filter(|query| !query.is_empty()),
     };
     let search = query
         .as_deref()
@@ -63,37 +65,43 @@ pub(crate) async fn list(
         .store
         .list_servers(search.as_ref(), after, limit)
         .await?;
-    let next_cursor = page
-        .next_after
-        .map(|after| SearchCursor { query, after }.encode());
+    let next_cursor = page.next_after().map(|last| {
+        let after = last.id.clone();
+        SearchCursor { query, after }.encode()
+    });
     let list = List {
-        servers: page.servers,
+        servers: page.rows,
         next_cursor,
     };
     Ok(([(CACHE_CONTROL, CACHEABLE)], Json(list)))
 }
 
-/// From the edge copy while it is fresh; else from D1; when that is out, from the copy whatever its
-/// age.
+/// A server is shown from its edge copy while that is fresh; else from D1; when that is out, from the
+/// copy whatever its age. One version is always read from D1.
 pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Response, Problem> {
-    let copy = app.store.edge_copy(&reference).await;
+    if reference.version.is_some() {
+        let loaded = load(&app, &reference).await?;
+        return loaded
+            .map(|detail| document(&detail))
+            .ok_or_else(Problem::server_not_found);
+    }
+    let copy = app.store.edge_copy(&reference.name).await;
     if let Some(copy) = copy.as_ref().filter(|copy| copy.is_fresh()) {
         return Ok(document(&copy.document));
     }
-    match load(&app, &reference).await {
-        Ok(Some(loaded)) => {
-            let response = document(&loaded);
-            keep_copy(&app, reference, loaded);
+    let loaded_at = now_millis();
+    match (load(&app, &reference).await, copy) {
+        (Ok(Some(detail)), _) => {
+            let response = document(&detail);
+            keep_copy(&app, reference.name, EdgeCopy::new(loaded_at, detail));
             Ok(response)
         }
-        Ok(None) => Err(Problem::server_not_found()),
-        Err(error) => match copy {
-            Some(copy) => {
-                log::error("served_from_edge_copy", &[("problem", &error.to_string())]);
-                Ok(document(&copy.document))
-            }
-            None => Err(error.into()),
-        },
+        (Ok(None), _) => Err(Problem::server_not_found()),
+        (Err(error), Some(copy)) => {
+            log::error("served_from_edge_copy", &[("problem", &error.to_string())]);
+            Ok(document(&copy.document))
+        }
+        (Err(error), None) => Err(error.into()),
     }
 }
 
@@ -115,10 +123,10 @@ fn document(json: &RawValue) -> Response {
 }
 
 /// After the answer, so that nobody waits for it.
-fn keep_copy(app: &App, reference: ServerRef, document: Box<RawValue>) {
+fn keep_copy(app: &App, name: ServerName, copy: EdgeCopy) {
     let store = app.store.clone();
     app.context.wait_until(async move {
-        if let Err(error) = store.put_edge_copy(&reference, document).await {
+        if let Err(error) = store.put_edge_copy(&name, &copy).await {
             log::error("edge_copy_failed", &[("problem", &error.to_string())]);
         }
     });

@@ -2,29 +2,26 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use base64ct::{Base64UrlUnpadded, Encoding};
 use http::{
     HeaderMap, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use super::problem::Problem;
-use crate::platform::{App, MAX_LIFETIME, MIN_LIFETIME};
+use super::{App, problem::Problem};
+use crate::platform::{MAX_LIFETIME, MIN_LIFETIME};
 
 /// Verifiers refresh at half of this, so a key is known everywhere a minute after it was added.
 const CACHEABLE: &str = "public, max-age=60";
 
 pub(crate) async fn jwks(app: App, headers: HeaderMap) -> Result<Response, Problem> {
-    let body = app.settings.signing()?.public.to_json().to_string();
-    let hash = Sha256::digest(&body);
-    let etag = format!("\"{}\"", Base64UrlUnpadded::encode_string(&hash));
-    let caching = [(CACHE_CONTROL, CACHEABLE.to_owned()), (ETAG, etag.clone())];
-    if matches_etag(&headers, &etag) {
+    let signing = app.settings.signing()?;
+    let caching = [(CACHE_CONTROL, CACHEABLE), (ETAG, &signing.etag)];
+    if matches_etag(&headers, &signing.etag) {
         return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
     }
-    Ok((caching, [(CONTENT_TYPE, "application/jwk-set+json")], body).into_response())
+    let content_type = [(CONTENT_TYPE, "application/jwk-set+json")];
+    Ok((caching, content_type, signing.public.clone()).into_response())
 }
 
 /// RFC 9110, section 13.1.2: the weak comparison.
@@ -41,10 +38,10 @@ fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 pub(crate) async fn authority(app: App) -> Result<impl IntoResponse, Problem> {
-    let issuing = app.settings.issuing()?;
-    let issuer = issuing.issuer;
+    let issuer = app.settings.issuer()?;
+    let lifetime = app.settings.descriptor_lifetime()?;
     let mut caller_authentication = vec!["api_key"];
-    if issuing.allow_anonymous {
+    if app.settings.allow_anonymous()? {
         caller_authentication.push("anonymous");
     }
     let metadata: Value = json!({
@@ -52,8 +49,8 @@ pub(crate) async fn authority(app: App) -> Result<impl IntoResponse, Problem> {
         "connect_endpoint": format!("{issuer}/v1/connect"),
         "servers_endpoint": format!("{issuer}/v1/servers"),
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "descriptor_lifetime_seconds": issuing.lifetime,
-        "descriptor_lifetime_seconds_min": MIN_LIFETIME.min(issuing.lifetime),
+        "descriptor_lifetime_seconds": lifetime,
+        "descriptor_lifetime_seconds_min": MIN_LIFETIME.min(lifetime),
         "descriptor_lifetime_seconds_max": MAX_LIFETIME,
         "signing_alg_values_supported": ["EdDSA"],
         "caller_auth_methods_supported": caller_authentication,

@@ -68,10 +68,6 @@ impl fmt::Debug for ApiKey {
 pub(crate) struct CredentialHash([u8; 32]);
 
 impl CredentialHash {
-    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     pub(crate) fn of(credential: &str) -> Self {
         Self(Sha256::digest(credential).into())
     }

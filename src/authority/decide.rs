@@ -42,13 +42,14 @@ pub(crate) struct CallerFacts {
 
 #[derive(Clone, Debug)]
 pub(crate) struct ServerFacts {
+    /// At the origin where this version is reached.
     pub(crate) verified: bool,
     pub(crate) moderation: Moderation,
     pub(crate) jwks_uri: Option<String>,
     pub(crate) tls_pin_sha256: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Moderation {
     Active,
@@ -154,28 +155,35 @@ pub(crate) fn decide(
         version: version.version,
         endpoint,
         verified: server.verified,
-        jwks_uri: server.jwks_uri,
-        tls_pin_sha256: server.tls_pin_sha256,
+        jwks_uri: server.jwks_uri.filter(|_| server.verified),
+        tls_pin_sha256: server.tls_pin_sha256.filter(|_| server.verified),
         client_id,
         tenant_id,
     })
 }
 
-/// `None` is an anonymous caller, where those are allowed. Who shows a credential must show a good
-/// one.
+/// Whether a credential is worth looking up. `None` is an anonymous caller, where those are allowed;
+/// who shows a credential must show one that can be good.
+pub(crate) fn admit(presented: &Presented, policy: Policy) -> Result<Option<&ApiKey>, Denial> {
+    match presented {
+        Presented::ApiKey(key) => Ok(Some(key)),
+        Presented::Nothing if policy.allow_anonymous => Ok(None),
+        Presented::Nothing | Presented::Unreadable => Err(Denial::CallerUnauthenticated),
+    }
+}
+
 fn authenticate(
     presented: &Presented,
     caller: Option<CallerFacts>,
     policy: Policy,
 ) -> Result<Option<CallerFacts>, Denial> {
-    match presented {
-        Presented::Nothing if policy.allow_anonymous => Ok(None),
-        Presented::Nothing | Presented::Unreadable => Err(Denial::CallerUnauthenticated),
-        Presented::ApiKey(key) => caller
-            .filter(|caller| caller.secret_hash.matches(&key.secret_hash()))
-            .map(Some)
-            .ok_or(Denial::CallerUnauthenticated),
-    }
+    let Some(key) = admit(presented, policy)? else {
+        return Ok(None);
+    };
+    caller
+        .filter(|caller| caller.secret_hash.matches(&key.secret_hash()))
+        .map(Some)
+        .ok_or(Denial::CallerUnauthenticated)
 }
 
 fn refuse_other(
@@ -369,12 +377,17 @@ mod tests {
     fn unverified_servers_are_connected_to_only_where_the_operator_says_so() {
         let mut facts = facts();
         server(&mut facts).verified = false;
+        server(&mut facts).jwks_uri = Some("https://mcp.example/jwks.json".into());
         let policy = Policy {
             require_verified: false,
             ..POLICY
         };
         let grant = decide(&request(), &Presented::ApiKey(key()), facts, policy).unwrap();
         assert!(!grant.verified);
+        assert_eq!(
+            grant.jwks_uri, None,
+            "what pins a verified server pins no other"
+        );
     }
 
     proptest! {

@@ -9,7 +9,7 @@ pub(crate) use self::{
     credential::{ApiKey, CredentialHash, bearer},
     decide::{
         CallerFacts, ConnectRequest, Denial, Facts, Moderation, Policy, Presented, ServerFacts,
-        VersionFacts, decide,
+        VersionFacts, admit, decide,
     },
     mint::{Ticket, mint},
 };

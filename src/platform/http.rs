@@ -1,49 +1,33 @@
 //! Between the platform's requests and ours: the parts of a request that handlers may see are
 //! copied once, bounded, into `http` types; the answer is copied back.
 
-use axum::{Router, body::Body, response::IntoResponse};
+use axum::body::Body;
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{AUTHORIZATION, IF_NONE_MATCH},
+    request::Parts,
 };
 use http_body_util::BodyExt;
 use js_sys::{Reflect, Uint8Array};
-use tower_service::Service;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStreamDefaultReader, ResponseInit};
 
-use crate::{
-    api::{self, MAX_BODY_BYTES},
-    platform::App,
-};
-
 /// No handler sees another header.
 const FORWARDED: [HeaderName; 2] = [AUTHORIZATION, IF_NONE_MATCH];
 
-pub(crate) async fn serve(
-    request: web_sys::Request,
-    app: App,
-    mut router: Router,
-) -> worker::Result<web_sys::Response> {
-    let response = match read(&request).await? {
-        Ok(mut request) => {
-            request.extensions_mut().insert(app);
-            router
-                .call(request)
-                .await
-                .unwrap_or_else(|never| match never {})
-        }
-        Err(response) => response,
-    };
-    write(response).await
+/// A request that can't be handed to a handler.
+pub(crate) enum Unreadable {
+    BodyTooLarge,
+    Header(HeaderName),
+    Method,
+    Target,
 }
 
-/// The inner error is the answer to a request that can't be represented.
-async fn read(request: &web_sys::Request) -> worker::Result<Result<Request<Body>, Response<Body>>> {
-    let method = request.method();
-    let Ok(method) = Method::from_bytes(method.as_bytes()) else {
-        return Ok(Err(api::method_unknown().into_response()));
+/// Method, target and headers. The outer error is the platform's, the inner one the caller's.
+pub(crate) fn read_head(request: &web_sys::Request) -> worker::Result<Result<Parts, Unreadable>> {
+    let Ok(method) = Method::from_bytes(request.method().as_bytes()) else {
+        return Ok(Err(Unreadable::Method));
     };
     let url = request.url();
     // What follows the origin; the host plays no part in routing.
@@ -58,40 +42,42 @@ async fn read(request: &web_sys::Request) -> worker::Result<Result<Request<Body>
         if let Some(value) = request.headers().get(name.as_str())? {
             match HeaderValue::from_bytes(value.as_bytes()) {
                 Ok(value) => builder = builder.header(name, value),
-                Err(_) => return Ok(Err(api::header_malformed(&name).into_response())),
+                Err(_) => return Ok(Err(Unreadable::Header(name))),
             }
         }
     }
-    let Some(body) = read_body(request).await? else {
-        return Ok(Err(api::body_too_large(MAX_BODY_BYTES).into_response()));
-    };
     Ok(builder
-        .body(Body::from(body))
-        .map_err(|_| api::target_malformed().into_response()))
+        .body(())
+        .map(|request| request.into_parts().0)
+        .map_err(|_| Unreadable::Target))
 }
 
-/// `None` for a body over the limit; whatever Content-Length says, no more than that is kept.
-async fn read_body(request: &web_sys::Request) -> worker::Result<Option<Vec<u8>>> {
+/// The body, of which no more is read than `max` bytes, whatever Content-Length says. With a `max`
+/// of 0 it is not looked at: then it is the handler's to refuse the request.
+pub(crate) async fn read_body(
+    request: &web_sys::Request,
+    max: usize,
+) -> worker::Result<Result<Vec<u8>, Unreadable>> {
     let mut body = Vec::new();
-    let Some(stream) = request.body() else {
-        return Ok(Some(body));
+    let Some(stream) = request.body().filter(|_| max > 0) else {
+        return Ok(Ok(body));
     };
     let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
     loop {
         let chunk = JsFuture::from(reader.read()).await?;
         if Reflect::get(&chunk, &JsValue::from_str("done"))?.is_truthy() {
-            return Ok(Some(body));
+            return Ok(Ok(body));
         }
         let chunk: Uint8Array = Reflect::get(&chunk, &JsValue::from_str("value"))?.dyn_into()?;
-        if body.len() + chunk.length() as usize > MAX_BODY_BYTES {
+        if body.len() + chunk.length() as usize > max {
             JsFuture::from(reader.cancel()).await?;
-            return Ok(None);
+            return Ok(Err(Unreadable::BodyTooLarge));
         }
         body.extend_from_slice(&chunk.to_vec());
     }
 }
 
-async fn write(response: Response<Body>) -> worker::Result<web_sys::Response> {
+pub(crate) async fn write(response: Response<Body>) -> worker::Result<web_sys::Response> {
     let (parts, body) = response.into_parts();
     let headers = web_sys::Headers::new()?;
     for (name, value) in &parts.headers {

@@ -1,12 +1,13 @@
 //! Everything an operator sets, read once per isolate. A wrong value is a fault that names its
 //! setting; it closes what depends on it and leaves the rest open.
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_catalog::EndpointRules;
-use mcp_connect_descriptor::{KeySet, SigningKeys};
+use mcp_connect_descriptor::SigningKeys;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::authority::CredentialHash;
+use crate::authority::{CredentialHash, Policy};
 
 /// The shortest and the longest lifetime of a descriptor in production, in seconds.
 pub(crate) const MIN_LIFETIME: u64 = 30;
@@ -28,7 +29,9 @@ pub(crate) struct Settings {
 /// The keys, with what is published of them.
 pub(crate) struct Signing {
     pub(crate) keys: SigningKeys,
-    pub(crate) public: KeySet,
+    /// The JWK Set as it is served.
+    pub(crate) public: String,
+    pub(crate) etag: String,
 }
 
 /// A setting that can't be used, and why. Never shows its value.
@@ -43,8 +46,7 @@ pub(crate) struct Issuing<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) keys: &'a SigningKeys,
     pub(crate) lifetime: u64,
-    pub(crate) require_verified: bool,
-    pub(crate) allow_anonymous: bool,
+    pub(crate) policy: Policy,
 }
 
 impl Settings {
@@ -90,14 +92,24 @@ impl Settings {
         Ok(Issuing {
             issuer: self.issuer()?,
             keys: &self.signing()?.keys,
-            lifetime: self.descriptor_lifetime.clone()?,
-            require_verified: self.require_verified.clone()?,
-            allow_anonymous: self.allow_anonymous.clone()?,
+            lifetime: self.descriptor_lifetime()?,
+            policy: Policy {
+                require_verified: self.require_verified.clone()?,
+                allow_anonymous: self.allow_anonymous()?,
+            },
         })
     }
 
     pub(crate) fn issuer(&self) -> Result<&str, Fault> {
         self.issuer.as_deref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn descriptor_lifetime(&self) -> Result<u64, Fault> {
+        self.descriptor_lifetime.clone()
+    }
+
+    pub(crate) fn allow_anonymous(&self) -> Result<bool, Fault> {
+        self.allow_anonymous.clone()
     }
 
     pub(crate) fn signing(&self) -> Result<&Signing, Fault> {
@@ -149,8 +161,12 @@ fn parse_signing_keys(value: Option<&str>) -> Result<Signing, Fault> {
         fault("is not set; put the secret that `connectctl keys generate` prints".into())
     })?;
     let keys = SigningKeys::parse(value).map_err(|error| fault(error.to_string()))?;
-    let public = keys.public();
-    Ok(Signing { keys, public })
+    let public = keys.public().to_json().to_string();
+    let etag = format!(
+        "\"{}\"",
+        Base64UrlUnpadded::encode_string(&Sha256::digest(&public))
+    );
+    Ok(Signing { keys, public, etag })
 }
 
 fn parse_operator_token(value: Option<&str>) -> Result<CredentialHash, Fault> {
@@ -165,7 +181,7 @@ fn parse_operator_token(value: Option<&str>) -> Result<CredentialHash, Fault> {
             "has a character that can't stand in a header; use printable ASCII without blanks",
         ));
     }
-    Ok(CredentialHash::from_bytes(Sha256::digest(value).into()))
+    Ok(CredentialHash::of(value))
 }
 
 fn parse_lifetime(value: Option<&str>, development: bool) -> Result<u64, Fault> {
@@ -219,8 +235,8 @@ mod tests {
         assert_eq!(settings.endpoint_rules(), EndpointRules::Public);
         let issuing = settings.issuing().ok().unwrap();
         assert_eq!(issuing.lifetime, 60);
-        assert!(issuing.require_verified);
-        assert!(!issuing.allow_anonymous);
+        assert!(issuing.policy.require_verified);
+        assert!(!issuing.policy.allow_anonymous);
     }
 
     #[test]

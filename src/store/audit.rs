@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, number};
+use super::{Page, Store, StoreError, number};
 
 /// One change: who did what to whom, when and why.
 #[derive(Deserialize, Serialize)]
@@ -12,6 +12,9 @@ pub(crate) struct AuditEntry {
     pub(crate) subject: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// What it was changed to, where the action does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
 }
 
 impl Store {
@@ -21,14 +24,16 @@ impl Store {
         &self,
         before: Option<u64>,
         limit: u32,
-    ) -> Result<Vec<AuditEntry>, StoreError> {
-        self.rows(
-            "SELECT seq, strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at,
-                    actor, action, subject, reason
+    ) -> Result<Page<AuditEntry>, StoreError> {
+        let rows = self
+            .rows(
+                "SELECT seq, strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at,
+                    actor, action, subject, reason, detail
              FROM audit WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
-            vec![number(before.unwrap_or(MAX_SEQ)), limit.into()],
-        )
-        .await
+                vec![number(before.unwrap_or(MAX_SEQ)), (limit + 1).into()],
+            )
+            .await?;
+        Ok(Page::new(rows, limit))
     }
 }
 

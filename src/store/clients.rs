@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, changed, now, nth_rows, number, text};
+use super::{Page, Store, StoreError, changed, now, nth_rows, number, text};
 use crate::{authority::ApiKey, platform::now_millis};
 
 /// A registered client.
@@ -90,11 +90,14 @@ impl Store {
         &self,
         after: Option<&str>,
         limit: u32,
-    ) -> Result<Vec<Client>, StoreError> {
+    ) -> Result<Page<Client>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM clients WHERE client_id > coalesce(?1, '') ORDER BY client_id LIMIT ?2"
         );
-        self.rows(&sql, vec![text(after), limit.into()]).await
+        let rows = self
+            .rows(&sql, vec![text(after), (limit + 1).into()])
+            .await?;
+        Ok(Page::new(rows, limit))
     }
 
     /// The client after the change, and whether it was one. `None`: no such client.

@@ -10,7 +10,7 @@ use crate::authority::{
 /// Each join finds one row by a unique key, so the cost is the same however large the tables are.
 const FACTS: &str = "
 SELECT k.secret_hash, c.client_id, c.tenant_id, c.status AS client_status,
-       s.verified, s.moderation, s.jwks_uri, s.tls_pin_sha256,
+       s.verified AND s.verified_origin IS v.origin AS verified, s.moderation, s.jwks_uri, s.tls_pin_sha256,
        v.version, v.status AS version_status, v.endpoint
 FROM (SELECT 1)
 LEFT JOIN api_keys k ON k.key_id = ?1

@@ -1,39 +1,49 @@
 //! Copies in KV of what discovery reads most: near everyone, at most a minute old while D1 answers,
-//! and still there when it doesn't.
+//! and still there for a day when it doesn't.
 
-use base64ct::{Base64UrlUnpadded, Encoding};
-use mcp_connect_catalog::ServerRef;
+use mcp_connect_catalog::ServerName;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::{Store, StoreError};
 use crate::platform::now_millis;
 
 const FRESH_MILLIS: u64 = 60_000;
+/// How long a location may answer with what it read last, in seconds: KV's least.
+const NEARBY_SECONDS: u64 = 30;
+/// How long a copy is there to be served, in seconds.
+const KEPT_SECONDS: u64 = 24 * 60 * 60;
 
-/// A document as it was served.
+/// The detail of a server as it was served.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct EdgeCopy {
-    stored_at: u64,
+    /// Milliseconds since the Unix epoch.
+    loaded_at: u64,
     pub(crate) document: Box<RawValue>,
 }
 
 impl EdgeCopy {
+    /// `loaded_at` from before it was read, so that a change meanwhile does not make it look newer.
+    pub(crate) const fn new(loaded_at: u64, document: Box<RawValue>) -> Self {
+        Self {
+            loaded_at,
+            document,
+        }
+    }
+
     pub(crate) fn is_fresh(&self) -> bool {
-        now_millis().saturating_sub(self.stored_at) < FRESH_MILLIS
+        now_millis().saturating_sub(self.loaded_at) < FRESH_MILLIS
     }
 }
 
 impl Store {
     /// A copy that can't be read is no copy.
     #[worker::send]
-    pub(crate) async fn edge_copy(&self, reference: &ServerRef) -> Option<EdgeCopy> {
-        let json = self
-            .env
-            .kv("KV")
-            .ok()?
-            .get(&key(reference))
+    pub(crate) async fn edge_copy(&self, name: &ServerName) -> Option<EdgeCopy> {
+        let kv = self.env.kv("KV").ok()?;
+        let json = kv
+            .get(&key(name))
+            .cache_ttl(NEARBY_SECONDS)
             .text()
             .await
             .ok()??;
@@ -43,32 +53,27 @@ impl Store {
     #[worker::send]
     pub(crate) async fn put_edge_copy(
         &self,
-        reference: &ServerRef,
-        document: Box<RawValue>,
+        name: &ServerName,
+        copy: &EdgeCopy,
     ) -> Result<(), StoreError> {
-        let copy = EdgeCopy {
-            stored_at: now_millis(),
-            document,
-        };
         // As text: the library would store an object of its own making as `{}`.
-        let json = serde_json::to_string(&copy)
+        let json = serde_json::to_string(copy)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         self.env
             .kv("KV")?
-            .put(&key(reference), json)?
+            .put(&key(name), json)?
+            .expiration_ttl(KEPT_SECONDS)
             .execute()
             .await?;
         Ok(())
     }
 
     #[worker::send]
-    pub(crate) async fn drop_edge_copy(&self, reference: &ServerRef) -> Result<(), StoreError> {
-        Ok(self.env.kv("KV")?.delete(&key(reference)).await?)
+    pub(crate) async fn drop_edge_copy(&self, name: &ServerName) -> Result<(), StoreError> {
+        Ok(self.env.kv("KV")?.delete(&key(name)).await?)
     }
 }
 
-/// A hash, since KV keys have at most 512 bytes and a version may have more.
-fn key(reference: &ServerRef) -> String {
-    let hash = Sha256::digest(reference.to_string());
-    format!("server:{}", Base64UrlUnpadded::encode_string(&hash))
+fn key(name: &ServerName) -> String {
+    format!("server:{name}")
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Store, StoreError, now, nth_rows};
 
 /// What became of one entry of an import.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(crate) struct ImportResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
@@ -19,7 +19,7 @@ pub(crate) struct ImportResult {
     pub(crate) reason: Option<String>,
 }
 
-#[derive(Clone, Copy, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ImportOutcome {
     Imported,
@@ -28,6 +28,9 @@ pub(crate) enum ImportOutcome {
     /// The content was known; its publisher changed its status.
     Updated,
 }
+
+/// D1's limit for one value is 2,000,000 bytes.
+const MAX_PARAMETER_BYTES: usize = 1_900_000;
 
 /// An entry as the statements below read it, out of one JSON parameter.
 #[derive(Serialize)]
@@ -40,6 +43,7 @@ struct Item<'a> {
     title: Option<&'a str>,
     description: &'a str,
     endpoint: Option<&'a str>,
+    origin: Option<String>,
     server_json: &'a str,
     content_hash: String,
     published_at: Option<u64>,
@@ -60,13 +64,14 @@ JOIN servers s ON s.name = i.value ->> 'name'
 JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'";
 
 const AUDIT: &str = "
-INSERT INTO audit (at, actor, action, subject)
-SELECT ?2, ?3, 'version.import', (i.value ->> 'name') || '@' || (i.value ->> 'version')
+INSERT INTO audit (at, actor, action, subject, detail)
+SELECT ?2, ?3, iif(v.id IS NULL, 'version.import', 'version.status'),
+       (i.value ->> 'name') || '@' || (i.value ->> 'version'), i.value ->> 'status'
 FROM json_each(?1) i
-WHERE NOT EXISTS (
-  SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
-  WHERE s.name = i.value ->> 'name' AND v.version = i.value ->> 'version'
-    AND (v.content_hash <> i.value ->> 'content_hash' OR v.status = i.value ->> 'status'))";
+LEFT JOIN servers s ON s.name = i.value ->> 'name'
+LEFT JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'
+WHERE v.id IS NULL
+   OR (v.content_hash = i.value ->> 'content_hash' AND v.status <> i.value ->> 'status')";
 
 const INSERT_SERVERS: &str = "
 INSERT INTO servers (name, created_at)
@@ -75,20 +80,26 @@ ON CONFLICT (name) DO NOTHING";
 
 const INSERT_VERSIONS: &str = "
 INSERT INTO versions (server_id, version, sort_key, stable, status, title, description, endpoint,
-                      server_json, content_hash, published_at, created_at)
+                      origin, server_json, content_hash, published_at, created_at)
 SELECT s.id, i.value ->> 'version', i.value ->> 'sort_key', i.value ->> 'stable', i.value ->> 'status',
        i.value ->> 'title', i.value ->> 'description', i.value ->> 'endpoint',
-       i.value ->> 'server_json', i.value ->> 'content_hash', i.value ->> 'published_at', ?2
+       i.value ->> 'origin', i.value ->> 'server_json', i.value ->> 'content_hash', i.value ->> 'published_at', ?2
 FROM json_each(?1) i JOIN servers s ON s.name = i.value ->> 'name' WHERE true
 ON CONFLICT (server_id, version) DO UPDATE SET status = excluded.status
 WHERE versions.content_hash = excluded.content_hash AND versions.status <> excluded.status";
 
 /// The latest stable version that is not deleted; failing that, the latest of what there is.
 const CHOOSE_DEFAULTS: &str = "
-UPDATE servers SET (default_version, title, description) = (
-  SELECT v.id, v.title, v.description FROM versions v WHERE v.server_id = servers.id
-  ORDER BY v.status = 'deleted', v.stable DESC, v.sort_key DESC, v.id DESC LIMIT 1)
-WHERE name IN (SELECT i.value ->> 'name' FROM json_each(?1) i)";
+UPDATE servers SET default_version = chosen.id, title = chosen.title, description = chosen.description
+FROM (
+  SELECT v.server_id, v.id, v.title, v.description, row_number() OVER (
+    PARTITION BY v.server_id
+    ORDER BY v.status = 'deleted', v.stable DESC, v.sort_key DESC, v.id DESC) AS place
+  FROM versions v JOIN servers s ON s.id = v.server_id
+  WHERE s.name IN (SELECT i.value ->> 'name' FROM json_each(?1) i)
+) AS chosen
+WHERE chosen.place = 1 AND chosen.server_id = servers.id
+  AND servers.default_version IS NOT chosen.id";
 
 impl Store {
     /// One transaction for all entries. What is known already stays as it is, so that doing it
@@ -97,27 +108,56 @@ impl Store {
     #[worker::send]
     pub(crate) async fn import(
         &self,
-        entries: &[Entry],
+        entries: &[&Entry],
         actor: &str,
     ) -> Result<Vec<ImportResult>, StoreError> {
-        let mut results = Vec::with_capacity(entries.len());
         let mut items: Vec<Item<'_>> = Vec::with_capacity(entries.len());
-        // Two entries of one call for the same version: the first counts.
-        let mut first: HashMap<(&str, &str), (String, VersionStatus)> = HashMap::new();
+        let mut first: HashMap<(&str, &str), usize> = HashMap::new();
+        // Each entry stands for an item, or contradicts one.
+        let mut places = Vec::with_capacity(entries.len());
         for entry in entries {
             let item = Item::new(entry);
-            let key = (item.name, item.version);
-            if let Some((hash, status)) = first.get(&key) {
-                results.push(Some(compare(hash, *status, &item)));
-            } else {
-                first.insert(key, (item.content_hash.clone(), item.status));
-                results.push(None);
-                items.push(item);
+            let index = *first
+                .entry((item.name, item.version))
+                .or_insert(items.len());
+            match items.get(index) {
+                Some(earlier) if !earlier.says_the_same(&item) => {
+                    let reason = "version: given twice in this call, with other content or status";
+                    places.push(Err(item.result(ImportOutcome::Refused, Some(reason))));
+                }
+                Some(_) => places.push(Ok(index)),
+                None => {
+                    items.push(item);
+                    places.push(Ok(index));
+                }
             }
         }
 
-        let json = serde_json::to_string(&items)
+        let known = self.write(&items, actor).await?;
+        let outcomes: Vec<ImportResult> = items
+            .iter()
+            .map(|item| item.compare(known.get(&(item.name.to_owned(), item.version.to_owned()))))
+            .collect();
+        Ok(places
+            .into_iter()
+            .filter_map(|place| match place {
+                Ok(index) => outcomes.get(index).cloned(),
+                Err(refusal) => Some(refusal),
+            })
+            .collect())
+    }
+
+    /// What was known of the items before.
+    async fn write(
+        &self,
+        items: &[Item<'_>],
+        actor: &str,
+    ) -> Result<HashMap<(String, String), Known>, StoreError> {
+        let json = serde_json::to_string(items)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        if json.len() > MAX_PARAMETER_BYTES {
+            return Err(StoreError::TooLarge);
+        }
         let json = || json.as_str().into();
         let answers = self
             .batch(vec![
@@ -128,37 +168,11 @@ impl Store {
                 (CHOOSE_DEFAULTS, vec![json()]),
             ])
             .await?;
-        let known: HashMap<(String, String), Known> = nth_rows::<Known>(&answers, 0)?
+        let known: Vec<Known> = nth_rows(&answers, 0)?;
+        Ok(known
             .into_iter()
             .map(|known| ((known.name.clone(), known.version.clone()), known))
-            .collect();
-
-        let mut written = items.iter().map(|item| {
-            known
-                .get(&(item.name.to_owned(), item.version.to_owned()))
-                .map_or_else(
-                    || item.result(ImportOutcome::Imported, None),
-                    |known| compare(&known.content_hash, known.status, item),
-                )
-        });
-        Ok(results
-            .into_iter()
-            .filter_map(|result| result.or_else(|| written.next()))
             .collect())
-    }
-}
-
-fn compare(hash: &str, status: VersionStatus, item: &Item<'_>) -> ImportResult {
-    if hash != item.content_hash {
-        return item.result(
-            ImportOutcome::Refused,
-            Some("version: published before with other content; a version never changes"),
-        );
-    }
-    if status == item.status {
-        item.result(ImportOutcome::Unchanged, None)
-    } else {
-        item.result(ImportOutcome::Updated, None)
     }
 }
 
@@ -175,11 +189,28 @@ impl<'a> Item<'a> {
             title: entry.title.as_deref(),
             description: &entry.description,
             endpoint: entry.endpoint.as_ref().map(Endpoint::as_str),
+            origin: entry.endpoint.as_ref().map(Endpoint::origin),
             server_json: entry.server_json.get(),
             content_hash: Base64UrlUnpadded::encode_string(&Sha256::digest(
                 entry.canonical_server_json(),
             )),
             published_at: entry.published_at_micros,
+        }
+    }
+
+    fn says_the_same(&self, other: &Self) -> bool {
+        self.content_hash == other.content_hash && self.status == other.status
+    }
+
+    fn compare(&self, known: Option<&Known>) -> ImportResult {
+        match known {
+            None => self.result(ImportOutcome::Imported, None),
+            Some(known) if known.content_hash != self.content_hash => self.result(
+                ImportOutcome::Refused,
+                Some("version: published before with other content; a version never changes"),
+            ),
+            Some(known) if known.status != self.status => self.result(ImportOutcome::Updated, None),
+            Some(_) => self.result(ImportOutcome::Unchanged, None),
         }
     }
 

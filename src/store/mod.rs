@@ -19,6 +19,7 @@ use worker::{
 pub(crate) use self::{
     audit::AuditEntry,
     clients::{Client, ClientStatus, NewClient},
+    edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},
     servers::{Identity, ServerChange, ServerSummary},
 };
@@ -31,12 +32,35 @@ pub(crate) struct Store {
     env: Env,
 }
 
+/// Some rows of a list, and whether there are more.
+pub(crate) struct Page<T> {
+    pub(crate) rows: Vec<T>,
+    pub(crate) more: bool,
+}
+
+impl<T> Page<T> {
+    /// Of rows of which one more than wanted was asked for.
+    fn new(mut rows: Vec<T>, limit: u32) -> Self {
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        Self { rows, more }
+    }
+
+    /// The last row, where another page follows it.
+    pub(crate) fn next_after(&self) -> Option<&T> {
+        self.rows.last().filter(|_| self.more)
+    }
+}
+
 /// The store could not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// What is asked to be new exists already.
-    #[error("conflict")]
-    Conflict,
+    /// A constraint of the schema was broken; the text says which.
+    #[error("{0}")]
+    Conflict(String),
+    /// More than D1 takes in one value.
+    #[error("too large for one call")]
+    TooLarge,
     /// D1 or KV failed; the text is for the log only.
     #[error("{0}")]
     Unavailable(String),
@@ -125,7 +149,7 @@ impl From<worker::Error> for StoreError {
             other => other.to_string(),
         };
         if message.contains("SQLITE_CONSTRAINT") {
-            Self::Conflict
+            Self::Conflict(message)
         } else {
             Self::Unavailable(message)
         }

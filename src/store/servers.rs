@@ -1,8 +1,10 @@
+use std::fmt;
+
 use mcp_connect_catalog::{SearchQuery, ServerName, ServerRef, Version, VersionStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Store, StoreError, changed, now, nth_rows, text};
+use super::{Page, Store, StoreError, changed, now, nth_rows, text};
 use crate::authority::Moderation;
 
 /// A server as discovery shows it.
@@ -19,7 +21,7 @@ pub(crate) struct ServerSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) transport: Option<&'static str>,
     pub(crate) verified: bool,
-    pub(crate) status: String,
+    pub(crate) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) jwks_uri: Option<String>,
 }
@@ -47,12 +49,6 @@ pub(crate) struct VersionSummary {
     pub(crate) published_at: Option<String>,
 }
 
-/// One page of a list, and where the next begins.
-pub(crate) struct Page {
-    pub(crate) servers: Vec<ServerSummary>,
-    pub(crate) next_after: Option<String>,
-}
-
 /// What an operator does to a server.
 #[derive(Clone, Copy)]
 pub(crate) enum ServerChange<'a> {
@@ -67,6 +63,17 @@ pub(crate) enum ServerChange<'a> {
 pub(crate) struct Identity<'a> {
     pub(crate) jwks_uri: Option<&'a str>,
     pub(crate) tls_pin_sha256: Option<&'a str>,
+}
+
+impl fmt::Display for Identity<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "jwks_uri {}, tls_pin_sha256 {}",
+            self.jwks_uri.unwrap_or("as before"),
+            self.tls_pin_sha256.unwrap_or("as before")
+        )
+    }
 }
 
 #[derive(Deserialize)]
@@ -91,8 +98,8 @@ struct DetailRow {
     server_json: String,
 }
 
-const SUMMARY_COLUMNS: &str = "s.name, v.version, v.title, v.description, v.endpoint, s.verified,
-    s.moderation, v.status AS version_status, s.jwks_uri";
+const SUMMARY_COLUMNS: &str = "s.name, v.version, v.title, v.description, v.endpoint,
+    s.verified AND s.verified_origin IS v.origin AS verified, s.moderation, v.status AS version_status, s.jwks_uri";
 
 const PUBLISHED_AT: &str =
     "strftime('%Y-%m-%dT%H:%M:%fZ', v.published_at / 1000000.0, 'unixepoch') AS published_at";
@@ -101,35 +108,35 @@ const PUBLISHED_AT: &str =
 const MAX_VERSIONS: u32 = 100;
 
 impl Store {
-    /// Up to `limit` servers in the order of their names, after the given one. Those whose every
-    /// version was deleted are left out.
+    /// Up to `limit` servers after the given one: all, in the order of their names, or those that a
+    /// query finds, in the order in which they came. Those whose every version was deleted are left
+    /// out.
     #[worker::send]
     pub(crate) async fn list_servers(
         &self,
         query: Option<&SearchQuery>,
         after: Option<&str>,
         limit: u32,
-    ) -> Result<Page, StoreError> {
-        let matching = if query.is_some() {
-            "AND s.id IN (SELECT rowid FROM servers_fts WHERE servers_fts MATCH ?3)"
-        } else {
-            ""
-        };
-        let sql = format!(
-            "SELECT {SUMMARY_COLUMNS} FROM servers s JOIN versions v ON v.id = s.default_version
-             WHERE s.name > coalesce(?1, '') AND v.status <> 'deleted' {matching}
-             ORDER BY s.name LIMIT ?2"
-        );
-        // One more than asked for tells whether there is a next page.
+    ) -> Result<Page<ServerSummary>, StoreError> {
         let mut values = vec![text(after), (limit + 1).into()];
-        values.extend(query.map(|query| query.to_fts5().into()));
-        let mut rows: Vec<SummaryRow> = self.rows(&sql, values).await?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        Ok(Page {
-            next_after: rows.last().filter(|_| more).map(|row| row.name.clone()),
-            servers: rows.into_iter().map(ServerSummary::from).collect(),
-        })
+        // Each walks one index from where the page begins, so the last page costs what the first does.
+        let from = if let Some(query) = query {
+            values.push(query.to_fts5().into());
+            "FROM servers_fts f CROSS JOIN servers s ON s.id = f.rowid
+             CROSS JOIN versions v ON v.id = s.default_version
+             WHERE servers_fts MATCH ?3
+               AND f.rowid > coalesce((SELECT id FROM servers WHERE name = ?1), 0)
+               AND v.status <> 'deleted'
+             ORDER BY f.rowid"
+        } else {
+            "FROM servers s CROSS JOIN versions v ON v.id = s.default_version
+             WHERE s.name > coalesce(?1, '') AND v.status <> 'deleted'
+             ORDER BY s.name"
+        };
+        let sql = format!("SELECT {SUMMARY_COLUMNS} {from} LIMIT ?2");
+        let rows: Vec<SummaryRow> = self.rows(&sql, values).await?;
+        let rows = rows.into_iter().map(ServerSummary::from).collect();
+        Ok(Page::new(rows, limit))
     }
 
     /// `None`: no such server, or no such version.
@@ -176,22 +183,29 @@ impl Store {
         reason: &str,
     ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
         let name = name.as_str();
+        let mut detail = None;
         let (action, sql, values) = match change {
-            ServerChange::Verify(identity) => (
-                "server.verify",
-                "UPDATE servers SET verified = 1, jwks_uri = coalesce(?2, jwks_uri),
-                   tls_pin_sha256 = coalesce(?3, tls_pin_sha256)
-                 WHERE name = ?1 AND (verified, jwks_uri, tls_pin_sha256)
-                   IS NOT (1, coalesce(?2, jwks_uri), coalesce(?3, tls_pin_sha256))",
-                vec![
-                    name.into(),
-                    text(identity.jwks_uri),
-                    text(identity.tls_pin_sha256),
-                ],
-            ),
+            ServerChange::Verify(identity) => {
+                detail = Some(identity.to_string());
+                (
+                    "server.verify",
+                    "UPDATE servers SET verified = 1, jwks_uri = coalesce(?2, jwks_uri),
+                       tls_pin_sha256 = coalesce(?3, tls_pin_sha256),
+                       verified_origin = (SELECT origin FROM versions WHERE id = default_version)
+                     WHERE name = ?1 AND (verified, jwks_uri, tls_pin_sha256, verified_origin)
+                       IS NOT (1, coalesce(?2, jwks_uri), coalesce(?3, tls_pin_sha256),
+                               (SELECT origin FROM versions WHERE id = default_version))",
+                    vec![
+                        name.into(),
+                        text(identity.jwks_uri),
+                        text(identity.tls_pin_sha256),
+                    ],
+                )
+            }
             ServerChange::Unverify => (
                 "server.unverify",
-                "UPDATE servers SET verified = 0, jwks_uri = NULL, tls_pin_sha256 = NULL
+                "UPDATE servers SET verified = 0, verified_origin = NULL, jwks_uri = NULL,
+                   tls_pin_sha256 = NULL
                  WHERE name = ?1 AND verified = 1",
                 vec![name.into()],
             ),
@@ -216,14 +230,15 @@ impl Store {
             .batch(vec![
                 (sql, values),
                 (
-                    "INSERT INTO audit (at, actor, action, subject, reason)
-                     SELECT ?1, ?2, ?3, ?4, ?5 WHERE changes() > 0",
+                    "INSERT INTO audit (at, actor, action, subject, reason, detail)
+                     SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE changes() > 0",
                     vec![
                         now(),
                         actor.into(),
                         action.into(),
                         name.into(),
                         reason.into(),
+                        text(detail.as_deref()),
                     ],
                 ),
                 (&select, vec![name.into()]),
@@ -250,8 +265,8 @@ impl From<SummaryRow> for ServerSummary {
             transport: row.endpoint.as_ref().map(|_| "streamable_http"),
             endpoint: row.endpoint,
             verified: row.verified == 1,
-            status: status.to_owned(),
-            jwks_uri: row.jwks_uri,
+            status,
+            jwks_uri: row.jwks_uri.filter(|_| row.verified == 1),
         }
     }
 }

@@ -1,11 +1,8 @@
-use std::{
-    fmt,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-/// The URL at which a client reaches a server, in its normal form (RFC 3986, section 6.2.2). It is
+/// The URL at which a client reaches a server, as the WHATWG URL standard writes it. It is
 /// the server's canonical URI (RFC 8707, section 2), and so the audience of its descriptors.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endpoint(String);
@@ -45,12 +42,13 @@ pub enum EndpointError {
     /// Has variables to be filled in by the user.
     #[error("has variables")]
     Template,
-    /// More than 2,048 characters.
-    #[error("is longer than 2048 characters")]
+    /// More than 1,024 characters.
+    #[error("is longer than 1024 characters")]
     TooLong,
 }
 
-const MAX_CHARS: usize = 2048;
+/// A descriptor holds it twice and may have 8 KiB in all.
+const MAX_CHARS: usize = 1024;
 
 impl Endpoint {
     /// Reads the URL of a remote.
@@ -84,15 +82,14 @@ impl Endpoint {
         Ok(Self(url.into()))
     }
 
+    /// Scheme, host and port: who answers there (RFC 6454, section 4).
+    pub fn origin(&self) -> String {
+        Url::parse(&self.0).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
+    }
+
     /// The endpoint as a URL.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -106,10 +103,7 @@ fn is_ascii_with_plain_host(text: &str) -> bool {
 
 fn is_loopback(host: &Host<&str>) -> bool {
     match host {
-        Host::Domain(domain) => {
-            let domain = domain.trim_end_matches('.');
-            domain == "localhost" || domain.ends_with(".localhost")
-        }
+        Host::Domain(domain) => *domain == "localhost",
         Host::Ipv4(address) => address.is_loopback(),
         Host::Ipv6(address) => address.is_loopback(),
     }
@@ -120,9 +114,16 @@ fn is_public(host: &Host<&str>) -> bool {
         Host::Domain(domain) => {
             let domain = domain.trim_end_matches('.');
             domain.contains('.')
-                && !["localhost", "local", "internal"]
-                    .iter()
-                    .any(|top| domain.rsplit('.').next() == Some(top))
+                && ![
+                    "localhost",
+                    "localdomain",
+                    "local",
+                    "lan",
+                    "internal",
+                    "arpa",
+                ]
+                .iter()
+                .any(|top| domain.rsplit('.').next() == Some(top))
         }
         Host::Ipv4(address) => is_public_v4(*address),
         Host::Ipv6(address) => is_public_v6(*address),
@@ -148,14 +149,13 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(v4) = address.to_ipv4_mapped() {
         return is_public_v4(v4);
     }
-    let [a, b, c, ..] = address.segments();
+    let [a, b, ..] = address.segments();
     // Global unicast is 2000::/3; of it: documentation, 6to4, Teredo and the other protocol
     // assignments, which reach v4 addresses or nobody.
     (0x2000..0x4000).contains(&a)
         && a != 0x2002
         && !(a == 0x2001 && (b < 0x200 || b == 0xdb8))
         && !(a == 0x3fff && b < 0x1000)
-        && !(a == 0x64 && b == 0xff9b && c == 1)
 }
 
 #[cfg(test)]
@@ -229,6 +229,12 @@ mod tests {
     }
 
     #[test]
+    fn the_origin_leaves_path_and_query_out() {
+        let endpoint = public("https://MCP.exa.ai:8443/a?b").unwrap();
+        assert_eq!(endpoint.origin(), "https://mcp.exa.ai:8443");
+    }
+
+    #[test]
     fn development_adds_this_machine_and_nothing_else() {
         let local = |text| Endpoint::parse(text, EndpointRules::PublicOrLoopback);
         for text in [
@@ -242,6 +248,7 @@ mod tests {
         assert_eq!(local("http://mcp.exa.ai/"), Err(EndpointError::Scheme));
         assert_eq!(local("https://10.0.0.1/"), Err(EndpointError::PrivateHost));
         assert_eq!(local("http://10.0.0.1/"), Err(EndpointError::Scheme));
+        assert_eq!(local("http://a.localhost/"), Err(EndpointError::Scheme));
     }
 
     proptest! {

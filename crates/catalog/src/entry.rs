@@ -66,6 +66,14 @@ pub enum EntryError {
     /// JSON of another shape than a server.json.
     #[error("{0}")]
     Shape(String),
+    /// A text is too long to be listed.
+    #[error("{member} is longer than {max} characters")]
+    TextTooLong {
+        /// Which text.
+        member: &'static str,
+        /// The most characters that it may have.
+        max: usize,
+    },
     /// `server.json` is larger than 256 KiB.
     #[error("server is larger than 256 KiB")]
     TooLarge,
@@ -76,6 +84,9 @@ pub enum EntryError {
 
 const OFFICIAL_META: &str = "io.modelcontextprotocol.registry/official";
 const MAX_SERVER_JSON_BYTES: usize = 256 * 1024;
+/// Ten times what publishing allows; lists of a hundred servers must stay readable.
+const MAX_TITLE_CHARS: usize = 1000;
+const MAX_DESCRIPTION_CHARS: usize = 1000;
 
 #[derive(Deserialize)]
 struct RawEntry {
@@ -119,10 +130,17 @@ impl Entry {
         if raw.server.get().len() > MAX_SERVER_JSON_BYTES {
             return Err(EntryError::TooLarge);
         }
+        // Whoever reads it back must be able to: no lone surrogate, no nesting without end.
+        from_str::<Value>(raw.server.get(), "server: ")?;
         let server: ServerJson = from_str(raw.server.get(), "server: ")?;
+        check_length("title", server.title.as_deref(), MAX_TITLE_CHARS)?;
+        check_length(
+            "description",
+            Some(&server.description),
+            MAX_DESCRIPTION_CHARS,
+        )?;
         let official: OfficialMeta = match raw.meta.get(OFFICIAL_META) {
-            Some(meta) => OfficialMeta::deserialize(meta)
-                .map_err(|error| EntryError::Shape(format!("_meta {OFFICIAL_META}: {error}")))?,
+            Some(meta) => from_str(&meta.to_string(), &format!("_meta {OFFICIAL_META}: "))?,
             None => OfficialMeta::default(),
         };
         Ok(Self {
@@ -156,6 +174,13 @@ fn from_str<'a, T: Deserialize<'a>>(json: &'a str, context: &str) -> Result<T, E
         return Err(EntryError::Shape(format!("{context}not an object")));
     }
     serde_json::from_str(json).map_err(|error| EntryError::Shape(format!("{context}{error}")))
+}
+
+fn check_length(member: &'static str, text: Option<&str>, max: usize) -> Result<(), EntryError> {
+    if text.is_some_and(|text| text.chars().count() > max) {
+        return Err(EntryError::TextTooLong { member, max });
+    }
+    Ok(())
 }
 
 fn micros(date: &str) -> Result<u64, EntryError> {
@@ -237,6 +262,14 @@ mod tests {
         let server = |members: &str| parse(&format!(r#"{{"server":{{{members}}}}}"#)).unwrap_err();
         for (error, begins) in [
             (parse("[]").unwrap_err(), "not an object"),
+            (
+                server(&format!(r#""name":"ab/cd","version":"1","description":"{}""#, "d".repeat(1001))),
+                "description is longer",
+            ),
+            (
+                server(r#""name":"ab/cd","version":"1","description":"d","x":"\ud800""#),
+                "server: ",
+            ),
             (
                 parse(r#"{"server":["ab/cd","1",null,"d",[]]}"#).unwrap_err(),
                 "server: not an object",

@@ -40,13 +40,6 @@ impl ServerName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The half before the slash.
-    pub fn namespace(&self) -> &str {
-        self.0
-            .split_once('/')
-            .map_or("", |(namespace, _)| namespace)
-    }
 }
 
 impl FromStr for ServerName {

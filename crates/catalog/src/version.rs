@@ -9,6 +9,9 @@ pub struct Version(String);
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionError {
+    /// Begins or ends with a blank, by which two versions would look the same.
+    #[error("begins or ends with a blank")]
+    Blank,
     /// Has a control character.
     #[error("has a control character")]
     Control,
@@ -91,6 +94,9 @@ impl FromStr for Version {
         if text.chars().any(char::is_control) {
             return Err(VersionError::Control);
         }
+        if text.trim() != text {
+            return Err(VersionError::Blank);
+        }
         if text == "latest" {
             return Err(VersionError::Reserved);
         }
@@ -108,7 +114,6 @@ impl fmt::Display for Version {
 }
 
 fn is_range(text: &str) -> bool {
-    let text = text.trim();
     let wildcard = text.contains('.')
         && text
             .split('.')
@@ -144,6 +149,8 @@ mod tests {
             ("1.0.0 - 2.0.0", VersionError::Range),
             ("1.0 || 2.0", VersionError::Range),
             ("1.0\n", VersionError::Control),
+            (" 1.0", VersionError::Blank),
+            ("1.0\u{3000}", VersionError::Blank),
         ] {
             assert_eq!(text.parse::<Version>(), Err(error), "{text}");
         }

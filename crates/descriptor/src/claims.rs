@@ -1,6 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use crate::strict_json;
+use crate::{MAX_LIFETIME_SECONDS, strict_json};
+
+/// 9999-12-31T23:59:59Z: later dates are nobody's, and overflow date libraries.
+const LATEST_DATE: u64 = 253_402_300_799;
 
 /// What a descriptor says, whoever signed it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -66,7 +69,7 @@ pub(crate) struct Payload {
     sub: String,
     iat: u64,
     nbf: u64,
-    pub(crate) exp: u64,
+    exp: u64,
     jti: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
@@ -123,13 +126,19 @@ impl From<&Descriptor> for Payload {
 }
 
 impl Payload {
-    /// `exp - iat`, where that is a lifetime at all.
-    pub(crate) fn lifetime(&self) -> Option<u64> {
-        self.exp.checked_sub(self.iat)
-    }
-
-    pub(crate) const fn jti_is_empty(&self) -> bool {
-        self.jti.is_empty()
+    /// The rules that need neither a key nor the time; the error says which is broken.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let lifetime = self.exp.checked_sub(self.iat);
+        if !matches!(lifetime, Some(1..=MAX_LIFETIME_SECONDS)) {
+            return Err("exp - iat is not within 1 to 120 s");
+        }
+        if self.exp.max(self.nbf) > LATEST_DATE {
+            return Err("a date is after the year 9999");
+        }
+        if self.jti.is_empty() {
+            return Err("jti is empty");
+        }
+        Ok(())
     }
 
     /// The subject as the rest of the claims would have it.

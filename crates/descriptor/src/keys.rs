@@ -7,12 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
-use crate::strict_json;
+use crate::{MAX_KEY_ID_CHARS, MAX_KEY_SET_BYTES, strict_json};
 
-/// The most bytes and keys of a key set that is read from somewhere else.
-const MAX_SET_BYTES: usize = 64 * 1024;
 const MAX_KEYS: usize = 32;
-const MAX_KEY_ID_CHARS: usize = 256;
 
 /// Where a signing key stands in its life: `next`, then `active`, then `retired`, then gone.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -249,7 +246,7 @@ impl KeySet {
     /// Reads a JWK Set (RFC 7517, section 5). Keys for something else than Ed25519 signatures are
     /// skipped, as the RFC wants; an Ed25519 key that is broken makes the whole set unusable.
     pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
-        if json.len() > MAX_SET_BYTES {
+        if json.len() > MAX_KEY_SET_BYTES {
             return Err(KeySetError::TooLarge);
         }
         let set: Map<String, Value> =
@@ -311,11 +308,6 @@ impl KeySet {
     /// Whether the set has a key of that id.
     pub fn contains(&self, key_id: &str) -> bool {
         self.keys.contains_key(key_id)
-    }
-
-    /// The ids of all keys, in their own order.
-    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
-        self.keys.keys().map(String::as_str)
     }
 
     /// How many keys there are. A set without any revokes everything.

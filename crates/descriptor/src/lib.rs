@@ -60,8 +60,14 @@ pub const MAX_LIFETIME_SECONDS: u64 = 120;
 /// The most clock skew that a verifier may forgive, in seconds.
 pub const MAX_LEEWAY_SECONDS: u64 = 5;
 
+/// The most characters of a `kid`.
+const MAX_KEY_ID_CHARS: usize = 256;
+
 /// The most bytes that a descriptor may have in its compact form.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// The most bytes that a key set may have that is read from somewhere else.
+pub const MAX_KEY_SET_BYTES: usize = 64 * 1024;
 
 /// `typ` of a descriptor's header (RFC 8725, section 3.11).
 pub const TOKEN_TYPE: &str = "mcp-connect+jwt";

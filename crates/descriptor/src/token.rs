@@ -10,7 +10,7 @@ use jwt_compact::{
 use serde_json::{Map, Value};
 
 use crate::{
-    Descriptor, KeySet, MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS, MAX_TOKEN_BYTES, RefusalCode,
+    Descriptor, KeySet, MAX_KEY_ID_CHARS, MAX_LEEWAY_SECONDS, MAX_TOKEN_BYTES, RefusalCode,
     SigningKey, TOKEN_TYPE, claims::Payload, strict_json,
 };
 
@@ -19,11 +19,7 @@ use crate::{
 const FORBIDDEN_HEADER_MEMBERS: [&str; 8] =
     ["crit", "b64", "zip", "cty", "jku", "jwk", "x5u", "x5c"];
 
-const MAX_KEY_ID_CHARS: usize = 256;
 const SIGNATURE_BYTES: usize = 64;
-
-/// 9999-12-31T23:59:59Z: later dates are nobody's, and overflow date libraries.
-const LATEST_DATE: u64 = 253_402_300_799;
 
 /// What a verifier expects of a descriptor.
 #[derive(Clone, Debug)]
@@ -157,14 +153,8 @@ impl<'a> UnverifiedDescriptor<'a> {
         if decode(signature, "signature")?.len() != SIGNATURE_BYTES {
             return Err(Refusal::malformed("signature is not 64 bytes"));
         }
-        if !matches!(payload.lifetime(), Some(1..=MAX_LIFETIME_SECONDS)) {
-            return Err(Refusal::malformed("exp - iat is not within 1 to 120 s"));
-        }
-        if payload.exp > LATEST_DATE {
-            return Err(Refusal::malformed("exp is after the year 9999"));
-        }
-        if payload.jti_is_empty() {
-            return Err(Refusal::malformed("jti is empty"));
+        if let Err(problem) = payload.check() {
+            return Err(Refusal::malformed(problem));
         }
         Ok(Self {
             compact,
@@ -247,10 +237,10 @@ pub fn verify(
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MintError {
-    /// `exp - iat` is not within 1 to 120 s.
-    #[error("the lifetime is not within 1 to 120 s")]
-    Lifetime,
-    /// The claims are too long for a token of 8 KiB, or can't be written as JSON.
+    /// A claim breaks the rules; the text says which.
+    #[error("{0}")]
+    Claims(&'static str),
+    /// The claims are too long for a token of 8 KiB.
     #[error("the claims do not fit into a descriptor")]
     TooLarge,
 }
@@ -259,9 +249,7 @@ impl Descriptor {
     /// Signs the descriptor: a JWS in compact form, header exactly `alg`, `kid`, `typ`.
     pub fn mint(&self, key: &SigningKey) -> Result<String, MintError> {
         let payload = Payload::from(self);
-        if !matches!(payload.lifetime(), Some(1..=MAX_LIFETIME_SECONDS)) {
-            return Err(MintError::Lifetime);
-        }
+        payload.check().map_err(MintError::Claims)?;
         let header = Header::empty()
             .with_key_id(key.id())
             .with_token_type(TOKEN_TYPE);

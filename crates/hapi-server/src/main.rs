@@ -11,9 +11,10 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .from_env()?;
+    // rmcp logs session ids, which are credentials, at the level of information.
+    let filter = EnvFilter::try_new(
+        std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| "info,rmcp=warn".into()),
+    )?;
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)

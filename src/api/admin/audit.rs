@@ -1,21 +1,16 @@
 use axum::{Json, response::IntoResponse};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::super::no_store;
+use super::ListQuery;
 use crate::{
     api::{
+        App,
         extract::{Operator, UrlQuery, page_size},
+        no_store,
         problem::Problem,
     },
-    platform::App,
     store::AuditEntry,
 };
-
-#[derive(Deserialize)]
-pub(crate) struct ListQuery {
-    cursor: Option<String>,
-    limit: Option<String>,
-}
 
 #[derive(Serialize)]
 struct List {
@@ -32,14 +27,12 @@ pub(crate) async fn list(
     let limit = page_size(query.limit.as_deref())?;
     let before = query
         .cursor
-        .map(|cursor| cursor.parse::<u32>().map(u64::from))
+        .map(|cursor| cursor.parse::<u64>())
         .transpose()
         .map_err(|_| Problem::request_invalid("cursor: is not one of this list"))?;
-    let entries = app.store.list_audit(before, limit).await?;
-    let next_cursor = entries
-        .last()
-        .filter(|_| entries.len() == limit as usize)
-        .map(|entry| entry.seq.to_string());
+    let page = app.store.list_audit(before, limit).await?;
+    let next_cursor = page.next_after().map(|entry| entry.seq.to_string());
+    let entries = page.rows;
     Ok((
         [no_store()],
         Json(List {

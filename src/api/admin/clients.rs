@@ -6,14 +6,16 @@ use axum::{
 use http::{StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 
-use super::{super::no_store, check_reason};
+use super::{ListQuery, ReasonBody, check_reason};
 use crate::{
     api::{
+        App,
         extract::{JsonBody, Operator, UrlQuery, page_size},
+        no_store,
         problem::Problem,
     },
     authority::ApiKey,
-    platform::{App, random_bytes},
+    platform::random_bytes,
     store::{Client, ClientStatus, NewClient, StoreError},
 };
 
@@ -35,23 +37,11 @@ struct Created {
     api_key: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ReasonBody {
-    reason: String,
-}
-
 #[derive(Serialize)]
 struct Changed {
     #[serde(flatten)]
     client: Client,
     changed: bool,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct ListQuery {
-    cursor: Option<String>,
-    limit: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -84,12 +74,14 @@ pub(crate) async fn create(
         .create_client(&client, &key, Operator::ACTOR)
         .await
         .map_err(|error| match error {
-            StoreError::Conflict => Problem::new(
-                StatusCode::CONFLICT,
-                "client_exists",
-                "client_id: is taken; choose another",
-            ),
-            error @ StoreError::Unavailable(_) => error.into(),
+            StoreError::Conflict(constraint) if constraint.contains("clients.client_id") => {
+                Problem::new(
+                    StatusCode::CONFLICT,
+                    "client_exists",
+                    "client_id: is taken; choose another",
+                )
+            }
+            other => other.into(),
         })?;
     let created = Created {
         client,
@@ -107,14 +99,12 @@ pub(crate) async fn list(
     if let Some(cursor) = &query.cursor {
         check_id("cursor", cursor)?;
     }
-    let clients = app
+    let page = app
         .store
         .list_clients(query.cursor.as_deref(), limit)
         .await?;
-    let next_cursor = clients
-        .last()
-        .filter(|_| clients.len() == limit as usize)
-        .map(|client| client.client_id.clone());
+    let next_cursor = page.next_after().map(|client| client.client_id.clone());
+    let clients = page.rows;
     Ok((
         [no_store()],
         Json(List {

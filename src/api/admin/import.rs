@@ -3,13 +3,13 @@ use mcp_connect_catalog::Entry;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::super::no_store;
 use crate::{
     api::{
+        App,
         extract::{JsonBody, Operator},
+        no_store,
         problem::Problem,
     },
-    platform::App,
     store::{ImportOutcome, ImportResult},
 };
 
@@ -37,30 +37,17 @@ pub(crate) async fn import(
         .iter()
         .map(|json| Entry::parse(json, rules).map_err(|error| refused(json, error.to_string())))
         .collect();
-
-    let mut refusals = Vec::new();
-    let mut entries = Vec::with_capacity(parsed.len());
-    let order: Vec<bool> = parsed.iter().map(Result::is_ok).collect();
-    for result in parsed {
-        match result {
-            Ok(entry) => entries.push(entry),
-            Err(refusal) => refusals.push(refusal),
-        }
-    }
+    let entries: Vec<&Entry> = parsed.iter().flatten().collect();
     let mut imported = app
         .store
         .import(&entries, Operator::ACTOR)
         .await?
         .into_iter();
-    let mut refusals = refusals.into_iter();
-    let results: Vec<ImportResult> = order
+    let results: Vec<ImportResult> = parsed
         .into_iter()
-        .filter_map(|sound| {
-            if sound {
-                imported.next()
-            } else {
-                refusals.next()
-            }
+        .filter_map(|parsed| match parsed {
+            Ok(_) => imported.next(),
+            Err(refusal) => Some(refusal),
         })
         .collect();
     Ok(([no_store()], Json(json!({ "results": results }))))

@@ -8,11 +8,11 @@ mod servers;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     routing::{get, post},
 };
+use serde::Deserialize;
 
-use super::{MAX_BODY_BYTES, problem::Problem};
+use super::problem::Problem;
 
 pub(crate) fn router() -> Router {
     Router::new()
@@ -29,16 +29,25 @@ pub(crate) fn router() -> Router {
             "/servers/{namespace}/{name}/reinstate",
             post(servers::reinstate),
         )
-        .route(
-            "/import",
-            post(import::import).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)),
-        )
+        .route("/import", post(import::import))
         .route("/audit", get(audit::list))
 }
 
 const MAX_REASON_CHARS: usize = 500;
 
-/// Why a change is made, for the audit trail.
+#[derive(Deserialize)]
+struct ListQuery {
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+/// Why a change is made.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReasonBody {
+    reason: String,
+}
+
 fn check_reason(reason: &str) -> Result<&str, Problem> {
     let reason = reason.trim();
     if reason.is_empty() || reason.chars().count() > MAX_REASON_CHARS {

@@ -3,16 +3,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
-use mcp_connect_catalog::{Endpoint, ServerName, ServerRef};
+use mcp_connect_catalog::{Endpoint, ServerName};
 use serde::{Deserialize, Serialize};
 
-use super::{super::no_store, check_reason};
+use super::{ReasonBody, check_reason};
 use crate::{
     api::{
+        App,
         extract::{JsonBody, NamePath, Operator},
+        no_store,
         problem::Problem,
     },
-    platform::{App, log},
+    platform::log,
     store::{Identity, ServerChange, ServerSummary},
 };
 
@@ -22,12 +24,6 @@ pub(crate) struct VerifyBody {
     reason: String,
     jwks_uri: Option<String>,
     tls_pin_sha256: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ReasonBody {
-    reason: String,
 }
 
 #[derive(Serialize)]
@@ -43,10 +39,11 @@ pub(crate) async fn verify(
     NamePath(name): NamePath,
     JsonBody(body): JsonBody<VerifyBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    if let Some(uri) = &body.jwks_uri {
-        Endpoint::parse(uri, app.settings.endpoint_rules())
-            .map_err(|error| Problem::request_invalid(format!("jwks_uri: {error}")))?;
-    }
+    let jwks_uri = body
+        .jwks_uri
+        .map(|uri| Endpoint::parse(&uri, app.settings.endpoint_rules()))
+        .transpose()
+        .map_err(|error| Problem::request_invalid(format!("jwks_uri: {error}")))?;
     if let Some(pin) = &body.tls_pin_sha256
         && Base64UrlUnpadded::decode_vec(pin).map_or(0, |bytes| bytes.len()) != 32
     {
@@ -55,7 +52,7 @@ pub(crate) async fn verify(
         ));
     }
     let identity = Identity {
-        jwks_uri: body.jwks_uri.as_deref(),
+        jwks_uri: jwks_uri.as_ref().map(Endpoint::as_str),
         tls_pin_sha256: body.tls_pin_sha256.as_deref(),
     };
     change(
@@ -108,12 +105,8 @@ async fn change(
         .change_server(&name, change, Operator::ACTOR, reason)
         .await?
         .ok_or_else(Problem::server_not_found)?;
-    let reference = ServerRef {
-        name,
-        version: None,
-    };
     // The change itself holds already; the copy would be at most a minute old.
-    if let Err(error) = app.store.drop_edge_copy(&reference).await {
+    if let Err(error) = app.store.drop_edge_copy(&name).await {
         log::error("edge_copy_failed", &[("problem", &error.to_string())]);
     }
     Ok(([no_store()], Json(Changed { server, changed })).into_response())
