@@ -1,23 +1,40 @@
 use mcp_connect_catalog::{Version, VersionStatus};
 use serde::Deserialize;
+use wasm_bindgen::JsValue;
 
-use super::{Store, StoreError, text};
+use super::{Store, StoreError};
 use crate::authority::{
     CallerFacts, ConnectRequest, CredentialHash, Facts, Moderation, Presented, ServerFacts,
     VersionFacts,
 };
 
 /// Each join finds one row by a unique key, so the cost is the same however large the tables are.
-const FACTS: &str = "
-SELECT k.secret_hash, c.client_id, c.tenant_id, c.status AS client_status,
-       s.verified AND s.verified_origin IS v.origin AS verified, s.moderation, s.jwks_uri, s.tls_pin_sha256,
-       v.version, v.status AS version_status, v.endpoint
-FROM (SELECT 1)
-LEFT JOIN api_keys k ON k.key_id = ?1
-LEFT JOIN clients  c ON c.client_id = k.client_id
-LEFT JOIN servers  s ON s.name = ?2
-LEFT JOIN versions v ON v.id = CASE WHEN ?3 IS NULL THEN s.default_version
-                                    ELSE (SELECT id FROM versions WHERE server_id = s.id AND version = ?3) END";
+/// The text says no more than is asked for, since D1 compiles it on each call.
+fn facts_query(has_key: bool, has_version: bool) -> String {
+    let (caller, from, condition) = if has_key {
+        (
+            "k.secret_hash, c.client_id, c.tenant_id, c.status AS client_status",
+            "api_keys k JOIN clients c ON c.client_id = k.client_id LEFT JOIN",
+            "WHERE k.key_id = ?2",
+        )
+    } else {
+        (
+            "NULL AS secret_hash, NULL AS client_id, NULL AS tenant_id, NULL AS client_status",
+            "(SELECT 1) LEFT JOIN",
+            "",
+        )
+    };
+    let version = match (has_version, has_key) {
+        (false, _) => "v.id = s.default_version",
+        (true, true) => "v.server_id = s.id AND v.version = ?3",
+        (true, false) => "v.server_id = s.id AND v.version = ?2",
+    };
+    format!(
+        "SELECT {caller}, s.verified AND s.verified_origin IS v.origin AS verified, s.moderation,
+                s.jwks_uri, s.tls_pin_sha256, v.version, v.status AS version_status, v.endpoint
+         FROM {from} servers s ON s.name = ?1 LEFT JOIN versions v ON {version} {condition}"
+    )
+}
 
 #[derive(Deserialize)]
 struct Row {
@@ -46,13 +63,16 @@ impl Store {
             Presented::ApiKey(key) => Some(key.key_id()),
             Presented::Nothing | Presented::Unreadable => None,
         };
-        let reference = &request.server_ref;
-        let values = vec![
-            text(key_id),
-            reference.name.as_str().into(),
-            text(reference.version.as_ref().map(Version::as_str)),
-        ];
-        let rows: Vec<Row> = self.rows(FACTS, values).await?;
+        let version = request.server_ref.version.as_ref().map(Version::as_str);
+        let mut values = vec![request.server_ref.name.as_str().into()];
+        values.extend(
+            [key_id, version]
+                .into_iter()
+                .flatten()
+                .map(JsValue::from_str),
+        );
+        let sql = facts_query(key_id.is_some(), version.is_some());
+        let rows: Vec<Row> = self.rows(&sql, values).await?;
         Ok(rows.into_iter().next().map(Facts::from).unwrap_or_default())
     }
 }

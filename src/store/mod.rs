@@ -103,8 +103,8 @@ impl Store {
         sql: &str,
         values: Vec<JsValue>,
     ) -> Result<Vec<T>, StoreError> {
-        let results = self.batch(vec![(sql, values)]).await?;
-        nth_rows(&results, 0)
+        let result = self.primary()?.prepare(sql).bind(&values)?.all().await?;
+        Ok(result.results()?)
     }
 }
 
