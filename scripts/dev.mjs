@@ -8,7 +8,12 @@ const PORT = process.env.PORT ?? "8787";
 const ISSUER = `http://127.0.0.1:${PORT}`;
 const VARS = ".dev.vars";
 const WRANGLER = "node_modules/wrangler/bin/wrangler.js";
-const environment = { ...process.env, WRANGLER_SEND_METRICS: "false", CI: "true" };
+const environment = {
+  ...process.env,
+  CI: "true",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
+  WRANGLER_SEND_METRICS: "false",
+};
 
 function createLocalSecrets() {
   const key = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
@@ -34,19 +39,30 @@ function migrate() {
   }
 }
 
-async function startWorker() {
+function startWorker() {
   const worker = spawn(
     process.execPath,
     [WRANGLER, "dev", "--ip", "127.0.0.1", "--port", PORT, "--var", `ISSUER:${ISSUER}`, "--log-level", "log", "--show-interactive-dev-session=false"],
     // A group of its own, since wrangler starts processes that must stop with it.
     { env: environment, stdio: ["ignore", "inherit", "inherit"], detached: true },
   );
-  const stopped = new Promise((_, reject) => {
-    worker.once("exit", (code) => reject(new Error(`the Worker stopped (exit code ${code}); is port ${PORT} in use?`)));
+  const stop = () => {
+    if (worker.exitCode === null && worker.signalCode === null) process.kill(-worker.pid, "SIGTERM");
+  };
+  let asked = false;
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.once(signal, () => {
+      asked = true;
+      stop();
+    });
+  }
+  const stopped = new Promise((resolve, reject) => {
+    worker.once("exit", (code) => {
+      if (asked) resolve();
+      else reject(new Error(`the Worker stopped (exit code ${code}); is port ${PORT} in use?`));
+    });
   });
-  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.kill(-worker.pid, signal));
-  await Promise.race([answers(`${ISSUER}/healthz`), stopped]);
-  return { stopped };
+  return { stopped, stop };
 }
 
 async function answers(url) {
@@ -80,10 +96,12 @@ async function seed() {
   }
 }
 
+let worker;
 try {
   if (!existsSync(VARS)) createLocalSecrets();
   migrate();
-  const { stopped } = await startWorker();
+  worker = startWorker();
+  await Promise.race([answers(`${ISSUER}/healthz`), worker.stopped]);
   await seed();
   console.log(`
 The authority runs at ${ISSUER}. Try:
@@ -93,8 +111,10 @@ The authority runs at ${ISSUER}. Try:
   curl ${ISSUER}/healthz
 The operator's token is in ${VARS}; the README shows a governed call. Ctrl-C stops it.
 `);
-  await stopped;
+  await worker.stopped;
+  process.exit(0);
 } catch (error) {
   console.error(`make dev: ${error.message}`);
+  worker?.stop();
   process.exit(1);
 }

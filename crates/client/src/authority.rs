@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderValue;
-use mcp_connect_descriptor::KeySet;
+use mcp_connect_descriptor::{KeySet, MAX_KEY_SET_BYTES};
 use reqwest::{Method, RequestBuilder, header::AUTHORIZATION};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -77,7 +77,7 @@ impl Authority {
         }
         Ok(Self {
             base_url: origin.into(),
-            http: exchange::client()?,
+            http: exchange::client_for(&url)?,
             credential: None,
             strict: false,
             shared: Arc::default(),
@@ -183,10 +183,6 @@ impl Authority {
         exchange::json(request, LIST_BYTES).await
     }
 
-    pub(crate) const fn http(&self) -> &reqwest::Client {
-        &self.http
-    }
-
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.http.request(method, url).timeout(TIMEOUT)
     }
@@ -261,7 +257,7 @@ impl Authority {
         if let Some(fetched) = keys.as_ref().filter(|fetched| is_good(fetched)) {
             return Ok(fetched.set.clone());
         }
-        let body = exchange::bytes(self.request(Method::GET, url), ANSWER_BYTES).await?;
+        let body = exchange::bytes(self.request(Method::GET, url), MAX_KEY_SET_BYTES).await?;
         let set = Arc::new(KeySet::parse(&body)?);
         *keys = Some(FetchedKeys {
             set: set.clone(),

@@ -9,10 +9,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tracing::{debug, warn};
+use url::Url;
 
 use crate::{
     Authority, ConnectError, Denial, GovernedHttpClient, Grant,
     clock::unix_now,
+    exchange,
     schedule::{Attempts, Trigger},
     transport::UntilEnded,
 };
@@ -86,6 +88,7 @@ struct Shared {
     authority: Authority,
     server_ref: String,
     endpoint: Arc<str>,
+    http: reqwest::Client,
     state: watch::Sender<State>,
     /// Held while a refresh is under way: whoever comes second finds the new grant.
     attempts: Mutex<Attempts>,
@@ -103,10 +106,13 @@ impl Connection {
     /// Fetches the first grant and begins to keep it fresh. Needs a tokio runtime.
     pub async fn open(authority: Authority, server_ref: &str) -> Result<Self, ConnectError> {
         let grant = authority.connect(server_ref).await?;
+        let endpoint = Url::parse(grant.endpoint())
+            .map_err(|error| ConnectError::InvalidAnswer(error.to_string()))?;
         let shared = Arc::new(Shared {
             authority,
             server_ref: server_ref.to_owned(),
             endpoint: grant.endpoint().into(),
+            http: exchange::client_for(&endpoint)?,
             state: watch::Sender::new(State::Live {
                 grant: Arc::new(grant),
                 trouble: None,
@@ -164,7 +170,7 @@ impl Connection {
 
     /// The HTTP client beneath the transport, for an rmcp worker of your own.
     pub fn http_client(&self) -> GovernedHttpClient {
-        GovernedHttpClient::new(self.clone(), self.shared.authority.http().clone())
+        GovernedHttpClient::new(self.clone(), self.shared.http.clone())
     }
 
     /// [`Self::current`], or a refresh when the grant has run out meanwhile.
@@ -222,15 +228,13 @@ impl Shared {
             }
             State::Live { trouble, .. } => trouble.clone(),
         };
-        let now = Instant::now();
         if attempts
             .allowed_from(trigger)
-            .is_some_and(|from| from > now)
+            .is_some_and(|from| from > Instant::now())
         {
             return Err(NotConnected::NoFreshDescriptor { trouble });
         }
 
-        attempts.begin(now);
         match self.authority.connect(&self.server_ref).await {
             Ok(grant) if grant.endpoint() != &*self.endpoint => {
                 Err(self.end(EndReason::EndpointChanged {
@@ -239,7 +243,7 @@ impl Shared {
                 }))
             }
             Ok(grant) => {
-                attempts.succeeded(trigger);
+                attempts.succeeded(trigger, Instant::now());
                 debug!(jti = grant.claims().jti, "refreshed the connect descriptor");
                 let grant = Arc::new(grant);
                 self.state.send_replace(State::Live {

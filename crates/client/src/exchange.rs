@@ -13,28 +13,37 @@ const PROBLEM_BYTES: usize = 64 * 1024;
 const DETAIL_CHARS: usize = 1000;
 const CODE_CHARS: usize = 64;
 
-/// A client for the authority and for MCP servers. It has no overall time limit, since answers of
-/// MCP servers stream.
-pub(crate) fn client() -> Result<reqwest::Client, ConnectError> {
-    reqwest::Client::builder()
+/// A client for the host of this URL: the authority's, or that of an MCP server. It has no overall
+/// time limit, since answers of MCP servers stream.
+pub(crate) fn client_for(url: &Url) -> Result<reqwest::Client, ConnectError> {
+    let client = reqwest::Client::builder()
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
-        .user_agent(concat!("mcp-connect-client/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(ConnectError::Network)
+        .user_agent(concat!("mcp-connect-client/", env!("CARGO_PKG_VERSION")));
+    // A proxy has another loopback than we have, and would read what goes there in clear text.
+    let client = if is_loopback(url) {
+        client.no_proxy()
+    } else {
+        client.https_only(true)
+    };
+    client.build().map_err(ConnectError::Network)
 }
 
 /// https, or http to this very machine.
 pub(crate) fn is_secure_url(url: &Url) -> bool {
     match url.scheme() {
         "https" => url.has_host(),
-        "http" => match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        },
+        "http" => is_loopback(url),
         _ => false,
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

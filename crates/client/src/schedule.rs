@@ -61,18 +61,11 @@ impl Attempts {
         window_opens.max(self.back_off_until)
     }
 
-    pub(crate) fn begin(&mut self, now: Instant) {
-        if self.recent.len() == ATTEMPTS_PER_WINDOW {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(now);
-    }
-
-    pub(crate) fn succeeded(&mut self, trigger: Trigger) {
+    pub(crate) fn succeeded(&mut self, trigger: Trigger, now: Instant) {
         self.failures = 0;
         self.back_off_until = None;
-        if trigger == Trigger::Due {
-            self.recent.pop_back();
+        if trigger == Trigger::Demanded {
+            self.record(now);
         }
     }
 
@@ -83,6 +76,14 @@ impl Attempts {
         let wanted = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
         self.failures = self.failures.saturating_add(1);
         self.back_off_until = Some(now + back_off.max(wanted));
+        self.record(now);
+    }
+
+    fn record(&mut self, now: Instant) {
+        if self.recent.len() == ATTEMPTS_PER_WINDOW {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
     }
 }
 
@@ -125,7 +126,6 @@ mod tests {
             .iter()
             .map(|wanted| {
                 now = attempts.allowed_from(Trigger::Due).unwrap_or(start);
-                attempts.begin(now);
                 attempts.failed(now, wanted.map(s));
                 (now - start).as_secs()
             })
@@ -158,29 +158,26 @@ mod tests {
         let mut attempts = Attempts::default();
         for second in [0, 1, 2] {
             assert_eq!(attempts.allowed_from(Trigger::Demanded), None);
-            attempts.begin(start + s(second));
-            attempts.succeeded(Trigger::Demanded);
+            attempts.succeeded(Trigger::Demanded, start + s(second));
         }
-        assert_eq!(
-            attempts.allowed_from(Trigger::Demanded),
-            Some(start + s(60))
-        );
+        let window_opens = Some(start + s(60));
+        assert_eq!(attempts.allowed_from(Trigger::Demanded), window_opens);
         assert_eq!(attempts.allowed_from(Trigger::Due), None);
+
+        attempts.succeeded(Trigger::Due, start + s(10));
+        assert_eq!(attempts.allowed_from(Trigger::Demanded), window_opens);
     }
 
     #[test]
     fn success_clears_the_back_off_and_a_due_one_leaves_no_trace() {
         let start = Instant::now();
         let mut attempts = Attempts::default();
-        attempts.begin(start);
         attempts.failed(start, Some(s(30)));
         assert_eq!(attempts.allowed_from(Trigger::Due), Some(start + s(30)));
-        attempts.begin(start + s(30));
-        attempts.succeeded(Trigger::Due);
+        attempts.succeeded(Trigger::Due, start + s(30));
         assert_eq!(attempts.allowed_from(Trigger::Demanded), None);
         for minute in 1..10 {
-            attempts.begin(start + s(60 * minute));
-            attempts.succeeded(Trigger::Due);
+            attempts.succeeded(Trigger::Due, start + s(60 * minute));
             assert_eq!(attempts.allowed_from(Trigger::Demanded), None);
         }
     }

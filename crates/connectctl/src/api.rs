@@ -9,6 +9,8 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{json, value::RawValue};
 
+use crate::paging::Page;
+
 /// The authority, for its operator.
 pub(crate) struct Admin {
     authority: Authority,
@@ -41,9 +43,36 @@ pub(crate) struct Changed<T> {
     pub(crate) changed: bool,
 }
 
+/// What pins a verified server's identity.
+#[derive(Default, Serialize)]
+pub(crate) struct Identity<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) jwks_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_pin_sha256: Option<&'a str>,
+}
+
+/// One change: who did what to whom, when and why.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct AuditEntry {
+    pub(crate) seq: u64,
+    pub(crate) at: String,
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) subject: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct ClientPage {
     clients: Vec<Client>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AuditPage {
+    entries: Vec<AuditEntry>,
     next_cursor: Option<String>,
 }
 
@@ -53,9 +82,8 @@ pub(crate) enum ClientAction {
     Resume,
 }
 
-#[derive(Clone, Copy)]
-pub(crate) enum ServerAction {
-    Verify,
+pub(crate) enum ServerAction<'a> {
+    Verify(Identity<'a>),
     Unverify,
     Revoke,
     Reinstate,
@@ -121,31 +149,46 @@ impl Admin {
         self.post(&path, &json!({ "reason": reason })).await
     }
 
-    pub(crate) async fn clients(&self) -> Result<Vec<Client>, ConnectError> {
-        let mut clients = Vec::new();
-        let mut path = "/v1/admin/clients?limit=100".to_owned();
-        loop {
-            let page: ClientPage = self.authority.call(Method::GET, &path, None::<&()>).await?;
-            let is_empty = page.clients.is_empty();
-            clients.extend(page.clients);
-            match page.next_cursor {
-                // An empty page that leads on leads in circles.
-                Some(cursor) if !is_empty => {
-                    path = format!("/v1/admin/clients?limit=100&cursor={}", segment(&cursor));
-                }
-                _ => return Ok(clients),
-            }
-        }
+    pub(crate) async fn clients(&self, cursor: Option<&str>) -> Result<Page<Client>, ConnectError> {
+        let page: ClientPage = self.page("/v1/admin/clients", cursor, 100).await?;
+        Ok(Page {
+            items: page.clients,
+            next_cursor: page.next_cursor,
+        })
+    }
+
+    pub(crate) async fn audit(
+        &self,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<AuditEntry>, ConnectError> {
+        let page: AuditPage = self.page("/v1/admin/audit", cursor, limit).await?;
+        Ok(Page {
+            items: page.entries,
+            next_cursor: page.next_cursor,
+        })
     }
 
     pub(crate) async fn moderate(
         &self,
         server: &ServerName,
-        action: ServerAction,
+        action: ServerAction<'_>,
         reason: &str,
     ) -> Result<Changed<Server>, ConnectError> {
-        let path = format!("/v1/admin/servers/{server}/{action}");
-        self.post(&path, &json!({ "reason": reason })).await
+        #[derive(Serialize)]
+        struct Body<'a> {
+            reason: &'a str,
+            #[serde(flatten)]
+            identity: Identity<'a>,
+        }
+        let (verb, identity) = match action {
+            ServerAction::Verify(identity) => ("verify", identity),
+            ServerAction::Unverify => ("unverify", Identity::default()),
+            ServerAction::Revoke => ("revoke", Identity::default()),
+            ServerAction::Reinstate => ("reinstate", Identity::default()),
+        };
+        let path = format!("/v1/admin/servers/{server}/{verb}");
+        self.post(&path, &Body { reason, identity }).await
     }
 
     /// The results, in the order of the entries.
@@ -171,6 +214,20 @@ impl Admin {
         }
     }
 
+    async fn page<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<T, ConnectError> {
+        let mut path = format!("{path}?limit={limit}");
+        if let Some(cursor) = cursor {
+            path.push_str("&cursor=");
+            path.push_str(&segment(cursor));
+        }
+        self.authority.call(Method::GET, &path, None::<&()>).await
+    }
+
     async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -185,17 +242,6 @@ impl fmt::Display for ClientAction {
         f.write_str(match self {
             Self::Suspend => "suspend",
             Self::Resume => "resume",
-        })
-    }
-}
-
-impl fmt::Display for ServerAction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Verify => "verify",
-            Self::Unverify => "unverify",
-            Self::Revoke => "revoke",
-            Self::Reinstate => "reinstate",
         })
     }
 }

@@ -6,7 +6,7 @@ use mcp_connect_descriptor::KeyStatus;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done
+  0  done; entries that an import refuses are reported, and still 0
   1  the answer is no: denied, refused, not found, or the tool reports an error
   2  wrong usage, or an input that can't be read
   3  the authority or the server can't be reached, or failed
@@ -37,7 +37,7 @@ pub(crate) struct Global {
     /// The authority's base URL
     #[arg(long, global = true, value_name = "URL", env = "CONNECT_AUTHORITY")]
     pub(crate) authority: Option<String>,
-    /// The operator's token, for clients, moderation and import
+    /// The operator's token, for clients, moderation, the audit log and import
     #[arg(
         long,
         global = true,
@@ -103,6 +103,11 @@ pub(crate) enum Command {
     Servers {
         #[command(subcommand)]
         command: ServersCommand,
+    },
+    /// Shows who changed what, when and why
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Imports servers from a dump of an MCP registry
     Import(ImportArgs),
@@ -202,7 +207,7 @@ pub(crate) enum ServersCommand {
         server_ref: ServerRef,
     },
     /// Marks a server as verified
-    Verify(Moderation),
+    Verify(Verification),
     /// Takes the mark back
     Unverify(Moderation),
     /// Stops issuing descriptors for a server, at once
@@ -218,6 +223,31 @@ pub(crate) struct Moderation {
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
     pub(crate) reason: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Verification {
+    #[command(flatten)]
+    pub(crate) moderation: Moderation,
+    /// The server's own key set, for its descriptors; what is left out stays as it is
+    #[arg(long, value_name = "URL")]
+    pub(crate) jwks_uri: Option<String>,
+    /// The SHA-256 of the server's SPKI in base64url, for its descriptors
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) tls_pin_sha256: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Lists changes, newest first
+    List {
+        /// The most entries on a page
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// Follows the pages to the end
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 #[derive(Args)]

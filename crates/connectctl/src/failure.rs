@@ -4,14 +4,12 @@ use std::{error::Error, fmt::Write, process::ExitCode};
 
 use mcp_connect_client::{ConnectError, Denial, DenialCode};
 
-use crate::output;
-
 /// How a command ends when it does not succeed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     kind: Kind,
-    message: String,
-    hint: Option<String>,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,10 +53,6 @@ impl Failure {
     pub(crate) fn context(mut self, context: &str) -> Self {
         self.message = format!("{context}: {}", self.message);
         self
-    }
-
-    pub(crate) fn report(&self) {
-        output::error(&self.message, self.hint.as_deref());
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod failure;
 mod output;
+mod paging;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ async fn main() -> ExitCode {
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.report();
+            output::report(&failure);
             failure.exit_code()
         }
     }
@@ -38,6 +39,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Keys { command } => commands::keys::run(command, json),
         Command::Clients { command } => commands::clients::run(command, &settings()?, json).await,
         Command::Servers { command } => commands::servers::run(command, &settings()?, json).await,
+        Command::Audit { command } => commands::audit::run(&command, &settings()?, json).await,
         Command::Import(args) => commands::import::run(&args, &settings()?, json).await,
         Command::Connect(args) => commands::connect::run(&args, &settings()?, json).await,
         Command::Inspect(args) => commands::inspect::run(&args, &settings()?, json).await,

@@ -103,10 +103,14 @@ pub(crate) fn warn(text: &str) {
     let _ = writeln!(anstream::stderr(), "{label} {}", printable(text));
 }
 
-pub(crate) fn error(message: &str, hint: Option<&str>) {
+pub(crate) fn report(failure: &Failure) {
     let label = "error:".red().bold().to_string();
-    let _ = writeln!(anstream::stderr(), "{label} {}", printable(message));
-    if let Some(hint) = hint {
+    let _ = writeln!(
+        anstream::stderr(),
+        "{label} {}",
+        printable(&failure.message)
+    );
+    if let Some(hint) = &failure.hint {
         let _ = writeln!(anstream::stderr(), "  next: {}", printable(hint));
     }
 }

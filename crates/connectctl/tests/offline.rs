@@ -31,11 +31,17 @@ fn help_documents_the_exit_codes() {
     let (code, stdout, _) = run(connectctl(home.path()).arg("--help"));
     assert_eq!(code, 0);
     assert!(
-        stdout.contains("Exit codes:") && stdout.contains("can't be reached"),
+        [
+            "Exit codes:",
+            "can't be reached",
+            "entries that an import refuses"
+        ]
+        .iter()
+        .all(|text| stdout.contains(text)),
         "{stdout}"
     );
     for command in [
-        "keys", "clients", "servers", "import", "connect", "inspect", "call",
+        "keys", "clients", "servers", "audit", "import", "connect", "inspect", "call",
     ] {
         assert!(stdout.contains(command), "{command}");
         let (code, ..) = run(connectctl(home.path()).args([command, "--help"]));
@@ -66,6 +72,8 @@ fn wrong_usage_is_exit_code_2() {
         vec!["servers", "verify", "com.example/weather"],
         vec!["servers", "verify", "com.example/weather", "--reason", ""],
         vec!["servers", "search", "--limit", "101"],
+        vec!["audit", "list", "--limit", "0"],
+        vec!["audit", "list", authority[0], authority[1]],
         vec!["servers", "search"],
         vec!["clients", "list", authority[0], authority[1]],
         vec![
@@ -182,8 +190,18 @@ fn inspecting_says_what_is_wrong() {
         .unwrap();
 
     for (token, audience, code, reason) in [
-        (good.clone(), None, 0, ""),
-        (format!("  {good}\n"), Some(ENDPOINT), 0, ""),
+        (
+            good.clone(),
+            None,
+            0,
+            "good: form, signature, lifetime and issuer\n",
+        ),
+        (
+            format!("  {good}\n"),
+            Some(ENDPOINT),
+            0,
+            "good: form, signature, lifetime, issuer and audience\n",
+        ),
         (
             good,
             Some("https://mcp.example/other"),
@@ -242,12 +260,49 @@ fn inspecting_says_what_is_wrong() {
         }
         let (exit, stdout, stderr) = run(command.write_stdin(token.clone()));
         assert_eq!(exit, code, "{token}: {stderr}");
-        assert!(stderr.contains(reason), "{reason}: {stderr}");
+        let said = if code == 0 { &stdout } else { &stderr };
+        assert!(said.contains(reason), "{reason}: {said}");
         assert_eq!(stdout.contains("good:"), code == 0, "{stdout}");
 
         let (exit, stdout, _) = run(command.arg("--json").write_stdin(token));
         let verdict: Value = serde_json::from_str(&stdout).unwrap();
         assert_eq!((exit, verdict["good"] == true), (code, code == 0));
+        assert_eq!(verdict["issuer_checked"] == true, code == 0);
+        let audience_checked = code == 0 && audience.is_some();
+        assert_eq!(verdict["audience_checked"] == true, audience_checked);
+    }
+}
+
+#[test]
+fn inspecting_without_an_authority_says_that_the_issuer_was_not_checked() {
+    const ENDPOINT: &str = "https://mcp.example/mcp";
+    let home = with_public_keys(1);
+    let token = descriptor("https://anyone.example", ENDPOINT, unix_now())
+        .mint(&SigningKey::from_seed(&[1; 32]))
+        .unwrap();
+    for (arguments, checked) in [
+        (&[] as &[_], "form, signature and lifetime"),
+        (
+            &["--audience", ENDPOINT],
+            "form, signature, lifetime and audience",
+        ),
+    ] {
+        let mut command = connectctl(home.path());
+        command
+            .args(["inspect", "--offline"])
+            .arg(home.path().join("jwks.json"))
+            .args(arguments);
+        let (code, stdout, stderr) = run(command.write_stdin(token.clone()));
+        assert_eq!(code, 0, "{stderr}");
+        assert!(stdout.ends_with(&format!("good: {checked}\n")), "{stdout}");
+        assert!(stderr.contains("issuer was not checked"), "{stderr}");
+
+        let (_, stdout, _) = run(command.arg("--json").write_stdin(token.clone()));
+        let verdict: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(
+            (&verdict["issuer_checked"], &verdict["audience_checked"]),
+            (&json!(false), &json!(!arguments.is_empty()))
+        );
     }
 }
 

@@ -59,6 +59,8 @@ struct Script {
     calls: Vec<(Method, String, Value)>,
     /// How many imports still fail, and with which status.
     failing_imports: (u32, u16),
+    /// Answers imports with 413 that have more entries, or a "huge" one.
+    most_entries: Option<usize>,
     /// Refuses connects with this code.
     denial: Option<&'static str>,
 }
@@ -230,7 +232,18 @@ async fn answer(
             detail["versions"] = json!([{"version": "1.2.0", "status": "active"}]);
             detail
         }
-        ("POST", "/v1/admin/servers/com.example/weather/revoke") => {
+        ("GET", "/v1/admin/audit?limit=2") => {
+            json!({"entries": [audit_entry(3, Some("\u{1b}[31mmalware")), audit_entry(2, None)],
+                "next_cursor": "2"})
+        }
+        ("GET", "/v1/admin/audit?limit=2&cursor=2") => {
+            json!({"entries": [audit_entry(1, None)]})
+        }
+        (
+            "POST",
+            "/v1/admin/servers/com.example/weather/revoke"
+            | "/v1/admin/servers/com.example/weather/verify",
+        ) => {
             let mut changed = server(true, "revoked");
             changed["changed"] = json!(true);
             changed
@@ -252,26 +265,43 @@ async fn answer(
             json!({"client_id": "a/b", "status": "suspended",
             "created_at": "2026-01-02T03:04:05Z", "changed": false})
         }
-        ("POST", "/v1/admin/import") => {
-            if script.failing_imports.0 > 0 {
-                script.failing_imports.0 -= 1;
-                return problem(script.failing_imports.1, "authority_unavailable");
-            }
-            let results: Vec<Value> = body["servers"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|entry| match entry["outcome"].as_str().unwrap() {
-                    "refused" => json!({"name": entry["server"]["name"], "version": "1.0.0",
-                        "outcome": "refused", "reason": "bad \u{1b}name"}),
-                    outcome => json!({"outcome": outcome}),
-                })
-                .collect();
-            json!({ "results": results })
-        }
+        ("POST", "/v1/admin/import") => return import(&mut script, &body),
         _ => return problem(404, "server_not_found"),
     };
     Json(json).into_response()
+}
+
+fn import(script: &mut Script, body: &Value) -> Response {
+    if script.failing_imports.0 > 0 {
+        script.failing_imports.0 -= 1;
+        return problem(script.failing_imports.1, "authority_unavailable");
+    }
+    let entries = body["servers"].as_array().unwrap();
+    let too_many = script.most_entries.is_some_and(|most| entries.len() > most);
+    if too_many || entries.iter().any(|entry| entry["outcome"] == "huge") {
+        return problem(413, "request_invalid");
+    }
+    if entries.iter().any(|entry| entry["outcome"] == "fatal") {
+        return problem(400, "request_invalid");
+    }
+    let results: Vec<Value> = entries
+        .iter()
+        .map(|entry| match entry["outcome"].as_str().unwrap() {
+            "refused" => json!({"name": entry["server"]["name"], "version": "1.0.0",
+                "outcome": "refused", "reason": "bad \u{1b}name"}),
+            outcome => json!({"outcome": outcome}),
+        })
+        .collect();
+    Json(json!({ "results": results })).into_response()
+}
+
+fn audit_entry(seq: u64, reason: Option<&str>) -> Value {
+    let mut entry = json!({"seq": seq, "at": "2026-01-02T03:04:05.678Z", "actor": "operator",
+        "action": "server.revoke", "subject": SERVER});
+    if let Some(reason) = reason {
+        entry["reason"] = reason.into();
+    }
+    entry
 }
 
 fn is_harmless(text: &str) -> bool {
@@ -337,6 +367,58 @@ fn moderates_with_a_reason() {
         "{stderr}"
     );
     assert!(is_harmless(&stderr), "{stderr:?}");
+}
+
+#[test]
+fn verifies_with_an_identity() {
+    let world = World::start();
+    let pin = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+    let jwks_uri = "https://mcp.example/jwks.json";
+    let verify = ["servers", "verify", SERVER, "--reason", "known"];
+    for (identity, sent) in [
+        (&[] as &[_], json!({"reason": "known"})),
+        (
+            &["--jwks-uri", jwks_uri, "--tls-pin-sha256", pin],
+            json!({"reason": "known", "jwks_uri": jwks_uri, "tls_pin_sha256": pin}),
+        ),
+    ] {
+        let (code, _, stderr) = world.run(&[&verify, identity].concat());
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(world.script().calls.last().unwrap().2, sent);
+    }
+    let (code, ..) = world.run(&[
+        "servers",
+        "revoke",
+        SERVER,
+        "--reason",
+        "x",
+        "--jwks-uri",
+        "y",
+    ]);
+    assert_eq!(code, 2);
+}
+
+#[test]
+fn lists_the_audit_log() {
+    let world = World::start();
+    let (code, stdout, stderr) = world.run(&["audit", "list", "--limit", "2"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout.matches("server.revoke").count(), 2, "{stdout}");
+    assert!(
+        stdout.contains("malware") && is_harmless(&stdout),
+        "{stdout:?}"
+    );
+    assert!(stderr.contains("--all"), "{stderr}");
+
+    let first = world.json(&["audit", "list", "--limit", "2"]);
+    assert_eq!(first["next_cursor"], "2");
+    let all = world.json(&["audit", "list", "--limit", "2", "--all"]);
+    let entries = [
+        audit_entry(3, Some("\u{1b}[31mmalware")),
+        audit_entry(2, None),
+        audit_entry(1, None),
+    ];
+    assert_eq!(all, json!({ "entries": entries }));
 }
 
 #[test]
@@ -524,4 +606,56 @@ fn an_import_outlives_a_short_failure_and_says_how_far_it_got() {
     world.script().failing_imports = (2, 400);
     let (code, ..) = world.run(&["import", &file]);
     assert_eq!((code, world.script().failing_imports.0), (1, 1));
+}
+
+#[test]
+fn an_import_that_stops_still_tells_what_was_done_and_refused() {
+    let world = World::start();
+    let mut entries = vec![json!({"outcome": "imported"}); 150];
+    entries[3] = json!({"outcome": "refused", "server": {"name": "com.example/bad"}});
+    entries[120] = json!({"outcome": "fatal"});
+    let file = world.write("dump.json", &json!(entries));
+
+    let (code, stdout, stderr) = world.run(&["import", &file]);
+    assert_eq!(code, 1);
+    assert!(
+        stdout.contains("99 imported, 0 updated, 0 unchanged, 1 refused"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("com.example/bad"), "{stdout}");
+    assert!(
+        stderr.contains("stopped after 100 of 150 entries"),
+        "{stderr}"
+    );
+
+    let (code, stdout, _) = world.run(&["import", &file, "--json"]);
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (code, &summary["imported"], &summary["refused"][0]["index"]),
+        (1, &json!(99), &json!(3))
+    );
+}
+
+#[test]
+fn an_import_halves_what_is_too_large_for_a_call() {
+    let world = World::start();
+    world.script().most_entries = Some(2);
+    let mut entries = vec![json!({"outcome": "imported"}); 7];
+    entries[2] = json!({"outcome": "huge"});
+    let file = world.write("dump.json", &json!(entries));
+
+    let summary = world.json(&["import", &file]);
+    assert_eq!(summary["imported"], 6);
+    let refused = summary["refused"].as_array().unwrap();
+    assert_eq!((refused.len(), &refused[0]["index"]), (1, &json!(2)));
+    let reason = refused[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("request_invalid"), "{reason}");
+
+    let sizes: Vec<_> = world
+        .script()
+        .calls
+        .iter()
+        .map(|(_, _, body)| body["servers"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(sizes, [7, 3, 1, 2, 1, 1, 4, 2, 2]);
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, Response};
 
 use crate::{
     ConnectBody, Mode, Rejection, Verified, Verifier, clock, lease::Lease, refusal::Refused,
-    sessions::SessionKey, verifier::Reason,
+    session_key::SessionKey, verifier::Reason,
 };
 
 const SESSION_HEADER: &str = "mcp-session-id";

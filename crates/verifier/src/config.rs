@@ -11,6 +11,8 @@ use crate::{
 
 const DEFAULT_MAX_STALENESS: Duration = Duration::from_hours(1);
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+/// The key set is refreshed within half of it: a shorter one would hammer the authority.
+const SHORTEST_STALENESS: Duration = Duration::from_secs(1);
 const LONGEST_STALENESS: Duration = Duration::from_hours(24);
 const LONGEST_GRACE: Duration = Duration::from_hours(1);
 const DEFAULT_MAX_SESSIONS: usize = 100_000;
@@ -79,8 +81,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// How long a key set may be used when no newer one can be had: at most 24 hours, by default
-    /// 1 hour. After that every descriptor is refused.
+    /// How long a key set may be used when no newer one can be had: 1 second to 24 hours, by
+    /// default 1 hour. After that every descriptor is refused.
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.max_staleness = max_staleness;
         self
@@ -106,8 +108,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Checks every setting, then starts to fetch the key set in the background. The task ends with
-    /// the last clone of the verifier.
+    /// Checks every setting, then starts to fetch the key set and to look after sessions in the
+    /// background. That ends with the last clone of the verifier.
     pub fn build(self) -> Result<Verifier, ConfigError> {
         let issuer = web_url("issuer", &self.issuer)?;
         if self.issuer.ends_with('/') || issuer.query().is_some() {
@@ -127,8 +129,8 @@ impl VerifierBuilder {
         if self.leeway.subsec_nanos() != 0 || self.leeway.as_secs() > MAX_LEEWAY_SECONDS {
             return Err(setting("leeway", "must be whole seconds, 0 to 5"));
         }
-        if self.max_staleness.is_zero() || self.max_staleness > LONGEST_STALENESS {
-            return Err(setting("max_staleness", "must be above 0, at most 24 h"));
+        if !(SHORTEST_STALENESS..=LONGEST_STALENESS).contains(&self.max_staleness) {
+            return Err(setting("max_staleness", "must be 1 s to 24 h"));
         }
         if self.grace > LONGEST_GRACE {
             return Err(setting("grace", "must be at most 1 h"));
@@ -150,7 +152,7 @@ impl VerifierBuilder {
                 mode: self.mode,
             },
             KeyCache::start(&runtime, endpoint, self.max_staleness),
-            Sessions::new(self.max_sessions, self.leeway + self.grace),
+            Sessions::start(&runtime, self.max_sessions, self.leeway + self.grace),
         ))
     }
 }
@@ -268,6 +270,10 @@ mod tests {
             ("leeway", good().leeway(Duration::from_secs(6))),
             ("leeway", good().leeway(Duration::from_millis(1500))),
             ("max_staleness", good().max_staleness(Duration::ZERO)),
+            (
+                "max_staleness",
+                good().max_staleness(Duration::from_millis(999)),
+            ),
             (
                 "max_staleness",
                 good().max_staleness(Duration::from_secs(86_401)),

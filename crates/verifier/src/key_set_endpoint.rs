@@ -6,12 +6,11 @@ use http::{
     HeaderMap, StatusCode,
     header::{ACCEPT, CACHE_CONTROL},
 };
-use mcp_connect_descriptor::{KeySet, KeySetError};
+use mcp_connect_descriptor::{KeySet, KeySetError, MAX_KEY_SET_BYTES};
 use reqwest::redirect;
 use url::Url;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
-const MAX_BYTES: usize = 64 * 1024;
 const SHORTEST_REFRESH: Duration = Duration::from_secs(30);
 const LONGEST_REFRESH: Duration = Duration::from_mins(10);
 
@@ -33,7 +32,7 @@ pub(crate) enum FetchError {
     KeySet(#[from] KeySetError),
     #[error("answered with status {0}, not 200")]
     Status(StatusCode),
-    #[error("answered with more than 64 KiB")]
+    #[error("answered with more than {} bytes", MAX_KEY_SET_BYTES)]
     TooLarge,
     #[error("{0}")]
     Transport(#[from] reqwest::Error),
@@ -73,7 +72,7 @@ impl KeySetEndpoint {
         let refresh_after = refresh_after(response.headers());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MAX_BYTES {
+            if body.len() + chunk.len() > MAX_KEY_SET_BYTES {
                 return Err(FetchError::TooLarge);
             }
             body.extend_from_slice(&chunk);

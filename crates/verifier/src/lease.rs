@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use mcp_connect_descriptor::Descriptor;
 use tokio::time::{Sleep, sleep};
 
-use crate::{clock, sessions::SessionKey};
+use crate::{clock, session_key::SessionKey};
 
 /// What keeps a session, or a single request and its stream, open: the newest descriptor seen for it.
 pub(crate) struct Lease {
@@ -83,13 +83,16 @@ impl Lease {
         descriptor: &Arc<Descriptor>,
         now: Duration,
     ) -> Result<(), SessionRefusal> {
+        let ended = self.remaining(now).is_none();
+        if ended {
+            self.report_end();
+        }
         let bound = self.newest.load();
         // The server is the verifier's own in every descriptor.
         if (&bound.client_id, &bound.tenant_id) != (&descriptor.client_id, &descriptor.tenant_id) {
             return Err(SessionRefusal::AnotherCaller);
         }
-        if self.remaining(now).is_none() {
-            self.report_end();
+        if ended {
             return Err(SessionRefusal::Ended);
         }
         if bound.expires_at < descriptor.expires_at {

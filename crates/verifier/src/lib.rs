@@ -51,6 +51,7 @@ mod lease;
 mod mode;
 mod refusal;
 mod schedule;
+mod session_key;
 mod sessions;
 mod verifier;
 

@@ -8,9 +8,13 @@ use std::{
 };
 
 use mcp_connect_descriptor::Descriptor;
-use sha2::{Digest, Sha256};
+use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 
-use crate::lease::{Lease, SessionRefusal};
+use crate::{
+    clock,
+    lease::{Lease, SessionRefusal},
+    session_key::SessionKey,
+};
 
 /// How long an ended session is remembered, so that its id keeps being answered with 404.
 const REMEMBER_ENDED: Duration = Duration::from_hours(1);
@@ -18,46 +22,38 @@ const BETWEEN_SWEEPS: Duration = Duration::from_secs(30);
 /// A full table makes room for a sixteenth of itself, so that this isn't done for every session.
 const ROOM_SHARE: usize = 16;
 
-/// A session id as it is kept and logged: a hash, since the id itself is a credential and may be
-/// of any length.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub(crate) struct SessionKey([u8; 16]);
-
-impl SessionKey {
-    pub(crate) fn new(session_id: &[u8]) -> Self {
-        let mut key = [0; 16];
-        for (byte, digest) in key.iter_mut().zip(Sha256::digest(session_id)) {
-            *byte = digest;
-        }
-        Self(key)
-    }
-}
-
-impl fmt::Display for SessionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
 /// The sessions that the layer has seen begin, or found the server to know.
 pub(crate) struct Sessions {
-    table: Mutex<Table>,
+    table: Arc<Table>,
     capacity: usize,
     tolerance: Duration,
+    /// Aborted when it is dropped.
+    _sweeper: JoinSet<()>,
 }
 
 #[derive(Default)]
-struct Table {
-    leases: HashMap<SessionKey, Arc<Lease>>,
-    swept_at: Duration,
-}
+struct Table(Mutex<HashMap<SessionKey, Arc<Lease>>>);
 
 impl Sessions {
-    pub(crate) fn new(capacity: usize, tolerance: Duration) -> Self {
+    /// Reports and forgets sessions in the background, for as long as it is there.
+    pub(crate) fn start(runtime: &Handle, capacity: usize, tolerance: Duration) -> Self {
+        let table = Arc::<Table>::default();
+        let mut sweeper = JoinSet::new();
+        let swept = Arc::clone(&table);
+        sweeper.spawn_on(
+            async move {
+                loop {
+                    sleep(BETWEEN_SWEEPS).await;
+                    sweep(&mut swept.lock(), clock::now());
+                }
+            },
+            runtime,
+        );
         Self {
-            table: Mutex::default(),
+            table,
             capacity,
             tolerance,
+            _sweeper: sweeper,
         }
     }
 
@@ -68,7 +64,7 @@ impl Sessions {
 
     /// Whether the session began with a descriptor, ended or not.
     pub(crate) fn contains(&self, key: &SessionKey) -> bool {
-        self.lock().leases.contains_key(key)
+        self.table.lock().contains_key(key)
     }
 
     /// Renews the lease of a session, where it is known.
@@ -78,7 +74,7 @@ impl Sessions {
         descriptor: &Arc<Descriptor>,
         now: Duration,
     ) -> Result<Option<Arc<Lease>>, SessionRefusal> {
-        let lease = self.lock().leases.get(key).cloned();
+        let lease = self.table.lock().get(key).cloned();
         if let Some(lease) = &lease {
             lease.renew(descriptor, now)?;
         }
@@ -93,9 +89,11 @@ impl Sessions {
         descriptor: &Arc<Descriptor>,
         now: Duration,
     ) -> Result<Arc<Lease>, SessionRefusal> {
-        let mut table = self.lock();
-        table.make_room(self.capacity, now);
-        let lease = match table.leases.entry(key) {
+        let mut table = self.table.lock();
+        if table.len() >= self.capacity {
+            make_room(&mut table, self.capacity, now);
+        }
+        let lease = match table.entry(key) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
             Entry::Vacant(entry) => {
                 let lease = Lease::new(Some(key), descriptor, self.tolerance);
@@ -109,12 +107,7 @@ impl Sessions {
 
     /// Forgets a session that the server has ended itself.
     pub(crate) fn remove(&self, key: &SessionKey) {
-        self.lock().leases.remove(key);
-    }
-
-    /// No code under the lock can leave the table half changed.
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().remove(key);
     }
 }
 
@@ -127,33 +120,36 @@ impl fmt::Debug for Sessions {
 }
 
 impl Table {
-    /// A lease that has ended stays, so that the session's id keeps being refused, until an hour
-    /// has passed or there is no room for it.
-    fn make_room(&mut self, capacity: usize, now: Duration) {
-        let full = self.leases.len() >= capacity;
-        if !full && now.saturating_sub(self.swept_at) < BETWEEN_SWEEPS {
-            return;
+    /// No code under the lock can leave the table half changed.
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Arc<Lease>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reports the leases that have ended. They stay, so that the session's id keeps being refused,
+/// until an hour has passed or there is no room for them.
+fn sweep(leases: &mut HashMap<SessionKey, Arc<Lease>>, now: Duration) {
+    leases.retain(|_, lease| {
+        if lease.remaining(now).is_none() {
+            lease.report_end();
         }
-        self.swept_at = now;
-        self.leases.retain(|_, lease| {
-            if lease.remaining(now).is_none() {
-                lease.report_end();
-            }
-            lease.ends_at() + REMEMBER_ENDED > now
-        });
-        if self.leases.len() < capacity {
-            return;
-        }
-        let mut by_end: Vec<_> = self
-            .leases
-            .iter()
-            .map(|(key, lease)| (lease.ends_at(), *key))
-            .collect();
-        let evicted = (self.leases.len() - capacity) + capacity.div_ceil(ROOM_SHARE);
-        by_end.sort_unstable_by_key(|(ends_at, _)| *ends_at);
-        for (_, key) in by_end.into_iter().take(evicted) {
-            self.leases.remove(&key);
-        }
+        lease.ends_at() + REMEMBER_ENDED > now
+    });
+}
+
+fn make_room(leases: &mut HashMap<SessionKey, Arc<Lease>>, capacity: usize, now: Duration) {
+    sweep(leases, now);
+    if leases.len() < capacity {
+        return;
+    }
+    let mut by_end: Vec<_> = leases
+        .iter()
+        .map(|(key, lease)| (lease.ends_at(), *key))
+        .collect();
+    let evicted = (leases.len() - capacity) + capacity.div_ceil(ROOM_SHARE);
+    by_end.sort_unstable_by_key(|(ends_at, _)| *ends_at);
+    for (_, key) in by_end.into_iter().take(evicted) {
+        leases.remove(&key);
     }
 }
 
@@ -195,11 +191,11 @@ mod tests {
     }
 
     fn sessions(capacity: usize) -> Sessions {
-        Sessions::new(capacity, seconds(TOLERANCE))
+        Sessions::start(&Handle::current(), capacity, seconds(TOLERANCE))
     }
 
-    #[test]
-    fn a_lease_ends_when_leeway_and_grace_have_passed() {
+    #[tokio::test]
+    async fn a_lease_ends_when_leeway_and_grace_have_passed() {
         let lease = sessions(1).lease(&descriptor("a", 1000));
         assert_eq!(lease.remaining(seconds(1000)), Some(seconds(35)));
         assert_eq!(lease.remaining(seconds(1034)), Some(seconds(1)));
@@ -207,8 +203,8 @@ mod tests {
         assert_eq!(lease.remaining(seconds(2000)), None);
     }
 
-    #[test]
-    fn the_newest_descriptor_counts_in_whatever_order_they_come() {
+    #[tokio::test]
+    async fn the_newest_descriptor_counts_in_whatever_order_they_come() {
         let sessions = sessions(1);
         let lease = sessions
             .bind(key(0), &descriptor("a", 1000), seconds(950))
@@ -222,8 +218,8 @@ mod tests {
         assert_eq!(lease.remaining(seconds(1060)), Some(seconds(35)));
     }
 
-    #[test]
-    fn an_ended_session_stays_ended_for_an_hour() {
+    #[tokio::test]
+    async fn an_ended_session_stays_ended_for_an_hour() {
         let sessions = sessions(10);
         let fresh = descriptor("a", 5000);
         sessions
@@ -236,12 +232,14 @@ mod tests {
             let bound = sessions.bind(key(0), &fresh, seconds(now)).map(drop);
             assert_eq!(bound, Err(SessionRefusal::Ended));
         }
-        let _ = sessions.bind(key(2), &fresh, seconds(1035 + 3600 + 30));
+        sweep(&mut sessions.table.lock(), seconds(1035 + 3599));
+        assert!(sessions.contains(&key(0)));
+        sweep(&mut sessions.table.lock(), seconds(1035 + 3600));
         assert!(!sessions.contains(&key(0)));
     }
 
-    #[test]
-    fn another_caller_is_refused_even_when_the_session_has_ended() {
+    #[tokio::test]
+    async fn another_caller_is_refused_even_when_the_session_has_ended() {
         let sessions = sessions(10);
         sessions
             .bind(key(0), &descriptor("a", 1000), seconds(950))
@@ -252,24 +250,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn forgets_those_nearest_to_their_end_when_it_is_full() {
+    #[tokio::test]
+    async fn forgets_those_nearest_to_their_end_when_it_is_full() {
         let sessions = sessions(32);
         for number in 0..1000 {
             let expires_at = 1000 + number as u64;
             sessions
                 .bind(key(number), &descriptor("a", expires_at), seconds(950))
                 .unwrap();
-            assert!(sessions.lock().leases.len() <= 32);
+            assert!(sessions.table.lock().len() <= 32);
         }
         assert!(!sessions.contains(&key(0)));
         assert!(sessions.contains(&key(999)) && sessions.contains(&key(999 - 29)));
-    }
-
-    #[test]
-    fn keys_show_nothing_of_the_session_id() {
-        let shown = SessionKey::new(b"secret-session").to_string();
-        assert_eq!(shown.len(), 32);
-        assert!(shown.bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 }

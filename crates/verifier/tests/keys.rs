@@ -240,7 +240,7 @@ async fn the_key_set_is_refreshed_without_being_asked_and_not_after_the_last_clo
     let before = tasks();
     let verifier = authority
         .verifier()
-        .max_staleness(Duration::from_millis(200))
+        .max_staleness(Duration::from_secs(1))
         .build()
         .unwrap();
     let clone = verifier.clone();

@@ -17,6 +17,7 @@ use axum::{Router, routing::any};
 use mcp_connect_verifier::{ConnectLayer, HEADER, Mode};
 use serde_json::Value;
 use support::{Answer, Authority, eventually, key, key_set, serve};
+use tracing::subscriber::DefaultGuard;
 
 const SESSION_ID: &str = "d0c3a5f2-very-secret";
 
@@ -24,6 +25,18 @@ const SESSION_ID: &str = "d0c3a5f2-very-secret";
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// Takes down what this test logs for as long as the guard is held.
+    fn of_this_test() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
@@ -34,6 +47,12 @@ impl Log {
         events
             .map(|event| event.unwrap()["fields"].take())
             .collect()
+    }
+
+    fn ends(&self) -> Vec<Value> {
+        let mut events = self.events();
+        events.retain(|event| event["reason"] == "refresh_timeout");
+        events
     }
 }
 
@@ -49,14 +68,7 @@ impl Write for Log {
 
 #[tokio::test]
 async fn names_reasons_and_ends_but_no_token_and_no_session_id() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::of_this_test();
 
     let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
     let short = authority.descriptor(1);
@@ -110,10 +122,7 @@ async fn names_reasons_and_ends_but_no_token_and_no_session_id() {
         assert!(!text.contains(signature), "{text}");
     }
     let events = log.events();
-    let ends: Vec<_> = events
-        .iter()
-        .filter(|event| event["reason"] == "refresh_timeout")
-        .collect();
+    let ends = log.ends();
     assert_eq!(ends.len(), 1, "{events:?}");
     assert_eq!(ends[0]["jti"], short.jti.as_str());
     assert_eq!(ends[0]["client_id"], "desktop");
@@ -140,4 +149,64 @@ async fn names_reasons_and_ends_but_no_token_and_no_session_id() {
         });
         assert!(logged, "{message}, {code}, {reason}: {events:?}");
     }
+}
+
+/// Begins a session that ends at once when its descriptor expires, and waits for that.
+async fn ended_session(authority: &Authority) -> (reqwest::Client, String) {
+    let verifier = authority
+        .verifier()
+        .leeway(Duration::ZERO)
+        .grace(Duration::ZERO)
+        .build()
+        .unwrap();
+    let app = Router::new()
+        .route("/mcp", any(async || "ok"))
+        .layer(ConnectLayer::new(verifier));
+    let url = format!("http://{}/mcp", serve(app).await);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let short = authority.descriptor(2);
+    let request = client
+        .post(&url)
+        .header(HEADER, short.mint(&key(1)).unwrap());
+    let begun = request.header("mcp-session-id", SESSION_ID).send().await;
+    assert_eq!(begun.unwrap().status(), 200);
+    eventually("the descriptor has expired", async || {
+        support::now().as_secs() >= short.expires_at
+    })
+    .await;
+    (client, url)
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_asks_for_again_is_reported_once() {
+    let (log, _guard) = Log::of_this_test();
+    let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+    let (client, url) = ended_session(&authority).await;
+    assert!(log.ends().is_empty());
+
+    for _ in 0..2 {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(31)).await;
+        tokio::time::resume();
+        eventually("the end is in the log", async || !log.ends().is_empty()).await;
+    }
+    let late = client.post(&url).header(HEADER, authority.token());
+    let late = late.header("mcp-session-id", SESSION_ID).send().await;
+    assert_eq!(late.unwrap().status(), 404);
+    assert_eq!(log.ends().len(), 1, "{:?}", log.ends());
+}
+
+#[tokio::test]
+async fn a_request_of_another_caller_shows_the_end_too() {
+    let (log, _guard) = Log::of_this_test();
+    let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+    let (client, url) = ended_session(&authority).await;
+    let mut another = authority.descriptor(60);
+    another.client_id = Some("another".into());
+    let request = client
+        .post(&url)
+        .header(HEADER, another.mint(&key(1)).unwrap());
+    let refused = request.header("mcp-session-id", SESSION_ID).send().await;
+    assert_eq!(refused.unwrap().status(), 403);
+    assert_eq!(log.ends().len(), 1, "{:?}", log.ends());
 }

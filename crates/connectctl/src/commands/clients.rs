@@ -4,6 +4,7 @@ use crate::{
     config::Settings,
     failure::Failure,
     output,
+    paging::pages,
 };
 
 pub(crate) async fn run(
@@ -31,7 +32,9 @@ pub(crate) async fn run(
             changed(&admin, ClientAction::Resume, &change, json).await
         }
         ClientsCommand::List => {
-            let clients = admin.clients().await?;
+            let clients = pages(true, async |cursor| admin.clients(cursor).await)
+                .await?
+                .items;
             if json {
                 output::json(&serde_json::json!({ "clients": clients }))
             } else {

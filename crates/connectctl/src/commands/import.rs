@@ -1,4 +1,4 @@
-use std::{path::Path, time::Duration};
+use std::{collections::VecDeque, path::Path, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use mcp_connect_client::ConnectError;
@@ -16,7 +16,9 @@ use crate::{
 
 /// What one call takes.
 const MAX_BATCH_ENTRIES: usize = 100;
-const MAX_BATCH_BYTES: usize = 1024 * 1024;
+const MAX_CALL_BYTES: usize = 1024 * 1024;
+/// Several entries in one call have half of that: escaping may make more of them in the authority.
+const MAX_BATCH_BYTES: usize = MAX_CALL_BYTES / 2;
 /// `{"servers":[` and `]}`.
 const ENVELOPE_BYTES: usize = 14;
 
@@ -44,6 +46,18 @@ struct RefusedEntry {
     reason: String,
 }
 
+impl RefusedEntry {
+    /// One that the authority has not read.
+    const fn unnamed(index: usize, reason: String) -> Self {
+        Self {
+            index,
+            name: None,
+            version: None,
+            reason,
+        }
+    }
+}
+
 pub(crate) async fn run(args: &ImportArgs, settings: &Settings, json: bool) -> Result<(), Failure> {
     let admin = Admin::new(settings.operator()?);
     let text = output::read_input(&args.file)?;
@@ -55,26 +69,51 @@ pub(crate) async fn run(args: &ImportArgs, settings: &Settings, json: bool) -> R
     };
 
     let progress = progress_bar(entries.len());
-    progress.inc(summary.refused.len() as u64);
-    for batch in &plan.batches {
-        let raw: Vec<&RawValue> = batch.iter().map(|(_, entry)| *entry).collect();
-        let results = send(&admin, &raw).await.map_err(|error| {
-            progress.abandon();
-            stopped(error, summary.handled(), entries.len())
-        })?;
-        for ((index, _), result) in batch.iter().zip(results) {
-            summary.count(*index, result);
-        }
-        progress.inc(batch.len() as u64);
-    }
+    let sent = send_all(&admin, plan.batches, &mut summary, &progress).await;
     progress.finish_and_clear();
 
     summary.refused.sort_by_key(|entry| entry.index);
-    if json {
+    let printed = if json {
         output::json(&summary)
     } else {
         summary.show()
+    };
+    sent.map_err(|error| stopped(error, summary.handled(), entries.len()))
+        .and(printed)
+}
+
+/// Sends the batches in their order, and halves one that turns out to be too large for a call.
+async fn send_all(
+    admin: &Admin,
+    batches: Vec<Batch<'_>>,
+    summary: &mut Summary,
+    progress: &ProgressBar,
+) -> Result<(), ConnectError> {
+    let mut batches = VecDeque::from(batches);
+    progress.set_position(summary.handled() as u64);
+    while let Some(mut batch) = batches.pop_front() {
+        let raw: Vec<&RawValue> = batch.iter().map(|(_, entry)| *entry).collect();
+        match send(admin, &raw).await {
+            Ok(results) => {
+                for ((index, _), result) in batch.iter().zip(results) {
+                    summary.count(*index, result);
+                }
+            }
+            Err(error) if is_too_large(&error) => {
+                if let [(index, _)] = *batch {
+                    let refused = RefusedEntry::unnamed(index, error.to_string());
+                    summary.refused.push(refused);
+                } else {
+                    let second_half = batch.split_off(batch.len() / 2);
+                    batches.push_front(second_half);
+                    batches.push_front(batch);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        progress.set_position(summary.handled() as u64);
     }
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -112,18 +151,13 @@ fn plan<'a>(entries: &[&'a RawValue]) -> Plan<'a> {
         let size = entry.get().len() + 1;
         let problem = if !entry.get().starts_with('{') {
             Some("it is no JSON object")
-        } else if size + ENVELOPE_BYTES > MAX_BATCH_BYTES {
+        } else if size + ENVELOPE_BYTES > MAX_CALL_BYTES {
             Some("it is longer than the 1 MiB that one call takes")
         } else {
             None
         };
         if let Some(reason) = problem {
-            refused.push(RefusedEntry {
-                index,
-                name: None,
-                version: None,
-                reason: reason.to_owned(),
-            });
+            refused.push(RefusedEntry::unnamed(index, reason.to_owned()));
             continue;
         }
         match batches.last_mut() {
@@ -154,6 +188,15 @@ async fn send(admin: &Admin, entries: &[&RawValue]) -> Result<Vec<EntryResult>, 
             }
             result => return result,
         }
+    }
+}
+
+/// 413 (Content Too Large).
+const fn is_too_large(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Status(status) => *status == 413,
+        ConnectError::Denied(denial) => denial.status == 413,
+        _ => false,
     }
 }
 
@@ -232,7 +275,11 @@ mod tests {
         for batch in &plan.batches {
             let raw: Vec<&RawValue> = batch.iter().map(|(_, entry)| *entry).collect();
             let body = serde_json::json!({ "servers": raw }).to_string();
-            assert!(raw.len() <= MAX_BATCH_ENTRIES && body.len() <= MAX_BATCH_BYTES);
+            let max_bytes = match raw.len() {
+                1 => MAX_CALL_BYTES,
+                _ => MAX_BATCH_BYTES,
+            };
+            assert!(raw.len() <= MAX_BATCH_ENTRIES && body.len() <= max_bytes);
         }
         let indices = |batch: &Batch<'_>| batch.iter().map(|(index, _)| *index).collect();
         (
@@ -268,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_at_most_a_mebibyte() {
+    fn a_batch_has_at_most_half_a_mebibyte_and_an_entry_of_its_own_a_whole_one() {
         let third = entry(MAX_BATCH_BYTES / 3);
         let json = format!("[{}]", vec![third; 5].join(","));
         assert_eq!(
@@ -276,13 +323,14 @@ mod tests {
             (vec![vec![0, 1], vec![2, 3], vec![4]], vec![])
         );
 
-        let largest = entry(MAX_BATCH_BYTES - ENVELOPE_BYTES - 1);
-        assert_eq!(planned(&format!("[{largest}]")), (vec![vec![0]], vec![]));
+        let largest = entry(MAX_CALL_BYTES - ENVELOPE_BYTES - 1);
+        let json = format!(r#"[{{"a":1}},{largest},{{"b":2}}]"#);
+        assert_eq!(planned(&json), (vec![vec![0], vec![1], vec![2]], vec![]));
     }
 
     #[test]
     fn refuses_here_what_fits_into_no_call() {
-        let too_large = entry(MAX_BATCH_BYTES - ENVELOPE_BYTES);
+        let too_large = entry(MAX_CALL_BYTES - ENVELOPE_BYTES);
         let json = format!(r#"[{{"a":1}},null,{too_large},"x",[],{{"b":2}}]"#);
         assert_eq!(planned(&json), (vec![vec![0, 5]], vec![1, 2, 3, 4]));
     }

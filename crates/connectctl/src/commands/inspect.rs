@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -20,7 +21,7 @@ pub(crate) async fn run(
         Ok(parsed) => parsed,
         Err(refusal) => {
             if json {
-                output::json(&verdict(None, &Err(refusal.clone())))?;
+                output::json(&verdict(None, Err(&refusal)))?;
             }
             return Err(refused(&refusal));
         }
@@ -43,20 +44,45 @@ pub(crate) async fn run(
         expected = expected.audience(audience);
     }
     let now = unix_now();
-    let checked = verify(token, &keys, &expected, now).map(|_| ());
+    let compared = Compared {
+        issuer: settings.issuer().is_some(),
+        audience: args.audience.is_some(),
+    };
+    let checked = verify(token, &keys, &expected, now).map(|_| compared);
 
     if json {
-        output::json(&verdict(Some((&claims, &key_id)), &checked))?;
+        output::json(&verdict(
+            Some((&claims, &key_id)),
+            checked.as_ref().copied(),
+        ))?;
     } else {
         show(&claims, &key_id, now)?;
-        if settings.issuer().is_none() {
-            output::note("The issuer was not checked: no authority is given.");
-        }
     }
-    match checked {
-        Ok(()) if json => Ok(()),
-        Ok(()) => output::line("good: form, signature, issuer and lifetime"),
-        Err(refusal) => Err(refused(&refusal)),
+    let compared = checked.map_err(|refusal| refused(&refusal))?;
+    if json {
+        return Ok(());
+    }
+    if !compared.issuer {
+        output::note("The issuer was not checked: no authority is given.");
+    }
+    output::line(&format!("good: {compared}"))
+}
+
+/// What a good descriptor was held against, beside the keys and the clock.
+#[derive(Clone, Copy)]
+struct Compared {
+    issuer: bool,
+    audience: bool,
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.issuer, self.audience) {
+            (false, false) => "form, signature and lifetime",
+            (true, false) => "form, signature, lifetime and issuer",
+            (false, true) => "form, signature, lifetime and audience",
+            (true, true) => "form, signature, lifetime, issuer and audience",
+        })
     }
 }
 
@@ -66,13 +92,16 @@ fn refused(refusal: &Refusal) -> Failure {
 
 fn verdict(
     descriptor: Option<(&Descriptor, &str)>,
-    checked: &Result<(), Refusal>,
+    checked: Result<Compared, &Refusal>,
 ) -> serde_json::Value {
-    let refusal = checked.as_ref().err();
+    let refusal = checked.err();
+    let compared = checked.ok();
     let mut verdict = json!({
         "good": refusal.is_none(),
         "code": refusal.map(|refusal| refusal.code().as_str()),
         "reason": refusal.map(ToString::to_string),
+        "issuer_checked": compared.map(|compared| compared.issuer),
+        "audience_checked": compared.map(|compared| compared.audience),
         "kid": descriptor.map(|(_, key_id)| key_id),
         "claims": descriptor.map(|(claims, _)| claims_json(claims)),
     });

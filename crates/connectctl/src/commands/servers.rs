@@ -1,12 +1,13 @@
-use mcp_connect_client::{Authority, Server, ServerDetail, ServerPage};
+use mcp_connect_client::{Authority, Server, ServerDetail};
 use serde_json::json;
 
 use crate::{
-    api::{Admin, ServerAction},
+    api::{Admin, Identity, ServerAction},
     cli::{Moderation, ServersCommand},
     config::Settings,
     failure::Failure,
     output,
+    paging::{Page, pages},
 };
 
 pub(crate) async fn run(
@@ -30,7 +31,14 @@ pub(crate) async fn run(
                 show(&detail)
             }
         }
-        ServersCommand::Verify(args) => moderate(settings, ServerAction::Verify, &args, json).await,
+        ServersCommand::Verify(args) => {
+            let identity = Identity {
+                jwks_uri: args.jwks_uri.as_deref(),
+                tls_pin_sha256: args.tls_pin_sha256.as_deref(),
+            };
+            let action = ServerAction::Verify(identity);
+            moderate(settings, action, &args.moderation, json).await
+        }
         ServersCommand::Unverify(args) => {
             moderate(settings, ServerAction::Unverify, &args, json).await
         }
@@ -48,17 +56,17 @@ async fn search(
     all: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let ServerPage {
-        mut servers,
-        mut next_cursor,
-        ..
-    } = authority.search(query, None, limit).await?;
-    while all && let Some(cursor) = &next_cursor {
-        let page = authority.search(query, Some(cursor), limit).await?;
-        // An empty page that leads on leads in circles.
-        next_cursor = page.next_cursor.filter(|_| !page.servers.is_empty());
-        servers.extend(page.servers);
-    }
+    let Page {
+        items: servers,
+        next_cursor,
+    } = pages(all, async |cursor| {
+        let page = authority.search(query, cursor, limit).await?;
+        Ok(Page {
+            items: page.servers,
+            next_cursor: page.next_cursor,
+        })
+    })
+    .await?;
     if json {
         return match next_cursor {
             Some(cursor) => output::json(&json!({ "servers": servers, "next_cursor": cursor })),
@@ -74,7 +82,7 @@ async fn search(
 
 async fn moderate(
     settings: &Settings,
-    action: ServerAction,
+    action: ServerAction<'_>,
     args: &Moderation,
     json: bool,
 ) -> Result<(), Failure> {

@@ -1,0 +1,216 @@
+// One connect authority of its own for a test file: the built Worker in workerd, at a real port of
+// this machine, with fresh keys, an empty migrated D1 and an empty KV.
+//
+// It runs in wrangler's createTestHarness, which gives all that is needed: our own wrangler.toml,
+// a listening URL, overridden secrets, handles of D1 and KV, and the Worker's log.
+import { createHash, generateKeyPairSync, randomBytes } from "node:crypto";
+import { cpSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+// Loopback only: no usage statistics, no look-up of where this machine is.
+process.env.WRANGLER_SEND_METRICS = "false";
+process.env.CLOUDFLARE_CF_FETCH_ENABLED = "false";
+const { createTestHarness } = await import("wrangler");
+
+export const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
+
+const SECRETS = ["OPERATOR_TOKEN", "SIGNING_KEYS"];
+
+/// A private JWK of the authority.
+export function generateKey(status = "active") {
+  const { kty, crv, x, d } = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
+  const kid = createHash("sha256").update(JSON.stringify({ crv, kty, x })).digest("base64url");
+  return { kty, crv, x, d, kid, status };
+}
+
+export function keySet(...keys) {
+  return JSON.stringify({ keys });
+}
+
+/// An entry of a registry as it is imported. `endpoint: null` leaves out the remote.
+export function entry(name, { version = "1.0.0", endpoint = "https://mcp.example.com/mcp", status, publishedAt, ...members } = {}) {
+  const official = { status, publishedAt };
+  return {
+    server: {
+      name,
+      version,
+      description: "A server of the tests",
+      ...(endpoint && { remotes: [{ type: "streamable-http", url: endpoint }] }),
+      ...members,
+    },
+    _meta: { "io.modelcontextprotocol.registry/official": official },
+  };
+}
+
+/// `settings` are vars and secrets by name; `undefined` takes one away. `meterD1` puts a line into
+/// the log for each round trip to D1.
+export async function startAuthority({ settings = {}, meterD1 = false } = {}) {
+  // Only these files, so that a developer's .dev.vars doesn't reach the tests.
+  const root = mkdtempSync(join(tmpdir(), "connect-authority-"));
+  for (const name of ["wrangler.toml", "schema"]) symlinkSync(join(REPOSITORY, name), join(root, name));
+  cpSync(join(REPOSITORY, "build"), join(root, "build"), { recursive: true });
+  if (meterD1) {
+    renameSync(join(root, "build/index.js"), join(root, "build/authority.mjs"));
+    cpSync(new URL("d1-meter.worker.mjs", import.meta.url), join(root, "build/index.js"));
+  }
+
+  const authority = new Authority(root, !meterD1, {
+    ISSUER: "http://127.0.0.1:1",
+    DEVELOPMENT: "true",
+    OPERATOR_TOKEN: randomBytes(32).toString("base64url"),
+    SIGNING_KEYS: keySet(generateKey()),
+    ...settings,
+  });
+  try {
+    await authority.start(settings.ISSUER);
+  } catch (error) {
+    await authority.stop();
+    throw error;
+  }
+  return authority;
+}
+
+class Authority {
+  #root;
+  #isPrebuilt;
+  #harness;
+  #worker;
+  #first;
+  /// What the Worker runs with.
+  settings;
+  /// The origin at which the Worker listens.
+  url;
+
+  constructor(root, isPrebuilt, settings) {
+    this.#root = root;
+    this.#isPrebuilt = isPrebuilt;
+    this.#first = settings;
+    this.settings = settings;
+    this.#harness = createTestHarness(this.#options());
+  }
+
+  async start(issuer) {
+    const { url } = await this.#harness.listen();
+    this.url = url.origin;
+    // Which port it is, and so the issuer, is known only now.
+    if (issuer === undefined) {
+      this.#first.ISSUER = this.url;
+      await this.configure({});
+    }
+    this.#worker = this.#harness.getWorker();
+    await this.#worker.applyD1Migrations("DB");
+  }
+
+  /// Starts the Worker anew, with these changes to what it first ran with; D1 and KV stay.
+  async configure(changes) {
+    this.settings = { ...this.#first, ...changes };
+    await this.#harness.update(this.#options());
+  }
+
+  async stop() {
+    await this.#harness.close();
+    rmSync(this.#root, { recursive: true, force: true });
+  }
+
+  #options() {
+    const given = Object.entries(this.settings).filter(([, value]) => value !== undefined);
+    const [secrets, vars] = [true, false].map((secret) =>
+      Object.fromEntries(given.filter(([name]) => SECRETS.includes(name) === secret)),
+    );
+    const worker = { configPath: join(this.#root, "wrangler.toml"), vars, secrets };
+    // Else wrangler puts the modules together first, which takes longer.
+    if (this.#isPrebuilt) worker.prebuiltWorkerDir = join(this.#root, "build");
+    return { workers: [worker] };
+  }
+
+  /// One HTTP request. A body that is no string is sent as JSON; a JSON answer is read.
+  async request(path, { method, headers = {}, body, bearer } = {}) {
+    const response = await fetch(`${this.url}${path}`, {
+      method: method ?? (body === undefined ? "GET" : "POST"),
+      headers: { ...(bearer && { authorization: `Bearer ${bearer}` }), ...headers },
+      body: body === undefined || typeof body === "string" ? body : JSON.stringify(body),
+      redirect: "manual",
+    });
+    const text = await response.text();
+    const isJson = /\bjson\b/.test(response.headers.get("content-type"));
+    return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : undefined };
+  }
+
+  get operatorToken() {
+    return this.settings.OPERATOR_TOKEN;
+  }
+
+  /// A request of the operator, below /v1/admin.
+  admin(path, body) {
+    return this.request(`/v1/admin${path}`, { body, bearer: this.operatorToken });
+  }
+
+  /// A new client, with its key in `api_key`.
+  async createClient(client_id, members = {}) {
+    return succeeded(await this.admin("/clients", { client_id, ...members }));
+  }
+
+  /// Imports entries; the outcome of each.
+  async importServers(...servers) {
+    return succeeded(await this.admin("/import", { servers })).results;
+  }
+
+  async changeServer(name, change, reason = "a test wants it") {
+    return succeeded(await this.admin(`/servers/${name}/${change}`, { reason }));
+  }
+
+  /// A verified server.
+  async publish(name, members) {
+    await this.importServers(entry(name, members));
+    await this.changeServer(name, "verify");
+  }
+
+  /// `request` is a server_ref or a whole body.
+  connect(request, bearer) {
+    const body = typeof request === "string" && !request.startsWith("{") ? { server_ref: request } : request;
+    return this.request("/v1/connect", { body, bearer });
+  }
+
+  async database() {
+    return (await this.#worker.getEnv()).DB;
+  }
+
+  async kv() {
+    return (await this.#worker.getEnv()).KV;
+  }
+
+  /// What the Worker wrote to its log: the text of each line.
+  log() {
+    return this.#harness.getLogs().map(({ message }) => message);
+  }
+
+  /// The log's lines of one event, read.
+  logged(event) {
+    return this.log()
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line))
+      .filter((line) => line.event === event);
+  }
+
+  clearLog() {
+    this.#harness.clearLogs();
+  }
+}
+
+function succeeded(answer) {
+  if (answer.status >= 300) throw new Error(`the authority says ${answer.status}: ${answer.text}`);
+  return answer.body;
+}
+
+/// Asks until `probe` gives something, for at most `seconds`.
+export async function eventually(what, probe, seconds = 10) {
+  const deadline = Date.now() + seconds * 1000;
+  while (Date.now() < deadline) {
+    const found = await probe();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`not within ${seconds} s: ${what}`);
+}

@@ -1,0 +1,16 @@
+// Stands before the unchanged Worker, within its isolate, and logs each of its round trips to D1 as
+// one line {"event": "d1", "statements", "rows_read", "rows_written"}.
+import { env } from "cloudflare:workers";
+
+export { default } from "./authority.mjs";
+
+// Every query of a session leaves through this method; each call of it is one request to D1.
+const session = Object.getPrototypeOf(env.DB.withSession());
+const send = session._sendOrThrow;
+session._sendOrThrow = async function (...query) {
+  const results = [await send.apply(this, query)].flat();
+  const sum = (count) => results.reduce((total, { meta }) => total + meta[count], 0);
+  const statements = results.length;
+  console.log(JSON.stringify({ event: "d1", statements, rows_read: sum("rows_read"), rows_written: sum("rows_written") }));
+  return results;
+};

@@ -1,0 +1,14 @@
+import assert from "node:assert/strict";
+import { STATUS_CODES } from "node:http";
+
+/// That an answer is an RFC 9457 problem of this status and code; `detail` is what its text must
+/// speak of.
+export function assertProblem(answer, status, code, detail = "") {
+  const shown = `${answer.status} ${answer.text}`;
+  assert.equal(answer.status, status, shown);
+  assert.equal(answer.headers.get("content-type"), "application/problem+json", shown);
+  assert.equal(answer.headers.get("cache-control"), "no-store", shown);
+  const { detail: text, ...members } = answer.body;
+  assert.deepEqual(members, { type: "about:blank", title: STATUS_CODES[status], status, code }, shown);
+  assert.ok(text.length > 0 && text.includes(detail), `${shown}: says nothing of ${detail}`);
+}
