@@ -45,6 +45,13 @@ BEGIN
   SELECT RAISE(ABORT, 'a version never changes');
 END;
 
+-- INSERT OR REPLACE deletes without firing the trigger for it.
+CREATE TRIGGER versions_are_not_replaced BEFORE INSERT ON versions
+WHEN EXISTS (SELECT 1 FROM versions WHERE id = new.id)
+BEGIN
+  SELECT RAISE(ABORT, 'a version never changes');
+END;
+
 CREATE TRIGGER versions_stay BEFORE DELETE ON versions
 BEGIN
   SELECT RAISE(ABORT, 'a version never goes; its status may become deleted');

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use axum::{Json, response::IntoResponse};
 use mcp_connect_catalog::ServerRef;
@@ -21,15 +21,8 @@ pub(crate) struct Body {
     server_ref: String,
     client_id: Option<String>,
     tenant_id: Option<String>,
-    client: Option<HashMap<ClientMember, Option<String>>>,
-}
-
-/// A map, since a derived struct would accept a list of its members, too.
-#[derive(Deserialize, Eq, Hash, PartialEq)]
-#[serde(rename_all = "snake_case")]
-enum ClientMember {
-    ClientId,
-    TenantId,
+    /// A map, since a derived struct would accept a list of its members, too.
+    client: Option<BTreeMap<String, Option<String>>>,
 }
 
 #[derive(Serialize)]
@@ -89,11 +82,15 @@ impl TryFrom<Body> for ConnectRequest {
             .parse()
             .map_err(|error| Problem::request_invalid(format!("server_ref: {error}")))?;
         let mut nested = body.client.unwrap_or_default();
-        let mut nested = |member| nested.remove(&member).flatten();
+        let (client_id, tenant_id) = (nested.remove("client_id"), nested.remove("tenant_id"));
+        if let Some(unknown) = nested.keys().next() {
+            let detail = format!("client.{unknown}: there is no such member");
+            return Err(Problem::request_invalid(detail));
+        }
         Ok(Self {
             server_ref,
-            client_id: one_of("client_id", body.client_id, nested(ClientMember::ClientId))?,
-            tenant_id: one_of("tenant_id", body.tenant_id, nested(ClientMember::TenantId))?,
+            client_id: one_of("client_id", body.client_id, client_id.flatten())?,
+            tenant_id: one_of("tenant_id", body.tenant_id, tenant_id.flatten())?,
         })
     }
 }

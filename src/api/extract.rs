@@ -5,7 +5,7 @@ use std::{convert::Infallible, str::FromStr};
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    extract::{FromRequest, FromRequestParts, MatchedPath, Path, Query, Request},
 };
 use http::{header::AUTHORIZATION, request::Parts};
 use mcp_connect_catalog::{ServerName, ServerRef};
@@ -73,7 +73,10 @@ impl<S: Sync> FromRequestParts<S> for Operator {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let app = App::from_request_parts(parts, state).await?;
         Self::check(parts, &app).inspect_err(|_| {
-            log::info("operator_refused", &[("path", parts.uri.path())]);
+            // The route, not the path: somebody may have put a key there.
+            let route = parts.extensions.get::<MatchedPath>();
+            let route = route.map_or("", MatchedPath::as_str);
+            log::info("operator_refused", &[("route", route)]);
         })
     }
 }
@@ -97,9 +100,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         if !bytes.trim_ascii_start().starts_with(b"{") {
             return Err(Problem::request_invalid("the body is not a JSON object"));
         }
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| Problem::request_invalid(format!("the body: {error}")))
+        let mut json = serde_json::Deserializer::from_slice(&bytes);
+        let body = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let member = match error.path().to_string() {
+                path if error.inner().is_data() && path != "." => path,
+                _ => "the body".to_owned(),
+            };
+            Problem::request_invalid(format!("{member}: {}", error.into_inner()))
+        })?;
+        json.end()
+            .map_err(|error| Problem::request_invalid(format!("the body: {error}")))?;
+        Ok(Self(body))
     }
 }
 

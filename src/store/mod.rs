@@ -10,7 +10,7 @@ mod edge;
 mod import;
 mod servers;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use wasm_bindgen::JsValue;
 use worker::{
     D1Database, D1DatabaseSession, D1PreparedStatement, D1Result, D1SessionConstraint, Env,
@@ -74,8 +74,9 @@ impl Store {
     /// Whether D1 answers and has been migrated.
     #[worker::send]
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
-        self.batch(vec![("SELECT 1 FROM audit LIMIT 0", vec![])])
-            .await?;
+        let tables =
+            "SELECT 1 FROM servers, versions, servers_fts, clients, api_keys, audit LIMIT 0";
+        self.rows::<IgnoredAny>(tables, Vec::new()).await?;
         Ok(())
     }
 

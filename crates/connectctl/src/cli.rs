@@ -43,7 +43,9 @@ pub(crate) struct Global {
         global = true,
         value_name = "TOKEN",
         env = "CONNECT_OPERATOR_TOKEN",
-        hide_env_values = true
+        hide_env_values = true,
+        // A token of random base64url begins with a hyphen now and then.
+        allow_hyphen_values = true
     )]
     pub(crate) operator_token: Option<String>,
     /// The API key of a client, for connect and call

@@ -54,7 +54,7 @@ impl Server {
         );
         let router = Router::new()
             .route_service("/mcp", service)
-            .layer(ConnectLayer::new(verifier))
+            .route_layer(ConnectLayer::new(verifier))
             .route("/health", get(async || Json(json!({ "status": "ok" }))));
         Ok(Self {
             listener,

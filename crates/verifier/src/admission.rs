@@ -30,9 +30,10 @@ impl Admission {
         request: &Request<A>,
     ) -> Result<Option<Self>, Refused> {
         let key = session_key(request.headers());
+        // Which of several the server means can't be known, so neither whose session it is.
+        let several = request.headers().get_all(SESSION_HEADER).iter().count() > 1;
         let admitted = checked.map_err(Refused::from).and_then(|verified| {
-            // Which of several the server means can't be known, so neither whose session it is.
-            if request.headers().get_all(SESSION_HEADER).iter().count() > 1 {
+            if several {
                 return Err(Rejection::from(Reason::SeveralSessionIds).into());
             }
             let known = match key {
@@ -55,8 +56,9 @@ impl Admission {
             Err(refused) => refused,
         };
         // A session that began with a descriptor can't be gone on with without one.
-        let may_be_ungoverned =
-            refused.is_missing() && !key.is_some_and(|key| verifier.sessions().contains(&key));
+        let may_be_ungoverned = refused.is_missing()
+            && !several
+            && !key.is_some_and(|key| verifier.sessions().contains(&key));
         match verifier.settings().mode {
             Mode::Optional if may_be_ungoverned => Ok(None),
             Mode::Optional | Mode::Required => {
@@ -127,7 +129,8 @@ impl Admission {
             }
             return Ok(self.lease);
         }
-        match session_key(response.headers()).or(self.named) {
+        // Only the server gives out session ids: one that a client made up binds nobody.
+        match session_key(response.headers()) {
             Some(key) if !(self.session_is_known && self.named == Some(key)) => {
                 Ok(sessions.bind(key, self.verified.shared(), clock::now())?)
             }

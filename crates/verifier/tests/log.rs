@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::any};
+use axum::{Router, http::HeaderMap, http::HeaderValue, routing::any};
 use mcp_connect_verifier::{ConnectLayer, HEADER, Mode};
 use serde_json::Value;
 use support::{Answer, Authority, eventually, key, key_set, serve};
@@ -66,6 +66,11 @@ impl Write for Log {
     }
 }
 
+/// A server that knows every session.
+async fn gives_out_what_was_asked_for(headers: HeaderMap) -> [(&'static str, HeaderValue); 1] {
+    [("mcp-session-id", headers["mcp-session-id"].clone())]
+}
+
 #[tokio::test]
 async fn names_reasons_and_ends_but_no_token_and_no_session_id() {
     let (log, _guard) = Log::of_this_test();
@@ -88,7 +93,7 @@ async fn names_reasons_and_ends_but_no_token_and_no_session_id() {
             .build()
             .unwrap();
         let app = Router::new()
-            .route("/mcp", any(async || "ok"))
+            .route("/mcp", any(gives_out_what_was_asked_for))
             .layer(ConnectLayer::new(verifier));
         let url = format!("http://{}/mcp", serve(app).await);
         let send = async |token: &str, session: &str| {
@@ -160,7 +165,7 @@ async fn ended_session(authority: &Authority) -> (reqwest::Client, String) {
         .build()
         .unwrap();
     let app = Router::new()
-        .route("/mcp", any(async || "ok"))
+        .route("/mcp", any(gives_out_what_was_asked_for))
         .layer(ConnectLayer::new(verifier));
     let url = format!("http://{}/mcp", serve(app).await);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();

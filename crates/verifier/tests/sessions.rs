@@ -243,7 +243,7 @@ async fn a_session_id_that_the_server_gives_out_twice_is_withheld() {
 }
 
 #[tokio::test]
-async fn an_unknown_session_is_the_servers_to_judge_and_bound_once_it_succeeds() {
+async fn a_session_id_that_a_client_made_up_is_the_servers_to_judge_and_binds_nobody() {
     let server = Server::start(Mode::Required).await;
     let own = server.authority.descriptor(60);
     let another = server.of_another_client();
@@ -256,7 +256,16 @@ async fn an_unknown_session_is_the_servers_to_judge_and_bound_once_it_succeeds()
     );
 
     assert_eq!(server.status(Method::POST, "s", &another).await, 200);
-    assert_eq!(server.status(Method::POST, "s", &own).await, 403);
+    assert_eq!(server.status(Method::POST, "s", &own).await, 200);
+}
+
+#[tokio::test]
+async fn several_session_ids_are_refused_without_a_descriptor_too() {
+    let server = Server::start(Mode::Optional).await;
+    server.begin("s", &server.authority.descriptor(60)).await;
+    let request = server.client.post(&server.url);
+    let request = request.header(SESSION, "junk").header(SESSION, "s");
+    assert!(!request.send().await.unwrap().status().is_success());
 }
 
 #[tokio::test]
