@@ -31,11 +31,12 @@ demo: worker binaries
 bench: worker
 	@$(NODE) bench/connect.mjs
 
-check: worker
+check: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --target wasm32-unknown-unknown -p mcp-connect-authority -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
+	@scripts/build-worker.sh
 	@scripts/check-bundle.sh
 
 clean:

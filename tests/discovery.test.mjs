@@ -245,6 +245,10 @@ describe("what is published of the authority", () => {
     assert.equal(answer.status, 200);
     assert.equal(answer.headers.get("content-type"), "application/yaml");
     assert.match(answer.text, /^openapi: 3\.1/);
+    for (const [, group, name] of answer.text.matchAll(/"#\/components\/(\w+)\/(\w+)"/g)) {
+      const components = answer.text.split(`\n  ${group}:\n`)[1].split(/\n {2}\w/)[0];
+      assert.match(components, new RegExp(`^    ${name}:`, "m"), `${group}/${name}`);
+    }
   });
 
   test("is nothing else", async () => {

@@ -65,6 +65,13 @@ impl Grant {
     }
 }
 
+/// Only an authority on this machine may send a client to a plain http server on it.
+fn is_acceptable(endpoint: &str, issuer: &str) -> bool {
+    Url::parse(endpoint).is_ok_and(|url| {
+        url.scheme() == "https" || (is_secure_url(&url) && issuer.starts_with("http:"))
+    })
+}
+
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grant")
@@ -115,9 +122,9 @@ impl Answer {
                 signed: claims.endpoint,
             });
         }
-        if !Url::parse(&claims.endpoint).is_ok_and(|url| is_secure_url(&url)) {
+        if !is_acceptable(&claims.endpoint, asked.issuer) {
             return Err(ConnectError::InvalidAnswer(format!(
-                "the endpoint {} is neither https nor on a loopback host",
+                "the endpoint {} is not https; http is for loopback hosts and authorities",
                 claims.endpoint
             )));
         }
@@ -158,5 +165,30 @@ impl Answer {
             claims,
             received,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_local_authority_sends_a_client_to_plain_http() {
+        let (local, remote) = ("http://127.0.0.1:8787", "https://authority.example");
+        for (endpoint, issuer, acceptable) in [
+            ("https://mcp.example/mcp", remote, true),
+            ("https://mcp.example/mcp", local, true),
+            ("http://127.0.0.1:8788/mcp", local, true),
+            ("http://127.0.0.1:8788/mcp", remote, false),
+            ("http://mcp.example/mcp", local, false),
+            ("ftp://127.0.0.1/", local, false),
+            ("mcp", local, false),
+        ] {
+            assert_eq!(
+                is_acceptable(endpoint, issuer),
+                acceptable,
+                "{endpoint} of {issuer}"
+            );
+        }
     }
 }
