@@ -1,8 +1,8 @@
 //! The MCP connect authority as a Cloudflare Worker: it decides at connect time who may connect to
 //! which MCP server, and signs the descriptor that says so. No traffic passes through it.
 //!
-//! This file holds the door and nothing else. A request goes from [`platform`] through the router
-//! in [`api`], which asks the [`store`] for facts and lets the [`authority`] decide.
+//! This file holds the door and nothing else. A request goes from `platform` through the router
+//! in `api`, which asks the `store` for facts and lets the `authority` decide.
 
 mod api;
 mod authority;
