@@ -1,5 +1,5 @@
-// The official TypeScript SDKs against the reference server, governed by the Worker. Nothing of
-// ours is in them but a `fetch` that adds the descriptor.
+// Real MCP clients against the reference server, governed by the Worker: the official TypeScript
+// SDKs, in which nothing is ours but a `fetch` that adds the descriptor, and rmcp with our transport.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 
@@ -9,7 +9,7 @@ import { StreamableHTTPClientTransport as Transport1 } from "@modelcontextprotoc
 import { decodeJwt } from "jose";
 
 import { startAuthority } from "./support/authority.mjs";
-import { startReferenceServer } from "./support/programs.mjs";
+import { connectctl, startReferenceServer } from "./support/programs.mjs";
 
 const SERVER = "com.example/reference";
 const SDKS = {
@@ -218,3 +218,26 @@ for (const [name, { Client, Transport, era, options }] of Object.entries(SDKS)) 
     });
   });
 }
+
+describe("rmcp, in connectctl", () => {
+  const call = (...args) =>
+    connectctl([`--authority=${authority.url}`, `--api-key=${key}`, "--json", "call", SERVER, ...args]);
+
+  test("calls tools under the descriptor of its client", async () => {
+    const sum = await call("add", '{"a":2,"b":40}');
+    assert.equal(sum.code, 0, sum.stderr);
+    assert.match(sum.stdout, /\\?"sum\\?":42/);
+    const whoami = await call("whoami");
+    assert.match(whoami.stdout, /\\?"client_id\\?":\\?"desktop/);
+    assert.match(whoami.stdout, /\\?"tenant_id\\?":\\?"acme/);
+  });
+
+  test("is told of a revocation, and back after the reinstatement", async () => {
+    await authority.changeServer(SERVER, "revoke");
+    const refused = await call("add", '{"a":2,"b":40}');
+    assert.equal(refused.code, 1, refused.stdout);
+    assert.match(refused.stderr, /server_revoked/);
+    await authority.changeServer(SERVER, "reinstate");
+    assert.equal((await call("echo", '{"text":"again"}')).code, 0);
+  });
+});
