@@ -102,7 +102,7 @@ async function seed(database, servers, clients) {
   await database
     .prepare(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-       INSERT INTO servers (name, title, description, verified, created_at)
+       INSERT INTO servers (name, title, description, namespace_proven, created_at)
        SELECT 'com.example.bench/server-' || i, 'Server ' || i, 'A server of the benchmark', 1, 0 FROM n`,
     )
     .bind(servers)

@@ -2,7 +2,7 @@
 // WebCrypto, answers JSON of the same size. It checks nothing and decides nothing.
 
 const LIFETIME_SECONDS = 60;
-const SERVER = "SELECT name, title, verified FROM servers WHERE id = ?1";
+const SERVER = "SELECT name, title, namespace_proven FROM servers WHERE id = ?1";
 
 const encoder = new TextEncoder();
 let signer;

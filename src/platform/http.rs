@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{ReadableStreamDefaultReader, ResponseInit};
+use web_sys::{ReadableStream, ReadableStreamDefaultReader, ResponseInit};
 
 /// No handler sees another header.
 const FORWARDED: [HeaderName; 2] = [AUTHORIZATION, IF_NONE_MATCH];
@@ -74,17 +74,27 @@ pub(crate) async fn read_body(
         }
         None => {}
     }
+    Ok(read_stream(&stream, max)
+        .await?
+        .ok_or(Unreadable::BodyTooLarge))
+}
+
+/// `None`: longer than `max` bytes.
+pub(super) async fn read_stream(
+    stream: &ReadableStream,
+    max: usize,
+) -> Result<Option<Vec<u8>>, JsValue> {
     let mut body = Vec::new();
     let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
     loop {
         let chunk = JsFuture::from(reader.read()).await?;
         if Reflect::get(&chunk, &JsValue::from_str("done"))?.is_truthy() {
-            return Ok(Ok(body));
+            return Ok(Some(body));
         }
         let chunk: Uint8Array = Reflect::get(&chunk, &JsValue::from_str("value"))?.dyn_into()?;
         if body.len() + chunk.length() as usize > max {
             JsFuture::from(reader.cancel()).await?;
-            return Ok(Err(Unreadable::BodyTooLarge));
+            return Ok(None);
         }
         body.extend_from_slice(&chunk.to_vec());
     }

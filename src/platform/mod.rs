@@ -1,8 +1,10 @@
-//! What the Workers platform gives: HTTP, settings and secrets, the clock, randomness, the log.
+//! What the Workers platform gives: HTTP, settings and secrets, the clock, randomness, the way out,
+//! the log.
 
 mod clock;
 pub(crate) mod http;
 pub(crate) mod log;
+pub(crate) mod outbound;
 mod random;
 mod settings;
 

@@ -30,7 +30,7 @@ fn facts_query(has_key: bool, has_version: bool) -> String {
         (true, false) => "v.server_id = s.id AND v.version = ?2",
     };
     format!(
-        "SELECT {caller}, s.verified AND s.verified_origin IS v.origin AS verified, s.moderation,
+        "SELECT {caller}, (s.namespace_proven OR (s.origin_level <> 'none' AND s.verified_origin IS v.origin)) AS verified, s.moderation,
                 s.jwks_uri, s.tls_pin_sha256, v.version, v.status AS version_status, v.endpoint
          FROM {from} servers s ON s.name = ?1 LEFT JOIN versions v ON {version} {condition}"
     )

@@ -99,7 +99,7 @@ struct DetailRow {
 }
 
 const SUMMARY_COLUMNS: &str = "s.name, v.version, v.title, v.description, v.endpoint,
-    s.verified AND s.verified_origin IS v.origin AS verified, s.moderation, v.status AS version_status, s.jwks_uri";
+    (s.namespace_proven OR (s.origin_level <> 'none' AND s.verified_origin IS v.origin)) AS verified, s.moderation, v.status AS version_status, s.jwks_uri";
 
 const PUBLISHED_AT: &str =
     "strftime('%Y-%m-%dT%H:%M:%fZ', v.published_at / 1000000.0, 'unixepoch') AS published_at";
@@ -189,11 +189,11 @@ impl Store {
                 detail = Some(identity.to_string());
                 (
                     "server.verify",
-                    "UPDATE servers SET verified = 1, jwks_uri = coalesce(?2, jwks_uri),
+                    "UPDATE servers SET origin_level = 'operator', jwks_uri = coalesce(?2, jwks_uri),
                        tls_pin_sha256 = coalesce(?3, tls_pin_sha256),
                        verified_origin = (SELECT origin FROM versions WHERE id = default_version)
-                     WHERE name = ?1 AND (verified, jwks_uri, tls_pin_sha256, verified_origin)
-                       IS NOT (1, coalesce(?2, jwks_uri), coalesce(?3, tls_pin_sha256),
+                     WHERE name = ?1 AND (origin_level, jwks_uri, tls_pin_sha256, verified_origin)
+                       IS NOT ('operator', coalesce(?2, jwks_uri), coalesce(?3, tls_pin_sha256),
                                (SELECT origin FROM versions WHERE id = default_version))",
                     vec![
                         name.into(),
@@ -204,9 +204,9 @@ impl Store {
             }
             ServerChange::Unverify => (
                 "server.unverify",
-                "UPDATE servers SET verified = 0, verified_origin = NULL, jwks_uri = NULL,
+                "UPDATE servers SET origin_level = 'none', verified_origin = NULL, jwks_uri = NULL,
                    tls_pin_sha256 = NULL
-                 WHERE name = ?1 AND verified = 1",
+                 WHERE name = ?1 AND origin_level <> 'none'",
                 vec![name.into()],
             ),
             ServerChange::Revoke => (

@@ -1,0 +1,101 @@
+//! The one way out of the Worker: https to public hosts (to this machine too in development), no
+//! redirect followed, a time limit, a size limit. workerd itself reaches no private network.
+
+use std::time::Duration;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use js_sys::Reflect;
+use mcp_connect_catalog::Endpoint;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortSignal, RequestInit, RequestRedirect, WorkerGlobalScope};
+
+use super::http;
+
+/// What is asked of another host.
+pub(crate) struct Outbound<'a> {
+    pub(crate) url: &'a Endpoint,
+    pub(crate) headers: &'a [(&'static str, &'a str)],
+    /// A POST, where there is one.
+    pub(crate) body: Option<&'a str>,
+    /// For everything, from the connection to the last byte.
+    pub(crate) time_limit: Duration,
+    /// More of an answer than this is an error.
+    pub(crate) max_bytes: usize,
+}
+
+/// An answer, whatever its status; a redirect is one, too.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is no answer. The text names no more than the operator may know.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutboundError {
+    #[error("no answer: {0}")]
+    Failed(String),
+    #[error("the answer is longer than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// Asks another host.
+#[worker::send]
+pub(crate) async fn fetch(request: &Outbound<'_>) -> Result<Answer, OutboundError> {
+    let init = RequestInit::new();
+    let headers = web_sys::Headers::new()?;
+    for (name, value) in request.headers {
+        headers.append(name, value)?;
+    }
+    init.set_headers(&headers);
+    init.set_redirect(RequestRedirect::Manual);
+    if let Some(body) = request.body {
+        init.set_method("POST");
+        init.set_body(&JsValue::from_str(body));
+    }
+    let milliseconds = u32::try_from(request.time_limit.as_millis()).unwrap_or(u32::MAX);
+    init.set_signal(Some(&AbortSignal::timeout_with_u32(milliseconds)));
+
+    let global: WorkerGlobalScope = js_sys::global().unchecked_into();
+    let response: web_sys::Response =
+        JsFuture::from(global.fetch_with_str_and_init(request.url.as_str(), &init))
+            .await?
+            .unchecked_into();
+    let status = StatusCode::from_u16(response.status())
+        .map_err(|_| OutboundError::Failed("its status is none of HTTP".into()))?;
+    let body = match response.body() {
+        None => Vec::new(),
+        Some(stream) => http::read_stream(&stream, request.max_bytes)
+            .await?
+            .ok_or(OutboundError::TooLarge(request.max_bytes))?,
+    };
+    Ok(Answer {
+        status,
+        headers: read_headers(&response)?,
+        body,
+    })
+}
+
+fn read_headers(response: &web_sys::Response) -> Result<HeaderMap, OutboundError> {
+    let mut headers = HeaderMap::new();
+    for entry in response.headers().entries() {
+        let entry = entry?;
+        let part = |index| Reflect::get_u32(&entry, index).ok()?.as_string();
+        let name = part(0).and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+        let value = part(1).and_then(|value| HeaderValue::from_str(&value).ok());
+        if let Some((name, value)) = name.zip(value) {
+            headers.append(name, value);
+        }
+    }
+    Ok(headers)
+}
+
+impl From<JsValue> for OutboundError {
+    fn from(error: JsValue) -> Self {
+        let text = error
+            .dyn_ref::<js_sys::Error>()
+            .map_or_else(|| format!("{error:?}"), |error| error.message().into());
+        Self::Failed(text)
+    }
+}
