@@ -26,7 +26,7 @@ export default {
       mcp: {
         transport: "streamable_http",
         endpoint,
-        server: { id: server.name, version: "1.0.0", verified: server.verified === 1 },
+        server: { id: server.name, version: "1.0.0", verified: server.namespace_proven === 1 },
       },
     };
     return Response.json(

@@ -47,11 +47,15 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 /// Somebody who showed the operator's token.
-pub(crate) struct Operator;
+pub(crate) struct Operator {
+    name: String,
+}
 
 impl Operator {
     /// Who the audit trail says it was.
-    pub(crate) const ACTOR: &str = "operator";
+    pub(crate) fn actor(&self) -> &str {
+        &self.name
+    }
 
     pub(crate) fn check(head: &Parts, app: &App) -> Result<Self, Problem> {
         let expected = app.settings.operator_token()?;
@@ -60,7 +64,9 @@ impl Operator {
             .and_then(|header| header.to_str().ok())
             .and_then(bearer)
             .filter(|token| CredentialHash::of(token).matches(expected))
-            .map(|_| Self)
+            .map(|_| Self {
+                name: "operator".into(),
+            })
             .ok_or_else(|| {
                 Problem::unauthenticated("show the operator's token as Authorization: Bearer")
             })

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Page, Store, StoreError, number};
+use super::{Page, Statement, Store, StoreError, now, number, text};
 
 /// One change: who did what to whom, when and why.
 #[derive(Deserialize, Serialize)]
@@ -15,6 +15,33 @@ pub(crate) struct AuditEntry {
     /// What it was changed to, where the action does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
+}
+
+/// What an audit row says beside when.
+pub(super) struct Event<'a> {
+    pub(super) actor: &'a str,
+    pub(super) action: &'a str,
+    pub(super) subject: &'a str,
+    pub(super) reason: Option<&'a str>,
+    pub(super) detail: Option<&'a str>,
+}
+
+impl Event<'_> {
+    /// To stand right after the statement that makes the change: a row, if that changed anything.
+    pub(super) fn if_changed(&self) -> Statement<'static> {
+        (
+            "INSERT INTO audit (at, actor, action, subject, reason, detail)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE changes() > 0",
+            vec![
+                now(),
+                self.actor.into(),
+                self.action.into(),
+                self.subject.into(),
+                text(self.reason),
+                text(self.detail),
+            ],
+        )
+    }
 }
 
 impl Store {

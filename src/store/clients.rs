@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Page, Store, StoreError, changed, now, nth_rows, number, text};
+use super::{Page, Store, StoreError, audit::Event, changed, nth_rows, number, text};
 use crate::{authority::ApiKey, platform::now_millis};
 
 /// A registered client.
@@ -120,17 +120,14 @@ impl Store {
                     "UPDATE clients SET status = ?2 WHERE client_id = ?1 AND status <> ?2",
                     vec![client_id.into(), status.as_str().into()],
                 ),
-                (
-                    "INSERT INTO audit (at, actor, action, subject, reason)
-                     SELECT ?1, ?2, ?3, ?4, ?5 WHERE changes() > 0",
-                    vec![
-                        now(),
-                        actor.into(),
-                        action.into(),
-                        client_id.into(),
-                        reason.into(),
-                    ],
-                ),
+                Event {
+                    actor,
+                    action,
+                    subject: client_id,
+                    reason: Some(reason),
+                    detail: None,
+                }
+                .if_changed(),
                 (&select, vec![client_id.into()]),
             ])
             .await?;

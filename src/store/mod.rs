@@ -8,6 +8,7 @@ mod clients;
 mod connect;
 mod edge;
 mod import;
+mod revocations;
 mod servers;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -31,6 +32,9 @@ use crate::platform::now_millis;
 pub(crate) struct Store {
     env: Env,
 }
+
+/// SQL with the values of its parameters.
+type Statement<'a> = (&'a str, Vec<JsValue>);
 
 /// Some rows of a list, and whether there are more.
 pub(crate) struct Page<T> {
@@ -86,10 +90,7 @@ impl Store {
     }
 
     /// One transaction in one round trip: all statements, or none.
-    async fn batch(
-        &self,
-        statements: Vec<(&str, Vec<JsValue>)>,
-    ) -> Result<Vec<D1Result>, StoreError> {
+    async fn batch(&self, statements: Vec<Statement<'_>>) -> Result<Vec<D1Result>, StoreError> {
         let session = self.primary()?;
         let statements = statements
             .into_iter()

@@ -4,7 +4,7 @@ use mcp_connect_catalog::{SearchQuery, ServerName, ServerRef, Version, VersionSt
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Page, Store, StoreError, changed, now, nth_rows, text};
+use super::{Page, Store, StoreError, audit::Event, changed, nth_rows, text};
 use crate::authority::Moderation;
 
 /// A server as discovery shows it.
@@ -229,18 +229,14 @@ impl Store {
         let results = self
             .batch(vec![
                 (sql, values),
-                (
-                    "INSERT INTO audit (at, actor, action, subject, reason, detail)
-                     SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE changes() > 0",
-                    vec![
-                        now(),
-                        actor.into(),
-                        action.into(),
-                        name.into(),
-                        reason.into(),
-                        text(detail.as_deref()),
-                    ],
-                ),
+                Event {
+                    actor,
+                    action,
+                    subject: name,
+                    reason: Some(reason),
+                    detail: detail.as_deref(),
+                }
+                .if_changed(),
                 (&select, vec![name.into()]),
             ])
             .await?;

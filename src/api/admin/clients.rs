@@ -53,7 +53,7 @@ struct List {
 
 pub(crate) async fn create(
     app: App,
-    _: Operator,
+    operator: Operator,
     JsonBody(body): JsonBody<CreateBody>,
 ) -> Result<impl IntoResponse, Problem> {
     check_id("client_id", &body.client_id)?;
@@ -71,7 +71,7 @@ pub(crate) async fn create(
     };
     let client = app
         .store
-        .create_client(&client, &key, Operator::ACTOR)
+        .create_client(&client, &key, operator.actor())
         .await
         .map_err(|error| match error {
             StoreError::Conflict(constraint) if constraint.contains("clients.client_id") => {
@@ -134,7 +134,7 @@ pub(crate) async fn resume(
 
 async fn set_status(
     app: App,
-    _: Operator,
+    operator: Operator,
     client_id: &str,
     status: ClientStatus,
     body: &ReasonBody,
@@ -142,7 +142,7 @@ async fn set_status(
     let reason = check_reason(&body.reason)?;
     let (client, changed) = app
         .store
-        .set_client_status(client_id, status, Operator::ACTOR, reason)
+        .set_client_status(client_id, status, operator.actor(), reason)
         .await?
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "client_not_found", "no such client"))?;
     Ok(([no_store()], Json(Changed { client, changed })).into_response())

@@ -23,7 +23,7 @@ pub(crate) struct Body {
 /// Takes what can be represented and names what can't, entry by entry.
 pub(crate) async fn import(
     app: App,
-    _: Operator,
+    operator: Operator,
     JsonBody(body): JsonBody<Body>,
 ) -> Result<impl IntoResponse, Problem> {
     if body.servers.is_empty() || body.servers.len() > MAX_ENTRIES {
@@ -40,7 +40,7 @@ pub(crate) async fn import(
     let entries: Vec<&Entry> = parsed.iter().flatten().collect();
     let mut imported = app
         .store
-        .import(&entries, Operator::ACTOR)
+        .import(&entries, operator.actor())
         .await?
         .into_iter();
     let results: Vec<ImportResult> = parsed

@@ -94,7 +94,7 @@ pub(crate) async fn reinstate(
 
 async fn change(
     app: App,
-    _: Operator,
+    operator: Operator,
     name: ServerName,
     change: ServerChange<'_>,
     reason: &str,
@@ -102,7 +102,7 @@ async fn change(
     let reason = check_reason(reason)?;
     let (server, changed) = app
         .store
-        .change_server(&name, change, Operator::ACTOR, reason)
+        .change_server(&name, change, operator.actor(), reason)
         .await?
         .ok_or_else(Problem::server_not_found)?;
     // The change itself holds already; the copy would be at most a minute old.
