@@ -125,6 +125,7 @@ async function seed(database, servers, clients) {
   const json = JSON.stringify(
     rows.map(({ secret, ...row }) => ({ ...row, secret_hash: createHash("sha256").update(secret).digest("base64url") })),
   );
+  await database.exec("INSERT OR IGNORE INTO tenants (tenant_id, created_at) VALUES ('bench-tenant', 0)");
   await database.batch(
     [
       `INSERT INTO clients (client_id, tenant_id, created_at)

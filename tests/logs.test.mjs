@@ -57,7 +57,9 @@ test("each refusal leaves one line, which names the client only where it proved 
     const { line, answer } = await logged(request, bearer);
     assert.equal(answer.body.code, code);
     const tenant_id = client_id && "acme";
-    assert.deepEqual(line, { level: "info", event: "connect", decision: "denied", code, server_id, client_id, tenant_id });
+    // Which rule it was, where one decided.
+    const rule = code === "server_unverified" && { rule: "setting: require_verification namespace: the server has none" };
+    assert.deepEqual(line, { level: "info", event: "connect", decision: "denied", code, server_id, client_id, tenant_id, ...rule });
   }
 });
 

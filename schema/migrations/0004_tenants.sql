@@ -8,7 +8,8 @@ CREATE TABLE tenants (
   -- The policy in force: SHA-256 of the document, then the document, last since it may be long.
   policy_digest TEXT,
   pins          TEXT,                                 -- {"namespace/name": "version"}, if any
-  policy        TEXT
+  policy        TEXT,
+  CHECK ((policy IS NULL) = (policy_digest IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO tenants (tenant_id, created_at)
@@ -19,7 +20,8 @@ CREATE TABLE authority (
   id            INTEGER PRIMARY KEY CHECK (id = 1),
   policy_digest TEXT,
   pins          TEXT,
-  policy        TEXT
+  policy        TEXT,
+  CHECK ((policy IS NULL) = (policy_digest IS NULL))
 ) STRICT;
 
 INSERT INTO authority (id) VALUES (1);

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     App,
-    extract::{Caller, JsonBody},
+    extract::{Credential, JsonBody},
     no_store,
     problem::Problem,
 };
 use crate::{
-    authority::{CallerFacts, ConnectRequest, Denial, Ticket, admit, decide, mint},
-    platform::{log, now_seconds, random_bytes},
+    authority::{Caller, ConnectRequest, Denial, Ticket, admit, authenticate, decide, mint},
+    platform::{log, now_millis, now_seconds, random_bytes},
 };
 
 #[derive(Deserialize)]
@@ -46,19 +46,22 @@ struct Server {
 
 pub(crate) async fn connect(
     app: App,
-    Caller(presented): Caller,
+    Credential(presented): Credential,
     body: Result<JsonBody<Body>, Problem>,
 ) -> Result<impl IntoResponse, Problem> {
     let issuing = app.settings.issuing()?;
+    let admission = issuing.admission;
     // A stranger costs no query.
-    admit(&presented, issuing.policy).inspect_err(|denial| log_denial(None, None, denial))?;
+    admit(&presented, admission).inspect_err(|denial| log_denial(None, None, denial))?;
     let JsonBody(body) = body?;
     let request = ConnectRequest::try_from(body)?;
 
-    let facts = app.store.connect_facts(&request, &presented).await?;
-    let caller = facts.caller.clone();
-    let grant = decide(&request, &presented, facts, issuing.policy)
-        .inspect_err(|denial| log_denial(Some(&request), caller.as_ref(), denial))?;
+    let mut facts = app.store.connect_facts(&request, &presented).await?;
+    let now = now_millis();
+    let caller = authenticate(&presented, facts.key.take(), admission, now)
+        .inspect_err(|denial| log_denial(Some(&request), None, denial))?;
+    let grant = decide(&request, &caller, &facts, admission, now)
+        .inspect_err(|denial| log_denial(Some(&request), Some(&caller), denial))?;
     let ticket = mint(
         grant,
         issuing.issuer,
@@ -143,22 +146,19 @@ fn log_grant(ticket: &Ticket) {
     );
 }
 
-/// The client is named only where it proved to be that client.
-fn log_denial(request: Option<&ConnectRequest>, caller: Option<&CallerFacts>, denial: &Denial) {
-    let caller = caller.filter(|_| *denial != Denial::CallerUnauthenticated);
-    let client_id = caller.map(|caller| caller.client_id.as_str());
+/// The caller is named only where it proved to be that.
+fn log_denial(request: Option<&ConnectRequest>, caller: Option<&Caller>, denial: &Denial) {
+    let server_id = request.map_or("", |request| request.server_ref.name.as_str());
+    let client_id = caller.and_then(|caller| caller.client_id.as_deref());
     let tenant_id = caller.and_then(|caller| caller.tenant_id.as_deref());
-    log::info(
-        "connect",
-        &[
-            ("decision", "denied"),
-            ("code", denial.code()),
-            (
-                "server_id",
-                request.map_or("", |request| request.server_ref.name.as_str()),
-            ),
-            ("client_id", client_id.unwrap_or_default()),
-            ("tenant_id", tenant_id.unwrap_or_default()),
-        ],
-    );
+    let rule = denial.rule();
+    let mut members = vec![
+        ("decision", "denied"),
+        ("code", denial.code()),
+        ("server_id", server_id),
+        ("client_id", client_id.unwrap_or_default()),
+        ("tenant_id", tenant_id.unwrap_or_default()),
+    ];
+    members.extend(rule.as_deref().map(|rule| ("rule", rule)));
+    log::info("connect", &members);
 }

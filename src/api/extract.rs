@@ -27,10 +27,10 @@ impl<S: Sync> FromRequestParts<S> for App {
     }
 }
 
-/// The credential of a client, unchecked.
-pub(crate) struct Caller(pub(crate) Presented);
+/// What a caller shows, unchecked.
+pub(crate) struct Credential(pub(crate) Presented);
 
-impl<S: Sync> FromRequestParts<S> for Caller {
+impl<S: Sync> FromRequestParts<S> for Credential {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {

@@ -87,14 +87,19 @@ impl IntoResponse for Problem {
 impl From<Denial> for Problem {
     fn from(denial: Denial) -> Self {
         let status = match denial {
-            Denial::CallerUnauthenticated => StatusCode::UNAUTHORIZED,
+            Denial::CallerUnauthenticated | Denial::KeyExpired | Denial::KeyRevoked => {
+                StatusCode::UNAUTHORIZED
+            }
             Denial::Impersonation { .. } => StatusCode::BAD_REQUEST,
             Denial::ServerNotFound | Denial::VersionNotFound => StatusCode::NOT_FOUND,
             Denial::ClientSuspended
+            | Denial::PolicyBlocked { .. }
             | Denial::ServerRevoked
-            | Denial::ServerUnverified
+            | Denial::ServerUnverified { .. }
+            | Denial::TenantSuspended
             | Denial::TransportNotSupported
-            | Denial::VersionDeleted => StatusCode::FORBIDDEN,
+            | Denial::VersionDeleted
+            | Denial::VersionRevoked => StatusCode::FORBIDDEN,
         };
         Self::new(status, denial.code(), denial.to_string())
     }

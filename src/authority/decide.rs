@@ -1,9 +1,15 @@
 //! May this caller connect to this server now? Every rule is here, in the order in which a caller
 //! learns of them.
 
-use mcp_connect_catalog::{ServerRef, VersionStatus};
+use std::{fmt, sync::Arc};
 
-use crate::authority::{ApiKey, CredentialHash};
+use mcp_connect_catalog::{ServerRef, VersionStatus};
+use serde::Serialize;
+
+use crate::authority::{
+    ApiKey, CredentialHash,
+    policy::{Asked, Finding, Level, Policy, level_finding},
+};
 
 /// What a caller asks for, as its body says it.
 #[derive(Clone, Debug)]
@@ -22,31 +28,61 @@ pub(crate) enum Presented {
     ApiKey(ApiKey),
 }
 
+/// Who is calling, as it was proven.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Caller {
+    /// `None`: an anonymous caller.
+    pub(crate) client_id: Option<String>,
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) is_suspended: bool,
+}
+
 /// What the store knows about a request, loaded in one round trip.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Facts {
-    /// The client of the presented key id, if there is such a key.
-    pub(crate) caller: Option<CallerFacts>,
+    /// The API key of the presented id, if there is such a key.
+    pub(crate) key: Option<KeyFacts>,
+    /// Of the caller, if it has one.
+    pub(crate) tenant: Option<TenantFacts>,
+    /// The policy for all.
+    pub(crate) policy: Arc<Policy>,
     pub(crate) server: Option<ServerFacts>,
     /// The version asked for, or the one for callers who name none.
     pub(crate) version: Option<VersionFacts>,
+    /// Ids of signing keys that were withdrawn.
+    pub(crate) revoked_keys: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct CallerFacts {
+pub(crate) struct KeyFacts {
     pub(crate) secret_hash: CredentialHash,
-    pub(crate) client_id: String,
-    pub(crate) tenant_id: Option<String>,
-    pub(crate) suspended: bool,
+    pub(crate) expires_at: Option<u64>,
+    pub(crate) is_revoked: bool,
+    /// Whose key it is.
+    pub(crate) owner: Caller,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TenantFacts {
+    pub(crate) is_suspended: bool,
+    pub(crate) policy: Arc<Policy>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct ServerFacts {
-    /// At the origin where this version is reached.
-    pub(crate) verified: bool,
-    pub(crate) moderation: Moderation,
+    pub(crate) moderation: ModerationFacts,
     pub(crate) jwks_uri: Option<String>,
     pub(crate) tls_pin_sha256: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct VersionFacts {
+    pub(crate) version: String,
+    pub(crate) status: VersionStatus,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) moderation: ModerationFacts,
+    /// How far the server was verified where this version is reached.
+    pub(crate) level: Level,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize)]
@@ -57,18 +93,37 @@ pub(crate) enum Moderation {
     Revoked,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct VersionFacts {
-    pub(crate) version: String,
-    pub(crate) status: VersionStatus,
-    pub(crate) endpoint: Option<String>,
+/// A state that may end by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ModerationFacts {
+    pub(crate) state: Moderation,
+    pub(crate) expires_at: Option<u64>,
 }
 
-/// What the operator decided for everybody.
+impl ModerationFacts {
+    /// The state that holds now.
+    pub(crate) fn in_force(self, now: u64) -> Moderation {
+        match self.expires_at {
+            Some(expires_at) if expires_at <= now => Moderation::Active,
+            _ => self.state,
+        }
+    }
+}
+
+/// What the operator set for everybody.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Policy {
+pub(crate) struct Admission {
     pub(crate) require_verified: bool,
     pub(crate) allow_anonymous: bool,
+}
+
+/// Where a rule stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Scope {
+    Setting,
+    Authority,
+    Tenant,
 }
 
 /// Leave to connect: what the descriptor will say, without its times.
@@ -89,8 +144,14 @@ pub(crate) struct Grant {
 pub(crate) enum Denial {
     #[error("show the API key of a registered client as Authorization: Bearer")]
     CallerUnauthenticated,
+    #[error("this API key has expired; ask the operator of this authority for another")]
+    KeyExpired,
+    #[error("this API key was revoked; ask the operator of this authority for another")]
+    KeyRevoked,
     #[error("this client is suspended; ask the operator of this authority")]
     ClientSuspended,
+    #[error("this client's tenant is suspended; ask the operator of this authority")]
+    TenantSuspended,
     #[error("{member}: names another than the authenticated caller; leave it out")]
     Impersonation { member: &'static str },
     #[error("no such server")]
@@ -99,91 +160,225 @@ pub(crate) enum Denial {
     VersionNotFound,
     #[error("the server was withdrawn")]
     ServerRevoked,
+    #[error("the version was withdrawn")]
+    VersionRevoked,
     #[error("the version was deleted by its publisher")]
     VersionDeleted,
     #[error("the version offers no streamable-http remote that a client can be sent to")]
     TransportNotSupported,
-    #[error("the server is not verified, and this authority connects only to verified ones")]
-    ServerUnverified,
+    #[error("the policy of {scope} says no: {reason}")]
+    PolicyBlocked {
+        scope: Scope,
+        reason: String,
+        /// For those who may read the policy.
+        rule: String,
+    },
+    #[error(
+        "the server is not verified as {scope} wants it: its level is {found}, wanted is {required}"
+    )]
+    ServerUnverified {
+        scope: Scope,
+        found: Level,
+        required: Level,
+        rule: String,
+    },
 }
 
 impl Denial {
     /// The code of the protocol, the label of a log line.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
-            Self::CallerUnauthenticated => "caller_unauthenticated",
-            Self::ClientSuspended => "policy_blocked",
+            Self::CallerUnauthenticated | Self::KeyExpired | Self::KeyRevoked => {
+                "caller_unauthenticated"
+            }
+            Self::ClientSuspended | Self::TenantSuspended | Self::PolicyBlocked { .. } => {
+                "policy_blocked"
+            }
             Self::Impersonation { .. } => "request_invalid",
             Self::ServerNotFound | Self::VersionNotFound => "server_not_found",
-            Self::ServerRevoked | Self::VersionDeleted => "server_revoked",
+            Self::ServerRevoked | Self::VersionRevoked | Self::VersionDeleted => "server_revoked",
             Self::TransportNotSupported => "transport_not_supported",
-            Self::ServerUnverified => "server_unverified",
+            Self::ServerUnverified { .. } => "server_unverified",
+        }
+    }
+
+    /// The rule that decided, where one of a policy did; not for the caller.
+    pub(crate) fn rule(&self) -> Option<String> {
+        match self {
+            Self::PolicyBlocked { scope, rule, .. }
+            | Self::ServerUnverified { scope, rule, .. } => {
+                Some(format!("{}: {rule}", scope.as_str()))
+            }
+            _ => None,
         }
     }
 }
 
-pub(crate) fn decide(
-    request: &ConnectRequest,
-    presented: &Presented,
-    facts: Facts,
-    policy: Policy,
-) -> Result<Grant, Denial> {
-    let caller = authenticate(presented, facts.caller, policy)?;
-    if caller.as_ref().is_some_and(|caller| caller.suspended) {
-        return Err(Denial::ClientSuspended);
+impl Scope {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Setting => "setting",
+            Self::Authority => "authority",
+            Self::Tenant => "tenant",
+        }
     }
-    let (client_id, tenant_id) = caller.map_or((None, None), |caller| {
-        (Some(caller.client_id), caller.tenant_id)
-    });
-    refuse_other("client_id", request.client_id.as_ref(), client_id.as_ref())?;
-    refuse_other("tenant_id", request.tenant_id.as_ref(), tenant_id.as_ref())?;
+}
 
-    let server = facts.server.ok_or(Denial::ServerNotFound)?;
-    let version = facts.version.ok_or(Denial::VersionNotFound)?;
-    if server.moderation != Moderation::Active {
-        return Err(Denial::ServerRevoked);
+/// As a caller sees it.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Setting | Self::Authority => "this authority",
+            Self::Tenant => "your tenant",
+        })
     }
-    if version.status == VersionStatus::Deleted {
-        return Err(Denial::VersionDeleted);
-    }
-    let endpoint = version.endpoint.ok_or(Denial::TransportNotSupported)?;
-    if policy.require_verified && !server.verified {
-        return Err(Denial::ServerUnverified);
-    }
-    Ok(Grant {
-        server_id: request.server_ref.name.to_string(),
-        version: version.version,
-        endpoint,
-        verified: server.verified,
-        jwks_uri: server.jwks_uri.filter(|_| server.verified),
-        tls_pin_sha256: server.tls_pin_sha256.filter(|_| server.verified),
-        client_id,
-        tenant_id,
-    })
 }
 
 /// Whether a credential is worth looking up. `None` is an anonymous caller, where those are allowed;
 /// who shows a credential must show one that can be good.
-pub(crate) fn admit(presented: &Presented, policy: Policy) -> Result<Option<&ApiKey>, Denial> {
+pub(crate) fn admit(
+    presented: &Presented,
+    admission: Admission,
+) -> Result<Option<&ApiKey>, Denial> {
     match presented {
         Presented::ApiKey(key) => Ok(Some(key)),
-        Presented::Nothing if policy.allow_anonymous => Ok(None),
+        Presented::Nothing if admission.allow_anonymous => Ok(None),
         Presented::Nothing | Presented::Unreadable => Err(Denial::CallerUnauthenticated),
     }
 }
 
-fn authenticate(
+/// Who is calling. `now` in milliseconds since the Unix epoch.
+pub(crate) fn authenticate(
     presented: &Presented,
-    caller: Option<CallerFacts>,
-    policy: Policy,
-) -> Result<Option<CallerFacts>, Denial> {
-    let Some(key) = admit(presented, policy)? else {
-        return Ok(None);
+    known: Option<KeyFacts>,
+    admission: Admission,
+    now: u64,
+) -> Result<Caller, Denial> {
+    let Some(shown) = admit(presented, admission)? else {
+        return Ok(Caller::default());
     };
-    caller
-        .filter(|caller| caller.secret_hash.matches(&key.secret_hash()))
-        .map(Some)
-        .ok_or(Denial::CallerUnauthenticated)
+    let key = known
+        .filter(|key| key.secret_hash.matches(&shown.secret_hash()))
+        .ok_or(Denial::CallerUnauthenticated)?;
+    if key.is_revoked {
+        return Err(Denial::KeyRevoked);
+    }
+    if key.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        return Err(Denial::KeyExpired);
+    }
+    Ok(key.owner)
+}
+
+/// Whether this caller may. `now` in milliseconds since the Unix epoch.
+pub(crate) fn decide(
+    request: &ConnectRequest,
+    caller: &Caller,
+    facts: &Facts,
+    admission: Admission,
+    now: u64,
+) -> Result<Grant, Denial> {
+    if caller.is_suspended {
+        return Err(Denial::ClientSuspended);
+    }
+    let (client_id, tenant_id) = (caller.client_id.as_ref(), caller.tenant_id.as_ref());
+    // A tenant that nobody knows is one that nobody let in.
+    let tenant_is_good = facts
+        .tenant
+        .as_ref()
+        .is_some_and(|tenant| !tenant.is_suspended);
+    if tenant_id.is_some() && !tenant_is_good {
+        return Err(Denial::TenantSuspended);
+    }
+    refuse_other("client_id", request.client_id.as_ref(), client_id)?;
+    refuse_other("tenant_id", request.tenant_id.as_ref(), tenant_id)?;
+
+    let server = facts.server.as_ref().ok_or(Denial::ServerNotFound)?;
+    let version = facts.version.as_ref().ok_or(Denial::VersionNotFound)?;
+    if server.moderation.in_force(now) != Moderation::Active {
+        return Err(Denial::ServerRevoked);
+    }
+    if version.moderation.in_force(now) != Moderation::Active {
+        return Err(Denial::VersionRevoked);
+    }
+    if version.status == VersionStatus::Deleted {
+        return Err(Denial::VersionDeleted);
+    }
+    let endpoint = version
+        .endpoint
+        .as_ref()
+        .ok_or(Denial::TransportNotSupported)?;
+    apply_policies(&policy_findings(request, caller, facts, version, admission))?;
+
+    // What pins a server is known of the origin where it was verified.
+    let is_pinned = version.level >= Level::Endpoint;
+    Ok(Grant {
+        server_id: request.server_ref.name.to_string(),
+        version: version.version.clone(),
+        endpoint: endpoint.clone(),
+        verified: version.level > Level::None,
+        jwks_uri: server.jwks_uri.clone().filter(|_| is_pinned),
+        tls_pin_sha256: server.tls_pin_sha256.clone().filter(|_| is_pinned),
+        client_id: client_id.cloned(),
+        tenant_id: tenant_id.cloned(),
+    })
+}
+
+/// What each group of rules says, of the policy for all, of the tenant's, and of the settings.
+pub(crate) fn policy_findings<'a>(
+    request: &'a ConnectRequest,
+    caller: &'a Caller,
+    facts: &'a Facts,
+    version: &'a VersionFacts,
+    admission: Admission,
+) -> Vec<(Scope, Finding<'a>)> {
+    let asked = Asked {
+        server: &request.server_ref.name,
+        version: &version.version,
+        level: version.level,
+        client_id: caller.client_id.as_deref(),
+    };
+    let tenant = facts.tenant.as_ref().map(|tenant| &tenant.policy);
+    let setting = admission.require_verified.then_some(Level::Namespace);
+    let mut findings = Vec::with_capacity(13);
+    findings.extend(
+        facts
+            .policy
+            .findings(&asked)
+            .map(|it| (Scope::Authority, it)),
+    );
+    findings.extend(
+        tenant
+            .into_iter()
+            .flat_map(|policy| policy.findings(&asked))
+            .map(|it| (Scope::Tenant, it)),
+    );
+    findings.push((Scope::Setting, level_finding(setting, version.level)));
+    findings
+}
+
+/// All have to permit. What a better verification would not change is told first, then the highest
+/// level that is wanted.
+fn apply_policies(findings: &[(Scope, Finding<'_>)]) -> Result<(), Denial> {
+    let refusals = || findings.iter().filter(|(_, finding)| !finding.permits);
+    if let Some((scope, finding)) = refusals().find(|(_, finding)| finding.levels().is_none()) {
+        return Err(Denial::PolicyBlocked {
+            scope: *scope,
+            reason: finding.reason(),
+            rule: finding.to_string(),
+        });
+    }
+    let unverified = refusals()
+        .filter_map(|(scope, finding)| Some((finding.levels()?, scope, finding)))
+        .max_by_key(|((required, _), ..)| *required);
+    match unverified {
+        None => Ok(()),
+        Some(((required, found), scope, finding)) => Err(Denial::ServerUnverified {
+            scope: *scope,
+            found,
+            required,
+            rule: finding.to_string(),
+        }),
+    }
 }
 
 fn refuse_other(
@@ -202,10 +397,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::authority::policy::PolicyDocument;
 
-    const POLICY: Policy = Policy {
+    const ADMISSION: Admission = Admission {
         require_verified: true,
         allow_anonymous: false,
+    };
+    const NOW: u64 = 1_800_000_000_000;
+    const ACTIVE: ModerationFacts = ModerationFacts {
+        state: Moderation::Active,
+        expires_at: None,
     };
 
     fn key() -> ApiKey {
@@ -222,15 +423,23 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
-            caller: Some(CallerFacts {
+            key: Some(KeyFacts {
                 secret_hash: key().secret_hash(),
-                client_id: "desktop".into(),
-                tenant_id: Some("acme".into()),
-                suspended: false,
+                expires_at: None,
+                is_revoked: false,
+                owner: Caller {
+                    client_id: Some("desktop".into()),
+                    tenant_id: Some("acme".into()),
+                    is_suspended: false,
+                },
             }),
+            tenant: Some(TenantFacts {
+                is_suspended: false,
+                policy: Arc::new(Policy::allow_all()),
+            }),
+            policy: Arc::new(Policy::allow_all()),
             server: Some(ServerFacts {
-                verified: true,
-                moderation: Moderation::Active,
+                moderation: ACTIVE,
                 jwks_uri: None,
                 tls_pin_sha256: None,
             }),
@@ -238,14 +447,40 @@ mod tests {
                 version: "1.2.0".into(),
                 status: VersionStatus::Active,
                 endpoint: Some("https://mcp.example/mcp".into()),
+                moderation: ACTIVE,
+                level: Level::Operator,
             }),
+            revoked_keys: Vec::new(),
         }
+    }
+
+    fn ask(
+        request: &ConnectRequest,
+        presented: &Presented,
+        mut facts: Facts,
+        admission: Admission,
+    ) -> Result<Grant, Denial> {
+        let caller = authenticate(presented, facts.key.take(), admission, NOW)?;
+        decide(request, &caller, &facts, admission, NOW)
     }
 
     fn with(change: impl FnOnce(&mut ConnectRequest, &mut Facts)) -> Result<Grant, Denial> {
         let (mut request, mut facts) = (request(), facts());
         change(&mut request, &mut facts);
-        decide(&request, &Presented::ApiKey(key()), facts, POLICY)
+        ask(&request, &Presented::ApiKey(key()), facts, ADMISSION)
+    }
+
+    fn policy(document: &str) -> Arc<Policy> {
+        let document: PolicyDocument = serde_json::from_str(document).unwrap();
+        Arc::new(document.compile().unwrap())
+    }
+
+    fn presented_key(facts: &mut Facts) -> &mut KeyFacts {
+        facts.key.as_mut().unwrap()
+    }
+
+    fn tenant(facts: &mut Facts) -> &mut TenantFacts {
+        facts.tenant.as_mut().unwrap()
     }
 
     fn server(facts: &mut Facts) -> &mut ServerFacts {
@@ -277,29 +512,50 @@ mod tests {
     #[test]
     fn every_rule_denies_with_its_code() {
         type Change = fn(&mut ConnectRequest, &mut Facts);
-        let cases: [(&str, Change); 12] = [
-            ("caller_unauthenticated", |_, f| f.caller = None),
+        let cases: [(&str, Change); 20] = [
+            ("caller_unauthenticated", |_, f| f.key = None),
             ("caller_unauthenticated", |_, f| {
-                f.caller.as_mut().unwrap().secret_hash = CredentialHash::of("another");
+                presented_key(f).secret_hash = CredentialHash::of("another");
+            }),
+            ("caller_unauthenticated", |_, f| {
+                presented_key(f).expires_at = Some(NOW);
+            }),
+            ("caller_unauthenticated", |_, f| {
+                presented_key(f).is_revoked = true
             }),
             ("policy_blocked", |_, f| {
-                f.caller.as_mut().unwrap().suspended = true
+                presented_key(f).owner.is_suspended = true
+            }),
+            ("policy_blocked", |_, f| tenant(f).is_suspended = true),
+            ("policy_blocked", |_, f| f.tenant = None),
+            ("policy_blocked", |_, f| {
+                f.policy = policy(r#"{"allow":[]}"#);
+            }),
+            ("policy_blocked", |_, f| {
+                tenant(f).policy = policy(r#"{"allow":[]}"#);
+            }),
+            ("server_unverified", |_, f| {
+                version(f).level = Level::Endpoint;
+                tenant(f).policy = policy(r#"{"allow":["*"],"require_verification":"operator"}"#);
+            }),
+            ("server_revoked", |_, f| {
+                version(f).moderation.state = Moderation::Quarantined;
             }),
             ("request_invalid", |r, _| r.client_id = Some("other".into())),
             ("request_invalid", |r, _| r.tenant_id = Some("other".into())),
             ("server_not_found", |_, f| f.server = None),
             ("server_not_found", |_, f| f.version = None),
             ("server_revoked", |_, f| {
-                server(f).moderation = Moderation::Revoked
+                server(f).moderation.state = Moderation::Revoked
             }),
             ("server_revoked", |_, f| {
-                server(f).moderation = Moderation::Quarantined
+                server(f).moderation.state = Moderation::Quarantined
             }),
             ("server_revoked", |_, f| {
                 version(f).status = VersionStatus::Deleted
             }),
             ("transport_not_supported", |_, f| version(f).endpoint = None),
-            ("server_unverified", |_, f| server(f).verified = false),
+            ("server_unverified", |_, f| version(f).level = Level::None),
         ];
         for (code, change) in cases {
             assert_eq!(with(change).unwrap_err().code(), code);
@@ -318,7 +574,7 @@ mod tests {
     #[test]
     fn an_unverified_server_without_remote_has_no_transport_to_verify() {
         let denial = with(|_, f| {
-            server(f).verified = false;
+            version(f).level = Level::None;
             version(f).endpoint = None;
         });
         assert_eq!(denial, Err(Denial::TransportNotSupported));
@@ -328,29 +584,26 @@ mod tests {
     fn a_stranger_learns_nothing_about_servers() {
         for presented in [Presented::Nothing, Presented::Unreadable] {
             let mut facts = facts();
-            facts.caller = None;
+            facts.key = None;
             facts.server = None;
-            let decision = decide(&request(), &presented, facts, POLICY);
+            let decision = ask(&request(), &presented, facts, ADMISSION);
             assert_eq!(decision, Err(Denial::CallerUnauthenticated));
         }
     }
 
     #[test]
     fn anonymous_callers_are_nobody_and_can_not_name_a_tenant() {
-        let policy = Policy {
+        let admission = Admission {
             allow_anonymous: true,
-            ..POLICY
+            ..ADMISSION
         };
         let ask = |request: &ConnectRequest, presented| {
-            decide(
-                request,
-                &presented,
-                Facts {
-                    caller: None,
-                    ..facts()
-                },
-                policy,
-            )
+            let nobody = Facts {
+                key: None,
+                tenant: None,
+                ..facts()
+            };
+            super::tests::ask(request, &presented, nobody, admission)
         };
         let grant = ask(&request(), Presented::Nothing).unwrap();
         assert_eq!((grant.client_id, grant.tenant_id), (None, None));
@@ -376,17 +629,92 @@ mod tests {
     #[test]
     fn unverified_servers_are_connected_to_only_where_the_operator_says_so() {
         let mut facts = facts();
-        server(&mut facts).verified = false;
-        server(&mut facts).jwks_uri = Some("https://mcp.example/jwks.json".into());
-        let policy = Policy {
+        version(&mut facts).level = Level::None;
+        let admission = Admission {
             require_verified: false,
-            ..POLICY
+            ..ADMISSION
         };
-        let grant = decide(&request(), &Presented::ApiKey(key()), facts, policy).unwrap();
+        let grant = ask(&request(), &Presented::ApiKey(key()), facts, admission).unwrap();
         assert!(!grant.verified);
+    }
+
+    #[test]
+    fn what_pins_a_server_is_said_only_of_an_origin_that_was_verified() {
+        for (level, verified, pinned) in [
+            (Level::Namespace, true, false),
+            (Level::Endpoint, true, true),
+            (Level::Operator, true, true),
+        ] {
+            let grant = with(|_, f| {
+                version(f).level = level;
+                server(f).jwks_uri = Some("https://mcp.example/jwks.json".into());
+            })
+            .unwrap();
+            assert_eq!(grant.verified, verified, "{level}");
+            assert_eq!(grant.jwks_uri.is_some(), pinned, "{level}");
+        }
+    }
+
+    #[test]
+    fn holds_and_keys_end_by_themselves() {
+        for (expires_at, ended) in [(NOW - 1, true), (NOW, true), (NOW + 1, false)] {
+            let held = with(|_, f| {
+                server(f).moderation = ModerationFacts {
+                    state: Moderation::Quarantined,
+                    expires_at: Some(expires_at),
+                };
+            });
+            assert_eq!(held.is_ok(), ended);
+            let known = with(|_, f| presented_key(f).expires_at = Some(expires_at));
+            assert_eq!(known.is_ok(), !ended);
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_rule_to_the_operator_and_the_way_out_to_the_caller() {
+        let denied = |for_all: &str, for_tenant: &str, level| {
+            let denial = with(|_, f| {
+                f.policy = policy(for_all);
+                tenant(f).policy = policy(for_tenant);
+                version(f).level = level;
+            })
+            .unwrap_err();
+            (denial.rule().unwrap(), denial.to_string())
+        };
+        let all = r#"{"allow":["*"]}"#;
         assert_eq!(
-            grant.jwks_uri, None,
-            "what pins a verified server pins no other"
+            denied(
+                r#"{"allow":["*"],"deny":["com.bad/*","com.example/*"]}"#,
+                all,
+                Level::None
+            ),
+            (
+                r#"authority: deny[1] "com.example/*""#.into(),
+                "the policy of this authority says no: it does not allow this server".into()
+            ),
+            "being verified would not help"
+        );
+        assert_eq!(
+            denied(
+                all,
+                r#"{"allow":["*"],"versions":[{"servers":"com.example/weather","pin":"1.1.0"}]}"#,
+                Level::Operator
+            )
+            .1,
+            "the policy of your tenant says no: it wants version 1.1.0 of this server; ask for that one, or name none"
+        );
+        assert_eq!(
+            denied(
+                r#"{"allow":["*"],"require_verification":"endpoint"}"#,
+                r#"{"allow":["*"],"require_verification":"operator"}"#,
+                Level::None
+            ),
+            (
+                "tenant: require_verification operator: the server has none".into(),
+                "the server is not verified as your tenant wants it: its level is none, wanted is operator"
+                    .into()
+            ),
+            "the strictest"
         );
     }
 
@@ -394,7 +722,7 @@ mod tests {
         /// No combination of facts lets anybody into a withdrawn server.
         #[test]
         fn withdrawn_is_withdrawn(
-            verified: bool,
+            level in proptest::sample::select(vec![Level::None, Level::Namespace, Level::Operator]),
             require_verified: bool,
             allow_anonymous: bool,
             anonymous: bool,
@@ -403,10 +731,10 @@ mod tests {
             has_endpoint: bool,
         ) {
             let mut facts = facts();
-            facts.caller.as_mut().unwrap().suspended = suspended;
-            server(&mut facts).verified = verified;
+            presented_key(&mut facts).owner.is_suspended = suspended;
+            version(&mut facts).level = level;
             if revoked {
-                server(&mut facts).moderation = Moderation::Revoked;
+                server(&mut facts).moderation.state = Moderation::Revoked;
             } else {
                 version(&mut facts).status = VersionStatus::Deleted;
             }
@@ -414,8 +742,8 @@ mod tests {
                 version(&mut facts).endpoint = None;
             }
             let presented = if anonymous { Presented::Nothing } else { Presented::ApiKey(key()) };
-            let policy = Policy { require_verified, allow_anonymous };
-            prop_assert!(decide(&request(), &presented, facts, policy).is_err());
+            let admission = Admission { require_verified, allow_anonymous };
+            prop_assert!(ask(&request(), &presented, facts, admission).is_err());
         }
     }
 }

@@ -4,12 +4,14 @@
 mod credential;
 mod decide;
 mod mint;
+mod policy;
 
 pub(crate) use self::{
     credential::{ApiKey, CredentialHash, bearer},
     decide::{
-        CallerFacts, ConnectRequest, Denial, Facts, Moderation, Policy, Presented, ServerFacts,
-        VersionFacts, admit, decide,
+        Admission, Caller, ConnectRequest, Denial, Facts, KeyFacts, Moderation, ModerationFacts,
+        Presented, ServerFacts, TenantFacts, VersionFacts, admit, authenticate, decide,
     },
     mint::{Ticket, mint},
+    policy::{Level, Policy},
 };

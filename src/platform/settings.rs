@@ -7,7 +7,7 @@ use mcp_connect_descriptor::SigningKeys;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::authority::{CredentialHash, Policy};
+use crate::authority::{Admission, CredentialHash};
 
 /// The shortest and the longest lifetime of a descriptor in production, in seconds.
 pub(crate) const MIN_LIFETIME: u64 = 30;
@@ -46,7 +46,7 @@ pub(crate) struct Issuing<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) keys: &'a SigningKeys,
     pub(crate) lifetime: u64,
-    pub(crate) policy: Policy,
+    pub(crate) admission: Admission,
 }
 
 impl Settings {
@@ -93,7 +93,7 @@ impl Settings {
             issuer: self.issuer()?,
             keys: &self.signing()?.keys,
             lifetime: self.descriptor_lifetime()?,
-            policy: Policy {
+            admission: Admission {
                 require_verified: self.require_verified.clone()?,
                 allow_anonymous: self.allow_anonymous()?,
             },
@@ -235,8 +235,8 @@ mod tests {
         assert_eq!(settings.endpoint_rules(), EndpointRules::Public);
         let issuing = settings.issuing().ok().unwrap();
         assert_eq!(issuing.lifetime, 60);
-        assert!(issuing.policy.require_verified);
-        assert!(!issuing.policy.allow_anonymous);
+        assert!(issuing.admission.require_verified);
+        assert!(!issuing.admission.allow_anonymous);
     }
 
     #[test]

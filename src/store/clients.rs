@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Page, Store, StoreError, audit::Event, changed, nth_rows, number, text};
+use super::{Page, Status, Store, StoreError, audit::Event, changed, nth_rows, number, text};
 use crate::{authority::ApiKey, platform::now_millis};
 
 /// A registered client.
@@ -12,24 +12,8 @@ pub(crate) struct Client {
     pub(crate) tenant_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
-    pub(crate) status: ClientStatus,
+    pub(crate) status: Status,
     pub(crate) created_at: String,
-}
-
-#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ClientStatus {
-    Active,
-    Suspended,
-}
-
-impl ClientStatus {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-        }
-    }
 }
 
 pub(crate) struct NewClient<'a> {
@@ -105,13 +89,13 @@ impl Store {
     pub(crate) async fn set_client_status(
         &self,
         client_id: &str,
-        status: ClientStatus,
+        status: Status,
         actor: &str,
         reason: &str,
     ) -> Result<Option<(Client, bool)>, StoreError> {
         let action = match status {
-            ClientStatus::Active => "client.resume",
-            ClientStatus::Suspended => "client.suspend",
+            Status::Active => "client.resume",
+            Status::Suspended => "client.suspend",
         };
         let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
         let results = self

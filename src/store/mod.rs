@@ -5,13 +5,18 @@
 
 mod audit;
 mod clients;
+mod compiled;
 mod connect;
 mod edge;
 mod import;
+mod recent;
 mod revocations;
 mod servers;
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use wasm_bindgen::JsValue;
 use worker::{
     D1Database, D1DatabaseSession, D1PreparedStatement, D1Result, D1SessionConstraint, Env,
@@ -19,7 +24,7 @@ use worker::{
 
 pub(crate) use self::{
     audit::AuditEntry,
-    clients::{Client, ClientStatus, NewClient},
+    clients::{Client, NewClient},
     edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},
     servers::{Identity, ServerChange, ServerSummary},
@@ -31,6 +36,23 @@ use crate::platform::now_millis;
 #[derive(Clone)]
 pub(crate) struct Store {
     env: Env,
+}
+
+/// Of a client or a tenant.
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    Active,
+    Suspended,
+}
+
+impl Status {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
 }
 
 /// SQL with the values of its parameters.
@@ -79,7 +101,8 @@ impl Store {
     #[worker::send]
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         let tables =
-            "SELECT 1 FROM servers, versions, servers_fts, clients, api_keys, audit LIMIT 0";
+            "SELECT 1 FROM servers, versions, servers_fts, authority, tenants, clients, api_keys,
+             revocations, audit LIMIT 0";
         self.rows::<IgnoredAny>(tables, Vec::new()).await?;
         Ok(())
     }

@@ -147,8 +147,12 @@ class Authority {
     return this.request(`/v1/admin${path}`, { body, bearer: this.operatorToken });
   }
 
-  /// A new client, with its key in `api_key`.
+  /// A new client, with its key in `api_key`; and its tenant, if that is new.
   async createClient(client_id, members = {}) {
+    if (members.tenant_id) {
+      const statement = (await this.database()).prepare("INSERT OR IGNORE INTO tenants (tenant_id, created_at) VALUES (?, 0)");
+      await statement.bind(members.tenant_id).run();
+    }
     return succeeded(await this.admin("/clients", { client_id, ...members }));
   }
 

@@ -11,6 +11,6 @@ mod version;
 pub use cursor::{CursorError, SearchCursor};
 pub use endpoint::{Endpoint, EndpointError, EndpointRules};
 pub use entry::{Entry, EntryError, VersionStatus};
-pub use name::{NameError, ServerName, ServerRef};
+pub use name::{NameError, Namespace, ServerName, ServerRef};
 pub use search::{QueryError, SearchQuery};
 pub use version::{Version, VersionError};

@@ -1,5 +1,7 @@
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Version, VersionError};
 
 /// A server's name: `namespace/name`, 3 to 200 characters, case-sensitive. Both halves consist of
@@ -39,6 +41,60 @@ impl ServerName {
     /// `namespace/name`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The half before the slash.
+    pub fn namespace(&self) -> &str {
+        self.0
+            .split_once('/')
+            .map_or(self.as_str(), |(namespace, _)| namespace)
+    }
+}
+
+/// Whose servers they are: the half of a [`ServerName`] before the slash, such as
+/// `com.example` or `io.github.example`.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// The namespace as it stands before the slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.len() > MAX_NAME_CHARS {
+            return Err(NameError::TooLong);
+        }
+        if !is_label(text, b".-") {
+            return Err(NameError::Namespace);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Namespace {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<Namespace> for String {
+    fn from(namespace: Namespace) -> Self {
+        namespace.0
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -130,7 +186,10 @@ mod tests {
             "ab/c_d",
             "a1/b2",
         ] {
-            assert_eq!(name.parse::<ServerName>().unwrap().as_str(), name);
+            let parsed = name.parse::<ServerName>().unwrap();
+            assert_eq!(parsed.as_str(), name);
+            let namespace: Namespace = parsed.namespace().parse().unwrap();
+            assert!(name.starts_with(&format!("{namespace}/")));
         }
     }
 
@@ -150,6 +209,8 @@ mod tests {
         ] {
             assert_eq!(name.parse::<ServerName>(), Err(error), "{name}");
         }
+        assert_eq!("ab_".parse::<Namespace>(), Err(NameError::Namespace));
+        assert_eq!("ab/*".parse::<Namespace>(), Err(NameError::Namespace));
         let long = format!("ab/{}", "c".repeat(198));
         assert_eq!(long.parse::<ServerName>(), Err(NameError::TooLong));
     }

@@ -43,6 +43,12 @@ impl Version {
         self.semantic().is_none_or(|version| version.pre.is_empty())
     }
 
+    /// Whether it says by itself which of two is the later one (Semantic Versioning 2.0.0; a leading
+    /// `v` is fine).
+    pub fn is_semantic(&self) -> bool {
+        self.semantic().is_some()
+    }
+
     /// A text whose byte order is the order of versions: semantic ones by precedence (Semantic
     /// Versioning 2.0.0, section 11), above all others; those by the time of their publication, in
     /// microseconds since the Unix epoch. Lets the database find the latest version by itself.
@@ -182,6 +188,8 @@ mod tests {
         assert!(version("nightly").is_stable());
         assert!(!version("1.0.0-rc.1").is_stable());
         assert!(!version("v2.0.0-beta").is_stable());
+        assert!(version("v2.0.0").is_semantic());
+        assert!(!version("2025.11.17.0704").is_semantic());
     }
 
     #[test]

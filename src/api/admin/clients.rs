@@ -16,7 +16,7 @@ use crate::{
     },
     authority::ApiKey,
     platform::random_bytes,
-    store::{Client, ClientStatus, NewClient, StoreError},
+    store::{Client, NewClient, Status, StoreError},
 };
 
 const MAX_NAME_CHARS: usize = 100;
@@ -120,7 +120,7 @@ pub(crate) async fn suspend(
     ClientPath(client_id): ClientPath,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    set_status(app, operator, &client_id, ClientStatus::Suspended, &body).await
+    set_status(app, operator, &client_id, Status::Suspended, &body).await
 }
 
 pub(crate) async fn resume(
@@ -129,14 +129,14 @@ pub(crate) async fn resume(
     ClientPath(client_id): ClientPath,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    set_status(app, operator, &client_id, ClientStatus::Active, &body).await
+    set_status(app, operator, &client_id, Status::Active, &body).await
 }
 
 async fn set_status(
     app: App,
     operator: Operator,
     client_id: &str,
-    status: ClientStatus,
+    status: Status,
     body: &ReasonBody,
 ) -> Result<Response, Problem> {
     let reason = check_reason(&body.reason)?;

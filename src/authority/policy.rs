@@ -1,0 +1,969 @@
+//! What an authority, or one tenant, allows: rules over servers, versions and clients. Both have to
+//! permit. A rule that denies wins over every rule that allows, and their order means nothing.
+
+use std::{collections::HashMap, fmt, iter::successors};
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use mcp_connect_catalog::{Namespace, ServerName, Version};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// More rules than that are no policy that anybody can oversee.
+pub(crate) const MAX_RULES: usize = 2_000;
+
+const MAX_CLIENT_ID_CHARS: usize = 256;
+
+const ANY: &str = "*";
+
+/// How far a version of a server was verified, each level above the one before.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    #[default]
+    None,
+    /// The publisher owns the namespace.
+    Namespace,
+    /// And controls the endpoint.
+    Endpoint,
+    /// A person decided.
+    Operator,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Namespace => "namespace",
+            Self::Endpoint => "endpoint",
+            Self::Operator => "operator",
+        })
+    }
+}
+
+/// A policy as an administrator writes it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolicyDocument {
+    /// Required, so that one more rule always allows more: a list that may be missing would have to
+    /// mean "all" until its first rule.
+    allow: Option<Vec<Pattern>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    deny: Vec<Pattern>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    require_verification: Option<Level>,
+    /// Whose servers may be connected to; a namespace covers what lies below it, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publishers: Option<Vec<Namespace>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    versions: Vec<VersionRule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clients: Option<ClientRules>,
+}
+
+/// `*`, `namespace/*` or `namespace/name`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+struct Pattern(String);
+
+/// Either a pin or a minimum.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct VersionRule {
+    servers: Pattern,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minimum: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct ClientRules {
+    /// Required, as above.
+    allow: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    deny: Vec<String>,
+}
+
+/// Why a document is no policy: which member, and what to do.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct PolicyError(String);
+
+/// A policy in the form in which it is asked: each answer costs the same however many rules there
+/// are.
+#[derive(Debug, Default)]
+pub(crate) struct Policy {
+    allow: Index,
+    deny: Index,
+    require_verification: Option<Level>,
+    publishers: Option<Index>,
+    pins: Index,
+    minimums: Index,
+    versions: Vec<VersionRule>,
+    clients: Option<[Index; 2]>,
+}
+
+/// What a policy is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) server: &'a ServerName,
+    pub(crate) version: &'a str,
+    pub(crate) level: Level,
+    /// `None`: an anonymous caller.
+    pub(crate) client_id: Option<&'a str>,
+}
+
+/// What one group of a policy's rules says of what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Finding<'a> {
+    pub(crate) group: Group,
+    pub(crate) permits: bool,
+    basis: Basis<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Group {
+    Clients,
+    Deny,
+    Allow,
+    Publishers,
+    Versions,
+    RequireVerification,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Basis<'a> {
+    Rule {
+        list: &'static str,
+        hit: Hit<'a>,
+    },
+    NoRule {
+        list: &'static str,
+    },
+    /// The policy leaves the member out.
+    Unset {
+        member: &'static str,
+    },
+    Version {
+        hit: Hit<'a>,
+        rule: &'static str,
+        wanted: &'a str,
+        found: &'a str,
+    },
+    Level {
+        required: Level,
+        found: Level,
+    },
+}
+
+/// The rules of a list by their text, each with its place in the list.
+#[derive(Debug, Default)]
+struct Index(HashMap<String, usize>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hit<'a> {
+    index: usize,
+    rule: &'a str,
+}
+
+impl PolicyDocument {
+    pub(crate) fn compile(self) -> Result<Policy, PolicyError> {
+        let rules = [
+            self.allow.as_ref().map_or(0, Vec::len),
+            self.deny.len(),
+            self.publishers.as_ref().map_or(0, Vec::len),
+            self.versions.len(),
+            self.clients.as_ref().map_or(0, ClientRules::len),
+        ];
+        if rules.iter().sum::<usize>() > MAX_RULES {
+            return Err(PolicyError(format!(
+                "has more than {MAX_RULES} rules; \"namespace/*\" stands for all servers of a namespace"
+            )));
+        }
+        let allow = self.allow.ok_or_else(|| {
+            PolicyError("allow: is missing; [\"*\"] allows every server, [] none".into())
+        })?;
+        let (mut pins, mut minimums) = (Index::default(), Index::default());
+        for (index, rule) in self.versions.iter().enumerate() {
+            let list = if rule.check(index)? {
+                &mut pins
+            } else {
+                &mut minimums
+            };
+            if let Some(first) = list.0.insert(rule.servers.0.clone(), index) {
+                return Err(PolicyError(format!(
+                    "versions[{index}]: versions[{first}] says the same of \"{}\" already; keep one",
+                    rule.servers.0
+                )));
+            }
+        }
+        Ok(Policy {
+            allow: allow.iter().map(Pattern::as_str).collect(),
+            deny: self.deny.iter().map(Pattern::as_str).collect(),
+            require_verification: self.require_verification,
+            publishers: self
+                .publishers
+                .map(|list| list.iter().map(Namespace::as_str).collect()),
+            pins,
+            minimums,
+            versions: self.versions,
+            clients: self.clients.map(ClientRules::compile).transpose()?,
+        })
+    }
+
+    /// Which version a caller gets who names none: by the server's name.
+    pub(crate) fn pins(&self) -> HashMap<&str, &str> {
+        self.versions
+            .iter()
+            .filter_map(|rule| Some((rule.servers.as_str(), rule.pin.as_deref()?)))
+            .collect()
+    }
+
+    /// The text that is kept, and its digest.
+    pub(crate) fn to_text(&self) -> Result<(String, String), serde_json::Error> {
+        let text = serde_json::to_string(self)?;
+        let digest = digest(&text);
+        Ok((text, digest))
+    }
+}
+
+/// By which a policy is known to be the one that was read before.
+fn digest(text: &str) -> String {
+    Base64UrlUnpadded::encode_string(&Sha256::digest(text))
+}
+
+impl Pattern {
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_exact(&self) -> bool {
+        !self.0.ends_with(ANY)
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let checked = match text.strip_suffix("/*") {
+            Some(namespace) => namespace.parse::<Namespace>().map(drop),
+            None if text == ANY => Ok(()),
+            None => text.parse::<ServerName>().map(drop),
+        };
+        match checked {
+            Ok(()) => Ok(Self(text)),
+            Err(error) => Err(format!(
+                "{text:?} is none of \"*\", \"namespace/*\" and \"namespace/name\": {error}"
+            )),
+        }
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0
+    }
+}
+
+impl VersionRule {
+    /// Whether it is a pin.
+    fn check(&self, index: usize) -> Result<bool, PolicyError> {
+        let fault = |problem: String| Err(PolicyError(format!("versions[{index}]{problem}")));
+        let parse = |text: &str| text.parse::<Version>();
+        match (&self.pin, &self.minimum) {
+            (Some(pin), None) => match parse(pin) {
+                Ok(_) if self.servers.is_exact() => Ok(true),
+                Ok(_) => fault(".servers: a pin is for one server; name it in full".into()),
+                Err(error) => fault(format!(".pin: {error}")),
+            },
+            (None, Some(minimum)) => match parse(minimum) {
+                Ok(version) if version.is_semantic() => Ok(false),
+                Ok(_) => fault(".minimum: is no semantic version, such as 1.2.0".into()),
+                Err(error) => fault(format!(".minimum: {error}")),
+            },
+            _ => fault(": give either pin or minimum".into()),
+        }
+    }
+}
+
+impl ClientRules {
+    fn len(&self) -> usize {
+        self.allow.as_ref().map_or(0, Vec::len) + self.deny.len()
+    }
+
+    /// Who may, and who may not.
+    fn compile(self) -> Result<[Index; 2], PolicyError> {
+        let allow = self.allow.ok_or_else(|| {
+            PolicyError("clients.allow: is missing; [\"*\"] allows every client, [] none".into())
+        })?;
+        for (list, ids) in [("allow", &allow), ("deny", &self.deny)] {
+            for (index, id) in ids.iter().enumerate() {
+                let chars = id.chars().count();
+                if !(1..=MAX_CLIENT_ID_CHARS).contains(&chars) || id.chars().any(char::is_control) {
+                    return Err(PolicyError(format!(
+                        "clients.{list}[{index}]: is no client id: 1 to {MAX_CLIENT_ID_CHARS} characters, none of them a control character"
+                    )));
+                }
+            }
+        }
+        if let Some(index) = self.deny.iter().position(|id| id == ANY) {
+            return Err(PolicyError(format!(
+                "clients.deny[{index}]: would shut out everybody whatever else is said; let clients.allow name those who may"
+            )));
+        }
+        Ok([&allow, &self.deny].map(|ids| ids.iter().map(String::as_str).collect()))
+    }
+}
+
+impl Policy {
+    /// What holds where nobody wrote a policy.
+    pub(crate) fn allow_all() -> Self {
+        Self {
+            allow: [ANY].into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Reads what [`PolicyDocument::to_text`] gave; a text that is another than its digest says is
+    /// none that an administrator wrote.
+    pub(crate) fn read(text: &str, expected_digest: &str) -> Result<Self, PolicyError> {
+        if digest(text) != expected_digest {
+            return Err(PolicyError("is not what its digest is of".into()));
+        }
+        serde_json::from_str::<PolicyDocument>(text)
+            .map_err(|error| PolicyError(error.to_string()))?
+            .compile()
+    }
+
+    /// Group by group; leave is given where all permit.
+    pub(crate) fn findings<'a>(&'a self, asked: &Asked<'a>) -> [Finding<'a>; 6] {
+        let namespace = asked.server.namespace();
+        let whole_namespace = format!("{namespace}/{ANY}");
+        let patterns = [asked.server.as_str(), &whole_namespace, ANY];
+        [
+            self.clients_finding(asked.client_id),
+            finding(Group::Deny, false, "deny", self.deny.hit(patterns)),
+            finding(Group::Allow, true, "allow", self.allow.hit(patterns)),
+            self.publishers_finding(namespace),
+            self.versions_finding(patterns, asked.version),
+            level_finding(self.require_verification, asked.level),
+        ]
+    }
+
+    fn clients_finding(&self, client_id: Option<&str>) -> Finding<'_> {
+        let Some([allow, deny]) = &self.clients else {
+            return unset(Group::Clients, "clients");
+        };
+        if let Some(hit) = client_id.and_then(|id| deny.hit([id])) {
+            return finding(Group::Clients, false, "clients.deny", Some(hit));
+        }
+        let hit = allow.hit(client_id.into_iter().chain([ANY]));
+        finding(Group::Clients, true, "clients.allow", hit)
+    }
+
+    fn publishers_finding(&self, namespace: &str) -> Finding<'_> {
+        let Some(publishers) = &self.publishers else {
+            return unset(Group::Publishers, "publishers");
+        };
+        let covering = successors(Some(namespace), |name| {
+            name.rsplit_once('.').map(|(above, _)| above)
+        });
+        finding(
+            Group::Publishers,
+            true,
+            "publishers",
+            publishers.hit(covering),
+        )
+    }
+
+    /// The first rule that the version breaks; failing that, the first that holds.
+    fn versions_finding<'a>(&'a self, patterns: [&str; 3], found: &'a str) -> Finding<'a> {
+        let mut holds = None;
+        for hit in self.pins.hits(patterns).chain(self.minimums.hits(patterns)) {
+            let Some(rule) = self.versions.get(hit.index) else {
+                continue;
+            };
+            let (rule, wanted, permits) = match (&rule.pin, &rule.minimum) {
+                (Some(pin), _) => ("pin", pin.as_str(), pin == found),
+                (None, minimum) => {
+                    let minimum = minimum.as_deref().unwrap_or_default();
+                    ("minimum", minimum, is_at_least(found, minimum))
+                }
+            };
+            let finding = Finding {
+                group: Group::Versions,
+                permits,
+                basis: Basis::Version {
+                    hit,
+                    rule,
+                    wanted,
+                    found,
+                },
+            };
+            if !permits {
+                return finding;
+            }
+            holds = holds.or(Some(finding));
+        }
+        holds.unwrap_or(finding(Group::Versions, false, "versions", None))
+    }
+}
+
+/// Of a list whose rules all permit, or all refuse.
+fn finding<'a>(
+    group: Group,
+    rules_permit: bool,
+    list: &'static str,
+    hit: Option<Hit<'a>>,
+) -> Finding<'a> {
+    Finding {
+        group,
+        permits: hit.is_some() == rules_permit,
+        basis: hit.map_or(Basis::NoRule { list }, |hit| Basis::Rule { list, hit }),
+    }
+}
+
+fn unset(group: Group, member: &'static str) -> Finding<'static> {
+    Finding {
+        group,
+        permits: true,
+        basis: Basis::Unset { member },
+    }
+}
+
+/// Whether a server of this level is verified enough.
+pub(crate) fn level_finding(required: Option<Level>, found: Level) -> Finding<'static> {
+    let Some(required) = required else {
+        return unset(Group::RequireVerification, "require_verification");
+    };
+    Finding {
+        group: Group::RequireVerification,
+        permits: found >= required,
+        basis: Basis::Level { required, found },
+    }
+}
+
+/// By Semantic Versioning; a version that is not semantic is below every one that is.
+fn is_at_least(found: &str, minimum: &str) -> bool {
+    let key = |version: &str| version.parse::<Version>().ok().map(|it| it.sort_key(0));
+    key(minimum).is_some_and(|minimum| key(found) >= Some(minimum))
+}
+
+impl Index {
+    fn hits<'a, 'k>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'k str>,
+    ) -> impl Iterator<Item = Hit<'a>> {
+        keys.into_iter().filter_map(|key| {
+            let (rule, &index) = self.0.get_key_value(key)?;
+            Some(Hit { index, rule })
+        })
+    }
+
+    fn hit<'k>(&self, keys: impl IntoIterator<Item = &'k str>) -> Option<Hit<'_>> {
+        self.hits(keys).next()
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Index {
+    /// Of two that are the same, the first counts.
+    fn from_iter<T: IntoIterator<Item = &'a str>>(rules: T) -> Self {
+        let mut index = HashMap::new();
+        for (place, rule) in rules.into_iter().enumerate() {
+            index.entry(rule.to_owned()).or_insert(place);
+        }
+        Self(index)
+    }
+}
+
+impl Finding<'_> {
+    /// The level that is wanted and the one that is there, where the rule is about that.
+    pub(crate) fn levels(&self) -> Option<(Level, Level)> {
+        match self.basis {
+            Basis::Level { required, found } => Some((required, found)),
+            _ => None,
+        }
+    }
+
+    /// What the caller may know of a refusal: enough to see what to change, not how the rule reads.
+    pub(crate) fn reason(&self) -> String {
+        match (self.group, self.basis) {
+            (
+                _,
+                Basis::Version {
+                    rule: "pin",
+                    wanted,
+                    ..
+                },
+            ) => {
+                format!("it wants version {wanted} of this server; ask for that one, or name none")
+            }
+            (_, Basis::Version { wanted, .. }) => {
+                format!("it wants version {wanted} of this server, or a later one")
+            }
+            (Group::Clients, _) => "it does not allow this client".into(),
+            (Group::Publishers, _) => "it does not allow this server's publisher".into(),
+            _ => "it does not allow this server".into(),
+        }
+    }
+}
+
+/// As an administrator reads it, the rule by its place in the document.
+impl fmt::Display for Finding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.basis {
+            Basis::Rule { list, hit } => write!(f, "{list}[{}] {:?}", hit.index, hit.rule),
+            Basis::NoRule { list } => write!(f, "no rule of {list} matches"),
+            Basis::Unset { member } => write!(f, "{member} is not set"),
+            Basis::Version {
+                hit,
+                rule,
+                wanted,
+                found,
+            } => write!(
+                f,
+                "versions[{}] {:?} {rule} {wanted}: the version is {found}",
+                hit.index, hit.rule
+            ),
+            Basis::Level { required, found } => {
+                write!(f, "require_verification {required}: the server has {found}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parse(document: &Value) -> Result<Policy, String> {
+        let text = document.to_string();
+        let mut json = serde_json::Deserializer::from_str(&text);
+        serde_path_to_error::deserialize::<_, PolicyDocument>(&mut json)
+            .map_err(|error| error.to_string())?
+            .compile()
+            .map_err(|error| error.to_string())
+    }
+
+    fn policy(document: &Value) -> Policy {
+        parse(document).unwrap()
+    }
+
+    fn permits(policy: &Policy, asked: &Asked<'_>) -> bool {
+        policy.findings(asked).iter().all(|finding| finding.permits)
+    }
+
+    #[test]
+    fn a_document_that_is_no_policy_names_its_member() {
+        let many: Vec<String> = (0..=MAX_RULES)
+            .map(|n| format!("com.example/s{n}"))
+            .collect();
+        for (document, expected) in [
+            (json!({}), "allow: is missing; [\"*\"] allows every server"),
+            (json!({"allow": null}), "allow: is missing"),
+            (json!({"allow": ["*"], "alow": []}), "unknown field `alow`"),
+            (
+                json!({"allow": ["*", "weather"]}),
+                "allow[1]: \"weather\" is none of",
+            ),
+            (json!({"allow": ["**"]}), "allow[0]:"),
+            (json!({"allow": ["com.*"]}), "allow[0]:"),
+            (json!({"allow": ["com.example/we*"]}), "allow[0]:"),
+            (json!({"allow": [], "deny": ["a/b", "*/*"]}), "deny[0]:"),
+            (json!({"allow": [], "deny": ["*", "*/*"]}), "deny[1]:"),
+            (json!({"allow": [], "deny": [7]}), "deny[0]:"),
+            (
+                json!({"allow": [], "require_verification": "much"}),
+                "require_verification: unknown variant `much`",
+            ),
+            (
+                json!({"allow": [], "publishers": ["com.example/*"]}),
+                "publishers[0]:",
+            ),
+            (
+                json!({"allow": [], "versions": [{"servers": "*"}]}),
+                "versions[0]: give either",
+            ),
+            (
+                json!({"allow": [], "versions": [{"servers": "*", "pin": "1.0.0"}]}),
+                "versions[0].servers: a pin is for one server",
+            ),
+            (
+                json!({"allow": [], "versions": [{"servers": "*", "minimum": "mcp"}]}),
+                "versions[0].minimum: is no semantic version",
+            ),
+            (
+                json!({"allow": [], "versions": [{"servers": "*", "minimum": "^1.0"}]}),
+                "versions[0].minimum: looks like a range",
+            ),
+            (
+                json!({"allow": [], "versions": [
+                    {"servers": "com.example/weather", "pin": "1.0.0"},
+                    {"servers": "com.example/weather", "pin": "1.1.0"}]}),
+                "versions[1]: versions[0] says the same of \"com.example/weather\"",
+            ),
+            (
+                json!({"allow": [], "clients": {}}),
+                "clients.allow: is missing",
+            ),
+            (
+                json!({"allow": [], "clients": {"allow": ["a", ""]}}),
+                "clients.allow[1]: is no client id",
+            ),
+            (
+                json!({"allow": [], "clients": {"allow": ["*"], "deny": ["*"]}}),
+                "clients.deny[0]: would shut out everybody",
+            ),
+            (json!({"allow": many}), "has more than 2000 rules"),
+        ] {
+            let error = parse(&document).unwrap_err();
+            assert!(
+                error.starts_with(expected) || error.contains(expected),
+                "{document}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_policy_survives_storage_and_no_other_text_takes_its_place() {
+        let document: PolicyDocument = serde_json::from_value(json!({
+            "allow": ["*"], "deny": [], "clients": {"allow": ["*"]},
+            "versions": [{"servers": "com.example/weather", "pin": "1.0.0"}],
+        }))
+        .unwrap();
+        let (text, digest) = document.to_text().unwrap();
+        assert_eq!(
+            text,
+            r#"{"allow":["*"],"versions":[{"servers":"com.example/weather","pin":"1.0.0"}],"clients":{"allow":["*"]}}"#
+        );
+        assert_eq!(document.pins(), [("com.example/weather", "1.0.0")].into());
+        assert!(Policy::read(&text, &digest).is_ok());
+        assert!(Policy::read(&text.replace("1.0.0", "1.0.1"), &digest).is_err());
+        let broken = "{}";
+        assert!(Policy::read(broken, &super::digest(broken)).is_err());
+    }
+
+    #[test]
+    fn each_group_says_which_rule_it_was() {
+        let policy = policy(&json!({
+            "allow": ["com.example/weather", "*"],
+            "deny": ["com.bad/*", "com.worse/one"],
+            "publishers": ["org.example", "com.example"],
+            "require_verification": "endpoint",
+            "versions": [
+                {"servers": "*", "minimum": "0.5.0"},
+                {"servers": "com.example/*", "minimum": "1.0.0"},
+                {"servers": "com.example/pinned", "pin": "1.2.0"},
+            ],
+            "clients": {"allow": ["*"], "deny": ["naughty"]},
+        }));
+        let findings = |server: &str, version, level, client_id| {
+            let server: ServerName = server.parse().unwrap();
+            let asked = Asked {
+                server: &server,
+                version,
+                level,
+                client_id,
+            };
+            policy
+                .findings(&asked)
+                .map(|it| (it.permits, it.to_string()))
+        };
+        let said = |permits, text: &str| (permits, text.to_owned());
+        assert_eq!(
+            findings(
+                "com.example.sub/weather",
+                "0.5.0",
+                Level::Operator,
+                Some("desktop")
+            ),
+            [
+                said(true, "clients.allow[0] \"*\""),
+                said(true, "no rule of deny matches"),
+                said(true, "allow[1] \"*\""),
+                said(true, "publishers[1] \"com.example\""),
+                said(
+                    true,
+                    "versions[0] \"*\" minimum 0.5.0: the version is 0.5.0"
+                ),
+                said(
+                    true,
+                    "require_verification endpoint: the server has operator"
+                ),
+            ]
+        );
+        assert_eq!(
+            findings("com.bad/x1", "mcp", Level::Namespace, Some("naughty")),
+            [
+                said(false, "clients.deny[0] \"naughty\""),
+                said(false, "deny[0] \"com.bad/*\""),
+                said(true, "allow[1] \"*\""),
+                said(false, "no rule of publishers matches"),
+                said(false, "versions[0] \"*\" minimum 0.5.0: the version is mcp"),
+                said(
+                    false,
+                    "require_verification endpoint: the server has namespace"
+                ),
+            ]
+        );
+        let versions =
+            |server, version| findings(server, version, Level::Operator, None)[4].clone();
+        assert_eq!(
+            versions("com.example/pinned", "1.3.0"),
+            said(
+                false,
+                "versions[2] \"com.example/pinned\" pin 1.2.0: the version is 1.3.0"
+            )
+        );
+        assert_eq!(
+            versions("com.example/weather", "1.0.0-rc.1"),
+            said(
+                false,
+                "versions[1] \"com.example/*\" minimum 1.0.0: the version is 1.0.0-rc.1"
+            )
+        );
+        assert_eq!(
+            findings("comexample/weather", "1.0.0", Level::None, None)[3],
+            said(false, "no rule of publishers matches")
+        );
+    }
+
+    #[test]
+    fn nothing_said_is_nothing_required() {
+        let asked = Asked {
+            server: &"com.example/weather".parse().unwrap(),
+            version: "nightly",
+            level: Level::None,
+            client_id: None,
+        };
+        assert!(permits(&Policy::allow_all(), &asked));
+        assert!(permits(&policy(&json!({"allow": ["*"]})), &asked));
+        assert!(!permits(&policy(&json!({"allow": []})), &asked));
+        let clients = |rules: Value| policy(&json!({"allow": ["*"], "clients": rules}));
+        assert!(permits(
+            &clients(json!({"allow": ["*"], "deny": ["desktop"]})),
+            &asked
+        ));
+        assert!(
+            !permits(&clients(json!({"allow": ["desktop"]})), &asked),
+            "anonymous"
+        );
+    }
+
+    // A small world, so that rules and questions often meet.
+    const NAMESPACES: [&str; 5] = ["aa", "aa.bb", "aa.bb.cc", "aab", "bb"];
+    const VERSIONS: [&str; 5] = ["0.9.0", "1.0.0-rc.1", "1.0.0", "1.1.0", "nightly"];
+    const LEVELS: [&str; 4] = ["none", "namespace", "endpoint", "operator"];
+    const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
+
+    fn server() -> impl Strategy<Value = String> {
+        (select(&NAMESPACES), select(&["s1", "s2"])).prop_map(|(ns, name)| format!("{ns}/{name}"))
+    }
+
+    fn pattern() -> impl Strategy<Value = String> {
+        prop_oneof![
+            1 => Just("*".to_owned()),
+            3 => select(&NAMESPACES).prop_map(|namespace| format!("{namespace}/*")),
+            6 => server(),
+        ]
+    }
+
+    fn version_rules() -> impl Strategy<Value = Vec<Value>> {
+        let pin = (server(), select(&VERSIONS)).prop_map(|(s, v)| json!({"servers": s, "pin": v}));
+        let minimum = (pattern(), select(&VERSIONS[..4]))
+            .prop_map(|(s, v)| json!({"servers": s, "minimum": v}));
+        vec(prop_oneof![pin, minimum], 0..3).prop_map(|mut rules| {
+            let mut seen = Vec::new();
+            rules.retain(|rule| {
+                let of = (rule["servers"].clone(), rule.get("pin").is_some());
+                let is_new = !seen.contains(&of);
+                seen.push(of);
+                is_new
+            });
+            rules
+        })
+    }
+
+    fn document() -> impl Strategy<Value = Value> {
+        let client = || select(&CLIENTS);
+        let clients = (
+            vec(prop_oneof![client(), Just("*")], 0..3),
+            vec(client(), 0..2),
+        )
+            .prop_map(|(allow, deny)| json!({"allow": allow, "deny": deny}));
+        (
+            vec(pattern(), 0..4),
+            vec(pattern(), 0..3),
+            proptest::option::of(select(&LEVELS)),
+            proptest::option::of(vec(select(&NAMESPACES), 0..3)),
+            version_rules(),
+            proptest::option::of(clients),
+        )
+            .prop_map(|(allow, deny, level, publishers, versions, clients)| {
+                json!({
+                    "allow": allow, "deny": deny, "require_verification": level,
+                    "publishers": publishers, "versions": versions, "clients": clients,
+                })
+            })
+    }
+
+    #[derive(Debug)]
+    struct Question {
+        server: ServerName,
+        version: &'static str,
+        level: Level,
+        client_id: Option<&'static str>,
+    }
+
+    impl Question {
+        fn asked(&self) -> Asked<'_> {
+            Asked {
+                server: &self.server,
+                version: self.version,
+                level: self.level,
+                client_id: self.client_id,
+            }
+        }
+    }
+
+    fn question() -> impl Strategy<Value = Question> {
+        let levels = [
+            Level::None,
+            Level::Namespace,
+            Level::Endpoint,
+            Level::Operator,
+        ];
+        (
+            server(),
+            select(&VERSIONS),
+            select(levels.to_vec()),
+            proptest::option::of(select(&CLIENTS)),
+        )
+            .prop_map(|(server, version, level, client_id)| Question {
+                server: server.parse().unwrap(),
+                version,
+                level,
+                client_id,
+            })
+    }
+
+    /// The rules as the documentation says them, one after another.
+    fn naive(document: &Value, question: &Question) -> bool {
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let name = question.server.as_str();
+        let matches = |pattern: &Value| {
+            let pattern = pattern.as_str().unwrap();
+            pattern == "*"
+                || pattern == name
+                || pattern
+                    .strip_suffix('*')
+                    .is_some_and(|prefix| prefix.ends_with('/') && name.starts_with(prefix))
+        };
+        let covers = |publisher: &Value| {
+            let publisher = publisher.as_str().unwrap();
+            name.starts_with(&format!("{publisher}/")) || name.starts_with(&format!("{publisher}."))
+        };
+        let rank = |version: &str| VERSIONS.iter().position(|it| *it == version).unwrap();
+        let keeps = |rule: &Value| match (rule["pin"].as_str(), rule["minimum"].as_str()) {
+            (Some(pin), _) => question.version == pin,
+            (None, minimum) => {
+                question.version != "nightly" && rank(question.version) >= rank(minimum.unwrap())
+            }
+        };
+        let client = |ids: &Value| list(ids).iter().any(|id| id.as_str() == question.client_id);
+        let anybody = |ids: &Value| list(ids).contains(&json!("*"));
+        let clients = &document["clients"];
+        let level: Option<Level> =
+            serde_json::from_value(document["require_verification"].clone()).unwrap();
+        let publishers = &document["publishers"];
+
+        !list(&document["deny"]).iter().any(matches)
+            && list(&document["allow"]).iter().any(matches)
+            && (publishers.is_null() || list(publishers).iter().any(covers))
+            && list(&document["versions"])
+                .iter()
+                .all(|rule| !matches(&rule["servers"]) || keeps(rule))
+            && question.level >= level.unwrap_or_default()
+            && (clients.is_null()
+                || !client(&clients["deny"])
+                    && (client(&clients["allow"]) || anybody(&clients["allow"])))
+    }
+
+    fn reversed(document: &Value) -> Value {
+        let mut document = document.clone();
+        for list in [
+            "/allow",
+            "/deny",
+            "/publishers",
+            "/versions",
+            "/clients/allow",
+            "/clients/deny",
+        ] {
+            if let Some(Value::Array(rules)) = document.pointer_mut(list) {
+                rules.reverse();
+            }
+        }
+        document
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn compiled_is_what_the_rules_say(document in document(), question in question()) {
+            let compiled = permits(&policy(&document), &question.asked());
+            prop_assert_eq!(compiled, naive(&document, &question));
+        }
+
+        #[test]
+        fn deny_always_wins(document in document(), question in question(), how in 0..3_usize) {
+            let namespace = format!("{}/*", question.server.namespace());
+            let rule = [question.server.as_str(), &namespace, "*"][how];
+            let mut denied = document;
+            denied["deny"].as_array_mut().unwrap().push(json!(rule));
+            prop_assert!(!permits(&policy(&denied), &question.asked()));
+        }
+
+        #[test]
+        fn order_never_matters(document in document(), question in question()) {
+            prop_assert_eq!(
+                permits(&policy(&document), &question.asked()),
+                permits(&policy(&reversed(&document)), &question.asked())
+            );
+        }
+
+        #[test]
+        fn one_more_allow_rule_never_takes_permission(
+            document in document(),
+            question in question(),
+            rule in pattern(),
+            client in select(&CLIENTS),
+            publisher in select(&NAMESPACES),
+        ) {
+            let before = permits(&policy(&document), &question.asked());
+            for (list, rule) in [
+                ("/allow", json!(rule)),
+                ("/clients/allow", json!(client)),
+                ("/publishers", json!(publisher)),
+            ] {
+                let mut more = document.clone();
+                if let Some(Value::Array(rules)) = more.pointer_mut(list) {
+                    rules.push(rule);
+                }
+                prop_assert!(!before || permits(&policy(&more), &question.asked()), "{}", list);
+            }
+        }
+
+        #[test]
+        fn any_text_is_answered(text in ".*") {
+            let _ = Policy::read(&text, &super::digest(&text));
+            let _ = Pattern::try_from(text);
+        }
+    }
+}
