@@ -40,10 +40,13 @@ async fn fetch(
         context: Arc::new(context),
     };
     let response = match http::read_head(&request)? {
-        Ok(head) => match http::read_body(&request, api::body_limit(&head, &app)).await? {
-            Ok(body) => api::answer(ROUTER.with(Clone::clone), app, head, body).await,
-            Err(unreadable) => api::refuse(&unreadable),
-        },
+        Ok(mut head) => {
+            api::authenticate(&mut head, &app).await;
+            match http::read_body(&request, api::body_limit(&head)).await? {
+                Ok(body) => api::answer(ROUTER.with(Clone::clone), app, head, body).await,
+                Err(unreadable) => api::refuse(&unreadable),
+            }
+        }
         Err(unreadable) => api::refuse(&unreadable),
     };
     http::write(response).await

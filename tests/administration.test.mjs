@@ -437,14 +437,14 @@ describe("an import", () => {
   });
 });
 
-test("without an operator's token in the settings administration is closed, and nothing else", async () => {
+test("without an operator's token, and without named operators, administration is closed, and nothing else", async () => {
   const { api_key } = await authority.createClient("open");
   await authority.publish("org.import/open");
   const token = authority.operatorToken;
   await authority.configure({ OPERATOR_TOKEN: undefined });
   for (const bearer of [token, "", "undefined", undefined]) {
     const answer = await authority.request("/v1/admin/clients", { bearer });
-    assertProblem(answer, 503, "authority_unavailable");
+    assertProblem(answer, 401, "caller_unauthenticated");
   }
   const health = await authority.request("/healthz");
   assert.equal(health.status, 503);

@@ -12,6 +12,7 @@ CREATE TABLE administrator_keys (
   key_id      TEXT    PRIMARY KEY,
   name        TEXT    NOT NULL REFERENCES administrators (name),
   secret_hash TEXT    NOT NULL,                       -- SHA-256 of the secret half, in base64url
+  label       TEXT,
   created_at  INTEGER NOT NULL,
   expires_at  INTEGER,
   revoked_at  INTEGER

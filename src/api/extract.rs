@@ -5,17 +5,14 @@ use std::{convert::Infallible, str::FromStr};
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, MatchedPath, Path, Query, Request},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
 };
 use http::{header::AUTHORIZATION, request::Parts};
 use mcp_connect_catalog::{ServerName, ServerRef};
 use serde::de::DeserializeOwned;
 
-use super::{App, problem::Problem};
-use crate::{
-    authority::{ApiKey, CredentialHash, Presented, bearer},
-    platform::log,
-};
+use super::{App, authenticate, problem::Problem};
+use crate::authority::{Administrator, ApiKey, Presented, Role, bearer};
 
 impl<S: Sync> FromRequestParts<S> for App {
     type Rejection = Problem;
@@ -46,44 +43,43 @@ impl<S: Sync> FromRequestParts<S> for Credential {
     }
 }
 
-/// Somebody who showed the operator's token.
-pub(crate) struct Operator {
-    name: String,
-}
+/// Somebody who may do everything.
+pub(crate) struct Operator(Administrator);
 
 impl Operator {
     /// Who the audit trail says it was.
     pub(crate) fn actor(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn check(head: &Parts, app: &App) -> Result<Self, Problem> {
-        let expected = app.settings.operator_token()?;
-        head.headers
-            .get(AUTHORIZATION)
-            .and_then(|header| header.to_str().ok())
-            .and_then(bearer)
-            .filter(|token| CredentialHash::of(token).matches(expected))
-            .map(|_| Self {
-                name: "operator".into(),
-            })
-            .ok_or_else(|| {
-                Problem::unauthenticated("show the operator's token as Authorization: Bearer")
-            })
+        &self.0.name
     }
 }
 
 impl<S: Sync> FromRequestParts<S> for Operator {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let app = App::from_request_parts(parts, state).await?;
-        Self::check(parts, &app).inspect_err(|_| {
-            // The route, not the path: somebody may have put a key there.
-            let route = parts.extensions.get::<MatchedPath>();
-            let route = route.map_or("", MatchedPath::as_str);
-            log::info("operator_refused", &[("route", route)]);
-        })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        authenticate::require(Role::Operator, parts).map(Self)
+    }
+}
+
+/// Somebody who may read everything and moderate: a moderator or an operator.
+pub(crate) struct Moderator(Administrator);
+
+impl Moderator {
+    /// Who the audit trail says it was.
+    pub(crate) fn actor(&self) -> &str {
+        &self.0.name
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.0.role
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Moderator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        authenticate::require(Role::Moderator, parts).map(Self)
     }
 }
 

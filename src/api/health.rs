@@ -13,7 +13,18 @@ pub(crate) async fn health(app: App) -> impl IntoResponse {
         .into_iter()
         .map(|fault| json!({ "setting": fault.setting, "problem": fault.problem }))
         .collect();
-    if let Err(error) = app.store.check().await {
+    let mut stored = app.store.check().await;
+    if stored.is_ok() && matches!(app.settings.operator_token(), Ok(None)) {
+        match app.store.has_operator().await {
+            Ok(true) => {}
+            Ok(false) => faults.push(json!({
+                "setting": "OPERATOR_TOKEN",
+                "problem": "is not set, and no operator has a key: nobody can administrate",
+            })),
+            Err(error) => stored = Err(error),
+        }
+    }
+    if let Err(error) = stored {
         log::error("storage_failed", &[("problem", &error.to_string())]);
         faults.push(json!({
             "setting": "DB",

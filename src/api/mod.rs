@@ -1,8 +1,9 @@
 //! One file per family of endpoints: parse the request, ask the store, let the authority decide,
-//! answer. Whether an endpoint needs an operator, a caller or nobody is visible in its handler's
-//! signature.
+//! answer. Whether an endpoint needs an operator, a moderator, a caller or nobody is visible in its
+//! handler's signature.
 
 mod admin;
+mod authenticate;
 mod connect;
 mod extract;
 mod health;
@@ -27,7 +28,8 @@ use http::{
 use tower_service::Service;
 use worker::Context;
 
-use self::{extract::Operator, problem::Problem};
+pub(crate) use self::authenticate::authenticate;
+use self::problem::Problem;
 use crate::{
     platform::{Settings, http::Unreadable},
     store::Store,
@@ -65,17 +67,22 @@ pub(crate) fn router() -> Router {
         .layer(DefaultBodyLimit::disable()) // body_limit has seen to it
 }
 
-/// How many bytes of a body are worth reading, before any is. A stranger can make the Worker hold
-/// little.
-pub(crate) fn body_limit(head: &Parts, app: &App) -> usize {
+fn is_administration(path: &str) -> bool {
+    path.strip_prefix(ADMIN)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// How many bytes of a body are worth reading, before any is: a stranger can make the Worker hold
+/// little. Of the head of a request that was seen by [`authenticate`].
+pub(crate) fn body_limit(head: &Parts) -> usize {
     let path = head.uri.path();
     if head.method != Method::POST {
         0
-    } else if path.starts_with(ADMIN) {
-        match (Operator::check(head, app), path.strip_prefix(ADMIN)) {
-            (Ok(_), Some("/import")) => MAX_IMPORT_BYTES,
-            (Ok(_), _) => MAX_BODY_BYTES,
-            (Err(_), _) => 0,
+    } else if is_administration(path) {
+        match path.strip_prefix(ADMIN) {
+            _ if !authenticate::is_administrator(head) => 0,
+            Some("/import") => MAX_IMPORT_BYTES,
+            _ => MAX_BODY_BYTES,
         }
     } else {
         MAX_BODY_BYTES

@@ -14,7 +14,7 @@ use crate::{
     store::StoreError,
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
@@ -109,6 +109,12 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::TooLarge => Self::body_too_large(),
+            StoreError::LastOperator => Self::new(
+                StatusCode::CONFLICT,
+                "last_operator",
+                "no operator would be left who can administrate: give another one a key first, or \
+                 put the secret OPERATOR_TOKEN",
+            ),
             StoreError::Conflict(_) | StoreError::Unavailable(_) => {
                 Self::authority_unavailable("storage_failed", &error.to_string())
             }

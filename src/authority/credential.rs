@@ -1,41 +1,61 @@
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-const PREFIX: &str = "mcpk_";
 const KEY_ID_CHARS: usize = 16;
 const SECRET_CHARS: usize = 43;
 
-/// What a registered client shows: `mcpk_<key id>_<secret>`. The key id finds the key, the secret
-/// proves it; only the secret's hash is stored.
-pub(crate) struct ApiKey {
+/// What a registered client shows.
+pub(crate) type ApiKey = KeyOf<Client>;
+/// What an administrator shows.
+pub(crate) type AdministratorKey = KeyOf<Administrator>;
+
+/// `<prefix>_<key id>_<secret>`. The key id finds the key, the secret proves it; only the secret's
+/// hash is stored. One holder's key can't be read, or passed, as another's.
+pub(crate) struct KeyOf<H> {
     key_id: String,
     secret: String,
+    holder: PhantomData<fn() -> H>,
 }
 
-impl ApiKey {
+/// Who holds a key, which its prefix tells.
+pub(crate) trait Holder {
+    const PREFIX: &'static str;
+}
+
+pub(crate) enum Client {}
+
+impl Holder for Client {
+    const PREFIX: &'static str = "mcpk_";
+}
+
+pub(crate) enum Administrator {}
+
+impl Holder for Administrator {
+    const PREFIX: &'static str = "mcpa_";
+}
+
+impl<H: Holder> KeyOf<H> {
     /// A new key of 96 bits of id and 256 bits of secret, all from the platform's randomness.
     pub(crate) fn from_random(key_id: [u8; 12], secret: [u8; 32]) -> Self {
         Self {
             key_id: Base64UrlUnpadded::encode_string(&key_id),
             secret: Base64UrlUnpadded::encode_string(&secret),
+            holder: PhantomData,
         }
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix(PREFIX)?;
+        let rest = text.strip_prefix(H::PREFIX)?;
         let (key_id, secret) = rest.split_at_checked(KEY_ID_CHARS)?;
         let secret = secret.strip_prefix('_')?;
-        let is_base64url = |text: &str| {
-            text.bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        };
         (secret.len() == SECRET_CHARS && is_base64url(key_id) && is_base64url(secret)).then(|| {
             Self {
                 key_id: key_id.to_owned(),
                 secret: secret.to_owned(),
+                holder: PhantomData,
             }
         })
     }
@@ -48,18 +68,28 @@ impl ApiKey {
         CredentialHash::of(&self.secret)
     }
 
-    /// The key as its client shows it. Given out once, never stored.
+    /// The key as its holder shows it. Given out once, never stored.
     pub(crate) fn reveal(&self) -> String {
-        format!("{PREFIX}{}_{}", self.key_id, self.secret)
+        format!("{}{}_{}", H::PREFIX, self.key_id, self.secret)
     }
 }
 
-impl fmt::Debug for ApiKey {
+impl<H> fmt::Debug for KeyOf<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiKey")
+        f.debug_struct("KeyOf")
             .field("key_id", &self.key_id)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a text could be a key's id.
+pub(crate) fn is_key_id(text: &str) -> bool {
+    text.len() == KEY_ID_CHARS && is_base64url(text)
+}
+
+fn is_base64url(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// SHA-256 of a credential. Equality takes the same time wherever the two differ. A plain hash is
@@ -122,8 +152,19 @@ mod tests {
             &format!("{good}a"),
             &good.replace('A', "'"),
             &"mcpk_ä".repeat(20),
+            &AdministratorKey::from_random([1; 12], [2; 32]).reveal(),
         ] {
             assert!(ApiKey::parse(text).is_none(), "{text}");
+        }
+        assert!(AdministratorKey::parse(&good).is_none());
+        assert!(AdministratorKey::parse(&good.replace("mcpk_", "mcpa_")).is_some());
+    }
+
+    #[test]
+    fn the_id_of_a_key_is_told_from_other_texts() {
+        assert!(is_key_id(ApiKey::from_random([7; 12], [2; 32]).key_id()));
+        for text in ["", "short", "0123456789abcde/", "0123456789abcdefg"] {
+            assert!(!is_key_id(text), "{text}");
         }
     }
 

@@ -1,13 +1,18 @@
 //! The decision: who is calling, may it connect, and the descriptor that says so. Plain functions
 //! over plain data; no platform, no SQL, no clock, no randomness.
 
+mod administrator;
 mod credential;
 mod decide;
 mod mint;
 mod policy;
 
 pub(crate) use self::{
-    credential::{ApiKey, CredentialHash, bearer},
+    administrator::{
+        Administrator, AdministratorFacts, NotAdmitted, Role, admit_administrator,
+        check_administrator_name,
+    },
+    credential::{AdministratorKey, ApiKey, CredentialHash, bearer, is_key_id},
     decide::{
         Admission, Caller, ConnectRequest, Denial, Facts, KeyFacts, Moderation, ModerationFacts,
         Presented, ServerFacts, TenantFacts, VersionFacts, admit, authenticate, decide,

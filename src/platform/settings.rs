@@ -19,7 +19,7 @@ const MIN_OPERATOR_TOKEN_CHARS: usize = 32;
 pub(crate) struct Settings {
     issuer: Result<String, Fault>,
     signing: Result<Signing, Fault>,
-    operator_token: Result<CredentialHash, Fault>,
+    operator_token: Result<Option<CredentialHash>, Fault>,
     descriptor_lifetime: Result<u64, Fault>,
     require_verified: Result<bool, Fault>,
     allow_anonymous: Result<bool, Fault>,
@@ -116,8 +116,12 @@ impl Settings {
         self.signing.as_ref().map_err(Clone::clone)
     }
 
-    pub(crate) fn operator_token(&self) -> Result<&CredentialHash, Fault> {
-        self.operator_token.as_ref().map_err(Clone::clone)
+    /// `None`: only named administrators are let in.
+    pub(crate) fn operator_token(&self) -> Result<Option<&CredentialHash>, Fault> {
+        match &self.operator_token {
+            Ok(token) => Ok(token.as_ref()),
+            Err(fault) => Err(fault.clone()),
+        }
     }
 
     pub(crate) fn endpoint_rules(&self) -> EndpointRules {
@@ -169,10 +173,11 @@ fn parse_signing_keys(value: Option<&str>) -> Result<Signing, Fault> {
     Ok(Signing { keys, public, etag })
 }
 
-fn parse_operator_token(value: Option<&str>) -> Result<CredentialHash, Fault> {
+fn parse_operator_token(value: Option<&str>) -> Result<Option<CredentialHash>, Fault> {
     let fault = |problem| fault("OPERATOR_TOKEN", problem);
-    let value =
-        value.ok_or_else(|| fault("is not set; put a secret of at least 32 random characters"))?;
+    let Some(value) = value else {
+        return Ok(None);
+    };
     if value.len() < MIN_OPERATOR_TOKEN_CHARS {
         return Err(fault("has fewer than 32 characters"));
     }
@@ -181,7 +186,7 @@ fn parse_operator_token(value: Option<&str>) -> Result<CredentialHash, Fault> {
             "has a character that can't stand in a header; use printable ASCII without blanks",
         ));
     }
-    Ok(CredentialHash::of(value))
+    Ok(Some(CredentialHash::of(value)))
 }
 
 fn parse_lifetime(value: Option<&str>, development: bool) -> Result<u64, Fault> {
@@ -270,17 +275,19 @@ mod tests {
 
     #[test]
     fn a_wrong_operator_token_closes_administration_only() {
-        for value in [
-            None,
-            Some("short"),
-            Some("0123456789abcdef 0123456789abcdef"),
-        ] {
-            let settings = read(&[("OPERATOR_TOKEN", value)]);
+        for value in ["short", "0123456789abcdef 0123456789abcdef"] {
+            let settings = read(&[("OPERATOR_TOKEN", Some(value))]);
             assert!(settings.operator_token().is_err());
             assert!(settings.issuing().is_ok());
-            let shown = format!("{:?}", settings.faults());
-            assert!(value.is_none_or(|value| !shown.contains(value)));
+            assert!(!format!("{:?}", settings.faults()).contains(value));
         }
+    }
+
+    #[test]
+    fn without_an_operator_token_there_are_named_administrators() {
+        let settings = read(&[("OPERATOR_TOKEN", None)]);
+        assert_eq!(settings.faults(), []);
+        assert!(settings.operator_token().is_ok_and(|token| token.is_none()));
     }
 
     #[test]

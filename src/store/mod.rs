@@ -3,6 +3,7 @@
 //! D1 is the truth, always read from its primary, so that a revocation holds from the moment it is
 //! acknowledged. KV carries copies that may be a minute old.
 
+mod administrators;
 mod audit;
 mod clients;
 mod compiled;
@@ -23,6 +24,9 @@ use worker::{
 };
 
 pub(crate) use self::{
+    administrators::{
+        AdministratorChange, AdministratorKeyRecord, AdministratorRecord, NewAdministratorKey,
+    },
     audit::AuditEntry,
     clients::{Client, NewClient},
     edge::EdgeCopy,
@@ -38,7 +42,7 @@ pub(crate) struct Store {
     env: Env,
 }
 
-/// Of a client or a tenant.
+/// Of a client, a tenant or an administrator.
 #[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
@@ -84,6 +88,9 @@ pub(crate) enum StoreError {
     /// A constraint of the schema was broken; the text says which.
     #[error("{0}")]
     Conflict(String),
+    /// The change would leave nobody who may do everything.
+    #[error("no operator would be left who can administrate")]
+    LastOperator,
     /// More than D1 takes in one value.
     #[error("too large for one call")]
     TooLarge,
@@ -156,6 +163,11 @@ fn changed(results: &[D1Result], index: usize) -> Result<bool, StoreError> {
 )]
 fn number(value: u64) -> JsValue {
     JsValue::from_f64(value as f64)
+}
+
+/// Milliseconds since the Unix epoch, as they go over the wire.
+fn date(column: &str) -> String {
+    format!("strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')")
 }
 
 fn text(value: Option<&str>) -> JsValue {

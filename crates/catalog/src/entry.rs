@@ -1,10 +1,11 @@
 use std::str::FromStr;
 
-use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::{Endpoint, EndpointRules, NameError, ServerName, Version, VersionError};
+use crate::{
+    Endpoint, EndpointRules, NameError, ServerName, Version, VersionError, date::date_micros,
+};
 
 /// One version of one server, as registries exchange it: `{"server": server.json, "_meta": {…}}`.
 #[derive(Clone, Debug)]
@@ -154,7 +155,10 @@ impl Entry {
                 .filter(|remote| remote.kind == "streamable-http")
                 .find_map(|remote| Endpoint::parse(&remote.url, rules).ok()),
             status: official.status,
-            published_at_micros: official.published_at.as_deref().map(micros).transpose()?,
+            published_at_micros: official
+                .published_at
+                .map(|date| date_micros(&date).ok_or(EntryError::Date))
+                .transpose()?,
             server_json: raw.server,
         })
     }
@@ -181,13 +185,6 @@ fn check_length(member: &'static str, text: Option<&str>, max: usize) -> Result<
         return Err(EntryError::TextTooLong { member, max });
     }
     Ok(())
-}
-
-fn micros(date: &str) -> Result<u64, EntryError> {
-    DateTime::parse_from_rfc3339(date)
-        .ok()
-        .and_then(|date| u64::try_from(date.timestamp_micros()).ok())
-        .ok_or(EntryError::Date)
 }
 
 /// `serde_json` keeps members in the order of the text when any crate of the build asks for it.

@@ -2,6 +2,7 @@
 //! reached, and how it is searched for. Plain functions over plain data.
 
 mod cursor;
+mod date;
 mod endpoint;
 mod entry;
 mod name;
@@ -9,6 +10,7 @@ mod search;
 mod version;
 
 pub use cursor::{CursorError, SearchCursor};
+pub use date::date_micros;
 pub use endpoint::{Endpoint, EndpointError, EndpointRules};
 pub use entry::{Entry, EntryError, VersionStatus};
 pub use name::{NameError, Namespace, ServerName, ServerRef};

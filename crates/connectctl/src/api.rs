@@ -1,6 +1,8 @@
 //! The operator's calls of the authority. Names and ids go into the path as they are: clap has
 //! checked them, or [`segment`] escapes them.
 
+mod administrators;
+
 use std::fmt::{self, Write};
 
 use mcp_connect_catalog::ServerName;
@@ -9,6 +11,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{json, value::RawValue};
 
+pub(crate) use self::administrators::{Administrator, AdministratorKey, NewKey, WithKey};
 use crate::paging::Page;
 
 /// The authority, for its operator.

@@ -16,7 +16,7 @@ the machine can see them. A profile is a section of the configuration file:
 
   [profiles.default]
   authority = \"https://authority.example\"
-  operator_token = \"…\"
+  operator_token = \"mcpa_…\"
   api_key = \"mcpk_…\"
 
 Flags win over the environment, the environment over the profile.";
@@ -37,7 +37,7 @@ pub(crate) struct Global {
     /// The authority's base URL
     #[arg(long, global = true, value_name = "URL", env = "CONNECT_AUTHORITY")]
     pub(crate) authority: Option<String>,
-    /// The operator's token, for clients, moderation, the audit log and import
+    /// The key of an administrator (or the operator's token), for everything that is administered
     #[arg(
         long,
         global = true,
@@ -106,6 +106,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ServersCommand,
     },
+    /// Names who may administer the authority, and makes their keys
+    Admins {
+        #[command(subcommand)]
+        command: AdminsCommand,
+    },
+    /// Shows which administrator the authority takes you for, and your role
+    Whoami,
     /// Shows who changed what, when and why
     Audit {
         #[command(subcommand)]
@@ -240,6 +247,99 @@ pub(crate) struct Verification {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum AdminsCommand {
+    /// Names an administrator and prints their first key, this once
+    Create {
+        /// What the audit log calls them: lower-case letters, digits, ".", "_", "@", "-"
+        name: String,
+        /// What they may do
+        #[arg(long)]
+        role: Role,
+        #[command(flatten)]
+        key: NewAdminKey,
+    },
+    /// Lists all administrators
+    List,
+    /// Refuses all keys of an administrator from now on
+    Suspend(AdminChange),
+    /// Lets a suspended administrator in again
+    Resume(AdminChange),
+    /// Gives an administrator another role
+    Role {
+        /// What they may do from now on
+        #[arg(long)]
+        role: Role,
+        #[command(flatten)]
+        change: AdminChange,
+    },
+    /// Makes, lists and revokes an administrator's keys
+    Keys {
+        #[command(subcommand)]
+        command: AdminKeysCommand,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Role {
+    /// Reads everything; verifies and moderates servers, suspends and resumes clients
+    Moderator,
+    /// Does everything
+    Operator,
+}
+
+impl Role {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Moderator => "moderator",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct AdminChange {
+    /// The administrator's name
+    pub(crate) name: String,
+    /// Why, for the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+}
+
+#[derive(Args)]
+pub(crate) struct NewAdminKey {
+    /// What the key is for, so that it can be told from others
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// How long the key works: 12h, 90d; without it, until it is revoked
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
+    pub(crate) expires_in: Option<u64>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AdminKeysCommand {
+    /// Makes another key and prints it, this once
+    Create {
+        /// The administrator's name
+        name: String,
+        #[command(flatten)]
+        key: NewAdminKey,
+    },
+    /// Lists the newest 100 keys, without their secrets
+    List {
+        /// The administrator's name
+        name: String,
+    },
+    /// Refuses a key from now on
+    Revoke {
+        #[command(flatten)]
+        change: AdminChange,
+        /// The key's id, as `admins keys list` shows it
+        #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true)]
+        key_id: String,
+    },
+}
+
+#[derive(Subcommand)]
 pub(crate) enum AuditCommand {
     /// Lists changes, newest first
     List {
@@ -313,6 +413,18 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Seconds, of a number with its unit.
+fn span(text: &str) -> Result<u64, String> {
+    const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86400)];
+    UNITS
+        .iter()
+        .find_map(|(unit, seconds)| {
+            let count: u64 = text.strip_suffix(*unit)?.parse().ok()?;
+            count.checked_mul(*seconds).filter(|span| *span > 0)
+        })
+        .ok_or_else(|| "must be a whole number with its unit: 90s, 15m, 12h or 2d".into())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -322,5 +434,25 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_have_a_unit() {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("12h", 43_200), ("2d", 172_800)] {
+            assert_eq!(span(text), Ok(seconds), "{text}");
+        }
+        for text in [
+            "",
+            "2",
+            "d",
+            "0d",
+            "-1d",
+            "2w",
+            "1.5h",
+            "99999999999999999999d",
+            "300000000000000d",
+        ] {
+            assert!(span(text).is_err(), "{text}");
+        }
     }
 }

@@ -67,10 +67,10 @@ impl Settings {
         })
     }
 
-    /// … as its operator asks it.
+    /// … as an administrator asks it.
     pub(crate) fn operator(&self) -> Result<Authority, Failure> {
         let token = self.operator_token.as_deref().ok_or_else(|| {
-            Failure::usage("no operator token is given")
+            Failure::usage("no administrator's key is given")
                 .hint("give CONNECT_OPERATOR_TOKEN, a profile or --operator-token")
         })?;
         Ok(self.anonymous()?.with_credential(token)?)

@@ -91,7 +91,7 @@ fn of_denial(denial: &Denial, message: String) -> Failure {
             failure.hint("GET /healthz of the authority names what is wrong")
         }
         DenialCode::CallerUnauthenticated => failure.hint(
-            "connect and call take CONNECT_API_KEY, operators' commands CONNECT_OPERATOR_TOKEN",
+            "connect and call take CONNECT_API_KEY, administrators' commands CONNECT_OPERATOR_TOKEN",
         ),
         DenialCode::PolicyBlocked => failure.hint("the operator of the authority can tell why"),
         DenialCode::RateLimited => match denial.retry_after {

@@ -5,7 +5,7 @@ use super::ListQuery;
 use crate::{
     api::{
         App,
-        extract::{Operator, UrlQuery, page_size},
+        extract::{Moderator, UrlQuery, page_size},
         no_store,
         problem::Problem,
     },
@@ -21,7 +21,7 @@ struct List {
 
 pub(crate) async fn list(
     app: App,
-    _: Operator,
+    _: Moderator,
     UrlQuery(query): UrlQuery<ListQuery>,
 ) -> Result<impl IntoResponse, Problem> {
     let limit = page_size(query.limit.as_deref())?;

@@ -6,11 +6,11 @@ use axum::{
 use http::{StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 
-use super::{ListQuery, ReasonBody, check_reason};
+use super::{ListQuery, ReasonBody, check_name, check_reason};
 use crate::{
     api::{
         App,
-        extract::{JsonBody, Operator, UrlQuery, page_size},
+        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size},
         no_store,
         problem::Problem,
     },
@@ -18,8 +18,6 @@ use crate::{
     platform::random_bytes,
     store::{Client, NewClient, Status, StoreError},
 };
-
-const MAX_NAME_CHARS: usize = 100;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,7 +59,7 @@ pub(crate) async fn create(
         check_id("tenant_id", tenant_id)?;
     }
     if let Some(name) = &body.name {
-        check_name(name)?;
+        check_name("name", name)?;
     }
     let key = ApiKey::from_random(random_bytes()?, random_bytes()?);
     let client = NewClient {
@@ -92,7 +90,7 @@ pub(crate) async fn create(
 
 pub(crate) async fn list(
     app: App,
-    _: Operator,
+    _: Moderator,
     UrlQuery(query): UrlQuery<ListQuery>,
 ) -> Result<impl IntoResponse, Problem> {
     let limit = page_size(query.limit.as_deref())?;
@@ -116,25 +114,25 @@ pub(crate) async fn list(
 
 pub(crate) async fn suspend(
     app: App,
-    operator: Operator,
+    moderator: Moderator,
     ClientPath(client_id): ClientPath,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    set_status(app, operator, &client_id, Status::Suspended, &body).await
+    set_status(app, moderator, &client_id, Status::Suspended, &body).await
 }
 
 pub(crate) async fn resume(
     app: App,
-    operator: Operator,
+    moderator: Moderator,
     ClientPath(client_id): ClientPath,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    set_status(app, operator, &client_id, Status::Active, &body).await
+    set_status(app, moderator, &client_id, Status::Active, &body).await
 }
 
 async fn set_status(
     app: App,
-    operator: Operator,
+    moderator: Moderator,
     client_id: &str,
     status: Status,
     body: &ReasonBody,
@@ -142,7 +140,7 @@ async fn set_status(
     let reason = check_reason(&body.reason)?;
     let (client, changed) = app
         .store
-        .set_client_status(client_id, status, operator.actor(), reason)
+        .set_client_status(client_id, status, moderator.actor(), reason)
         .await?
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "client_not_found", "no such client"))?;
     Ok(([no_store()], Json(Changed { client, changed })).into_response())
@@ -174,14 +172,4 @@ fn check_id(member: &str, id: &str) -> Result<(), Problem> {
     Err(Problem::request_invalid(format!(
         "{member}: must be 1 to 128 letters, digits, \".\", \"_\", \":\" or \"-\""
     )))
-}
-
-fn check_name(name: &str) -> Result<(), Problem> {
-    let chars = name.chars().count();
-    if (1..=MAX_NAME_CHARS).contains(&chars) && !name.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(Problem::request_invalid(
-        "name: must be 1 to 100 characters, none of them a control character",
-    ))
 }

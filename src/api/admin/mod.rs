@@ -1,6 +1,8 @@
-//! For operators: every handler takes an `Operator`, and every change leaves an audit row in the
-//! transaction that makes it.
+//! For administrators: every handler takes an `Operator`, or a `Moderator` where a moderator's role is
+//! enough: to read, to verify and moderate servers, to suspend and resume clients. Every change
+//! leaves an audit row in the transaction that makes it.
 
+mod administrators;
 mod audit;
 mod clients;
 mod import;
@@ -10,9 +12,11 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use serde::Deserialize;
+use mcp_connect_catalog::date_micros;
+use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
+use crate::platform::now_millis;
 
 pub(crate) fn router() -> Router {
     Router::new()
@@ -30,15 +34,51 @@ pub(crate) fn router() -> Router {
             post(servers::reinstate),
         )
         .route("/import", post(import::import))
+        .route("/whoami", get(administrators::whoami))
+        .route(
+            "/administrators",
+            get(administrators::list).post(administrators::create),
+        )
+        .route(
+            "/administrators/{name}/suspend",
+            post(administrators::suspend),
+        )
+        .route(
+            "/administrators/{name}/resume",
+            post(administrators::resume),
+        )
+        .route(
+            "/administrators/{name}/role",
+            post(administrators::set_role),
+        )
+        .route(
+            "/administrators/{name}/keys",
+            get(administrators::list_keys).post(administrators::create_key),
+        )
+        .route(
+            "/administrators/{name}/keys/{key_id}/revoke",
+            post(administrators::revoke_key),
+        )
         .route("/audit", get(audit::list))
 }
 
 const MAX_REASON_CHARS: usize = 500;
+const MAX_NAME_CHARS: usize = 100;
+/// Ten years.
+const MAX_EXPIRY_SECONDS: u64 = 3650 * 24 * 60 * 60;
 
 #[derive(Deserialize)]
 struct ListQuery {
     cursor: Option<String>,
     limit: Option<String>,
+}
+
+/// Something after a change, and whether there was one.
+#[derive(Serialize)]
+struct Changed<T> {
+    #[serde(flatten)]
+    subject: T,
+    changed: bool,
 }
 
 /// Why a change is made.
@@ -59,4 +99,41 @@ fn check_reason(reason: &str) -> Result<&str, Problem> {
         return Err(Problem::request_invalid("reason: has a control character"));
     }
     Ok(reason)
+}
+
+/// What people call something.
+fn check_name(member: &str, name: &str) -> Result<(), Problem> {
+    let chars = name.chars().count();
+    if (1..=MAX_NAME_CHARS).contains(&chars) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Problem::request_invalid(format!(
+        "{member}: must be 1 to 100 characters, none of them a control character"
+    )))
+}
+
+/// When something ends, in milliseconds since the Unix epoch, where its body says so: by a date, or
+/// in so many seconds.
+fn expiry(expires_at: Option<&str>, expires_in: Option<u64>) -> Result<Option<u64>, Problem> {
+    let now = now_millis();
+    let latest = now + MAX_EXPIRY_SECONDS * 1000;
+    match (expires_at, expires_in) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(Problem::request_invalid(
+            "expires_at: given together with expires_in; leave one out",
+        )),
+        (Some(date), None) => date_micros(date)
+            .map(|micros| micros / 1000)
+            .filter(|at| (now + 1..=latest).contains(at))
+            .map(Some)
+            .ok_or_else(|| {
+                Problem::request_invalid(
+                    "expires_at: must be an RFC 3339 date to come, at most ten years away",
+                )
+            }),
+        (None, Some(seconds @ 1..=MAX_EXPIRY_SECONDS)) => Ok(Some(now + seconds * 1000)),
+        (None, Some(_)) => Err(Problem::request_invalid(
+            "expires_in: must be 1 to 315360000 seconds",
+        )),
+    }
 }

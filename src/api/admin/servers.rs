@@ -10,7 +10,7 @@ use super::{ReasonBody, check_reason};
 use crate::{
     api::{
         App,
-        extract::{JsonBody, NamePath, Operator},
+        extract::{JsonBody, Moderator, NamePath},
         no_store,
         problem::Problem,
     },
@@ -35,7 +35,7 @@ struct Changed {
 
 pub(crate) async fn verify(
     app: App,
-    operator: Operator,
+    moderator: Moderator,
     NamePath(name): NamePath,
     JsonBody(body): JsonBody<VerifyBody>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -57,7 +57,7 @@ pub(crate) async fn verify(
     };
     change(
         app,
-        operator,
+        moderator,
         name,
         ServerChange::Verify(identity),
         &body.reason,
@@ -67,34 +67,34 @@ pub(crate) async fn verify(
 
 pub(crate) async fn unverify(
     app: App,
-    operator: Operator,
+    moderator: Moderator,
     NamePath(name): NamePath,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    change(app, operator, name, ServerChange::Unverify, &body.reason).await
+    change(app, moderator, name, ServerChange::Unverify, &body.reason).await
 }
 
 pub(crate) async fn revoke(
     app: App,
-    operator: Operator,
+    moderator: Moderator,
     NamePath(name): NamePath,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    change(app, operator, name, ServerChange::Revoke, &body.reason).await
+    change(app, moderator, name, ServerChange::Revoke, &body.reason).await
 }
 
 pub(crate) async fn reinstate(
     app: App,
-    operator: Operator,
+    moderator: Moderator,
     NamePath(name): NamePath,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    change(app, operator, name, ServerChange::Reinstate, &body.reason).await
+    change(app, moderator, name, ServerChange::Reinstate, &body.reason).await
 }
 
 async fn change(
     app: App,
-    operator: Operator,
+    moderator: Moderator,
     name: ServerName,
     change: ServerChange<'_>,
     reason: &str,
@@ -102,7 +102,7 @@ async fn change(
     let reason = check_reason(reason)?;
     let (server, changed) = app
         .store
-        .change_server(&name, change, operator.actor(), reason)
+        .change_server(&name, change, moderator.actor(), reason)
         .await?
         .ok_or_else(Problem::server_not_found)?;
     // The change itself holds already; the copy would be at most a minute old.

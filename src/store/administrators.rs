@@ -1,0 +1,365 @@
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::JsValue;
+
+use super::{
+    Page, Statement, Status, Store, StoreError, audit::Event, changed, date, now, nth_rows, number,
+    text,
+};
+use crate::authority::{Administrator, AdministratorFacts, AdministratorKey, CredentialHash, Role};
+
+/// Somebody who may use `/v1/admin`.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct AdministratorRecord {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_identity: Option<String>,
+    created_at: String,
+}
+
+/// A key, without its secret.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct AdministratorKeyRecord {
+    key_id: String,
+    status: KeyStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum KeyStatus {
+    Active,
+    Expired,
+    Revoked,
+}
+
+pub(crate) struct NewAdministratorKey<'a> {
+    pub(crate) key: &'a AdministratorKey,
+    pub(crate) label: Option<&'a str>,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) expires_at: Option<u64>,
+}
+
+/// What an operator does to an administrator.
+#[derive(Clone, Copy)]
+pub(crate) enum AdministratorChange {
+    Suspend,
+    Resume,
+    Role(Role),
+}
+
+#[derive(Deserialize)]
+struct FactsRow {
+    name: String,
+    role: Role,
+    suspended: u8,
+    secret_hash: String,
+    revoked: u8,
+    expires_at: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Exists {
+    found: u8,
+}
+
+/// The most keys that are listed of an administrator, newest first.
+const MAX_KEYS: u32 = 100;
+
+/// Whether an operator can get in, other than the one named ?1 and by another key than ?2, where
+/// these are given; ?3 is now.
+const OPERATOR_CAN_ENTER: &str = "EXISTS (
+  SELECT 1 FROM administrators o
+  LEFT JOIN administrator_keys k ON k.name = o.name AND k.key_id IS NOT ?2
+    AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?3)
+  WHERE o.role = 'operator' AND o.status = 'active' AND o.name IS NOT ?1
+    AND (o.access_identity IS NOT NULL OR k.key_id IS NOT NULL))";
+
+fn select(condition: &str) -> String {
+    format!(
+        "SELECT name, role, status, access_identity, {} AS created_at
+         FROM administrators WHERE {condition}",
+        date("created_at")
+    )
+}
+
+/// Of the administrator ?1; ?2 is now.
+fn select_keys(condition: &str) -> String {
+    format!(
+        "SELECT key_id, label, {} AS created_at, {} AS expires_at, {} AS revoked_at,
+           CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
+             WHEN expires_at <= ?2 THEN 'expired' ELSE 'active' END AS status
+         FROM administrator_keys WHERE name = ?1 AND {condition}",
+        date("administrator_keys.created_at"),
+        date("administrator_keys.expires_at"),
+        date("administrator_keys.revoked_at"),
+    )
+}
+
+impl NewAdministratorKey<'_> {
+    fn insert(&self, name: &str) -> Statement<'static> {
+        (
+            "INSERT INTO administrator_keys (key_id, name, secret_hash, label, created_at, expires_at)
+             SELECT ?1, name, ?3, ?4, ?5, ?6 FROM administrators WHERE name = ?2",
+            vec![
+                self.key.key_id().into(),
+                name.into(),
+                self.key.secret_hash().encode().into(),
+                text(self.label),
+                now(),
+                self.expires_at.map_or(JsValue::NULL, number),
+            ],
+        )
+    }
+}
+
+impl Store {
+    /// What admitting the owner of a key needs. `None`: no such key.
+    #[worker::send]
+    pub(crate) async fn administrator_facts(
+        &self,
+        key_id: &str,
+    ) -> Result<Option<AdministratorFacts>, StoreError> {
+        let sql = "SELECT a.name, a.role, a.status = 'suspended' AS suspended, k.secret_hash,
+                     k.revoked_at IS NOT NULL AS revoked, k.expires_at
+                   FROM administrator_keys k JOIN administrators a ON a.name = k.name
+                   WHERE k.key_id = ?1";
+        let rows: Vec<FactsRow> = self.rows(sql, vec![key_id.into()]).await?;
+        Ok(rows.into_iter().next().and_then(|row| {
+            Some(AdministratorFacts {
+                secret_hash: CredentialHash::decode(&row.secret_hash)?,
+                administrator: Administrator {
+                    name: row.name,
+                    role: row.role,
+                },
+                suspended: row.suspended == 1,
+                revoked: row.revoked == 1,
+                expires_at: row.expires_at,
+            })
+        }))
+    }
+
+    /// Whether a named operator can get in.
+    #[worker::send]
+    pub(crate) async fn has_operator(&self) -> Result<bool, StoreError> {
+        let sql = format!("SELECT {OPERATOR_CAN_ENTER} AS found");
+        let values = vec![JsValue::NULL, JsValue::NULL, now()];
+        let rows: Vec<Exists> = self.rows(&sql, values).await?;
+        Ok(rows.first().is_some_and(|row| row.found == 1))
+    }
+
+    /// With a first key; a name that is taken is a conflict.
+    #[worker::send]
+    pub(crate) async fn create_administrator(
+        &self,
+        name: &str,
+        role: Role,
+        key: &NewAdministratorKey<'_>,
+        actor: &str,
+    ) -> Result<AdministratorRecord, StoreError> {
+        let created = Event {
+            actor,
+            action: "administrator.create",
+            subject: name,
+            reason: None,
+            detail: Some(role.as_str()),
+        };
+        let select = select("name = ?1");
+        let results = self
+            .batch(vec![
+                (
+                    "INSERT INTO administrators (name, role, created_at) VALUES (?1, ?2, ?3)",
+                    vec![name.into(), role.as_str().into(), now()],
+                ),
+                created.if_changed(),
+                key.insert(name),
+                key_created(name, key, actor),
+                (&select, vec![name.into()]),
+            ])
+            .await?;
+        nth_rows(&results, 4)?
+            .pop()
+            .ok_or_else(|| StoreError::Unavailable("the administrator can't be read".into()))
+    }
+
+    /// Up to `limit` administrators in the order of their names, after the given one.
+    #[worker::send]
+    pub(crate) async fn list_administrators(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<AdministratorRecord>, StoreError> {
+        let sql = select("name > coalesce(?1, '') ORDER BY name LIMIT ?2");
+        let rows = self
+            .rows(&sql, vec![text(after), (limit + 1).into()])
+            .await?;
+        Ok(Page::new(rows, limit))
+    }
+
+    /// The administrator after the change, and whether it was one. `None`: no such administrator.
+    /// Where there is no operator's token, some operator has to be able to get in afterwards.
+    #[worker::send]
+    pub(crate) async fn change_administrator(
+        &self,
+        name: &str,
+        change: AdministratorChange,
+        has_token: bool,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<(AdministratorRecord, bool)>, StoreError> {
+        let (action, status, role) = match change {
+            AdministratorChange::Suspend => ("administrator.suspend", Some("suspended"), None),
+            AdministratorChange::Resume => ("administrator.resume", Some("active"), None),
+            AdministratorChange::Role(role) => ("administrator.role", None, Some(role.as_str())),
+        };
+        let update = format!(
+            "UPDATE administrators SET status = coalesce(?4, status), role = coalesce(?5, role)
+             WHERE name = ?1 AND (status, role) IS NOT (coalesce(?4, status), coalesce(?5, role))
+               AND (?6 OR {OPERATOR_CAN_ENTER})"
+        );
+        let select = select("name = ?1");
+        let results = self
+            .batch(vec![
+                (
+                    &update,
+                    vec![
+                        name.into(),
+                        JsValue::NULL,
+                        now(),
+                        text(status),
+                        text(role),
+                        u32::from(has_token).into(),
+                    ],
+                ),
+                Event {
+                    actor,
+                    action,
+                    subject: name,
+                    reason: Some(reason),
+                    detail: role,
+                }
+                .if_changed(),
+                (&select, vec![name.into()]),
+            ])
+            .await?;
+        let Some(record) = nth_rows::<AdministratorRecord>(&results, 2)?.pop() else {
+            return Ok(None);
+        };
+        let holds = match change {
+            AdministratorChange::Suspend => record.status == Status::Suspended,
+            AdministratorChange::Resume => record.status == Status::Active,
+            AdministratorChange::Role(role) => record.role == role,
+        };
+        if !holds {
+            return Err(StoreError::LastOperator);
+        }
+        Ok(Some((record, changed(&results, 0)?)))
+    }
+
+    /// `None`: no such administrator.
+    #[worker::send]
+    pub(crate) async fn create_administrator_key(
+        &self,
+        name: &str,
+        key: &NewAdministratorKey<'_>,
+        actor: &str,
+    ) -> Result<Option<AdministratorKeyRecord>, StoreError> {
+        let select = select_keys("key_id = ?3");
+        let results = self
+            .batch(vec![
+                key.insert(name),
+                key_created(name, key, actor),
+                (&select, vec![name.into(), now(), key.key.key_id().into()]),
+            ])
+            .await?;
+        Ok(nth_rows(&results, 2)?.pop())
+    }
+
+    /// The newest keys. `None`: no such administrator.
+    #[worker::send]
+    pub(crate) async fn list_administrator_keys(
+        &self,
+        name: &str,
+    ) -> Result<Option<Vec<AdministratorKeyRecord>>, StoreError> {
+        let keys = select_keys(&format!(
+            "true ORDER BY administrator_keys.created_at DESC, key_id LIMIT {MAX_KEYS}"
+        ));
+        let results = self
+            .batch(vec![
+                (&select("name = ?1"), vec![name.into()]),
+                (&keys, vec![name.into(), now()]),
+            ])
+            .await?;
+        if nth_rows::<AdministratorRecord>(&results, 0)?.is_empty() {
+            return Ok(None);
+        }
+        nth_rows(&results, 1).map(Some)
+    }
+
+    /// The key after the change, and whether it was one. `None`: the administrator has no such key.
+    /// Where there is no operator's token, some operator has to be able to get in afterwards.
+    #[worker::send]
+    pub(crate) async fn revoke_administrator_key(
+        &self,
+        name: &str,
+        key_id: &str,
+        has_token: bool,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<(AdministratorKeyRecord, bool)>, StoreError> {
+        let update = format!(
+            "UPDATE administrator_keys SET revoked_at = ?3
+             WHERE name = ?4 AND key_id = ?2 AND revoked_at IS NULL AND (?5 OR {OPERATOR_CAN_ENTER})"
+        );
+        let select = select_keys("key_id = ?3");
+        let results = self
+            .batch(vec![
+                (
+                    &update,
+                    vec![
+                        JsValue::NULL,
+                        key_id.into(),
+                        now(),
+                        name.into(),
+                        u32::from(has_token).into(),
+                    ],
+                ),
+                Event {
+                    actor,
+                    action: "administrator.key.revoke",
+                    subject: name,
+                    reason: Some(reason),
+                    detail: Some(key_id),
+                }
+                .if_changed(),
+                (&select, vec![name.into(), now(), key_id.into()]),
+            ])
+            .await?;
+        let Some(record) = nth_rows::<AdministratorKeyRecord>(&results, 2)?.pop() else {
+            return Ok(None);
+        };
+        if record.status != KeyStatus::Revoked {
+            return Err(StoreError::LastOperator);
+        }
+        Ok(Some((record, changed(&results, 0)?)))
+    }
+}
+
+/// To stand right after the key's insertion.
+fn key_created(name: &str, key: &NewAdministratorKey<'_>, actor: &str) -> Statement<'static> {
+    Event {
+        actor,
+        action: "administrator.key.create",
+        subject: name,
+        reason: None,
+        detail: Some(key.key.key_id()),
+    }
+    .if_changed()
+}
