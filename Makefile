@@ -20,7 +20,7 @@ test: worker binaries
 	PATH="$(CURDIR)/node_modules/.bin:$$PATH" \
 	  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/bin/wasm-bindgen-test-runner \
 	  cargo test --target wasm32-unknown-unknown -p mcp-connect-descriptor -p mcp-connect-authority
-	WRANGLER_SEND_METRICS=false $(NODE) --test --test-concurrency=2 tests/*.test.mjs
+	WRANGLER_SEND_METRICS=false $(NODE) --test --test-concurrency=2 --test-timeout=300000 tests/*.test.mjs
 
 binaries: setup
 	@cargo build --quiet -p connectctl -p hapi-server

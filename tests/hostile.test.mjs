@@ -39,6 +39,9 @@ function describedEndpoints(openapi) {
 
 const bearer = (path) => (path.startsWith("/v1/admin") ? authority.operatorToken : key);
 
+/// No answer for so long is one that the proxy lost.
+const LOST_MS = 5_000;
+
 /// By node:http, which sends what fetch refuses to send. The Worker answers, and hangs up, before it
 /// has read all of a body that is too large; on the way through miniflare's own proxy, or to us, that
 /// answer can get lost (RFC 9112, section 9.6). Then it is asked for again.
@@ -61,6 +64,7 @@ function sendOnce(method, path, { body = "", chunked = false }) {
       resolve(answer(response.statusCode, new Headers(response.headers), (await response.toArray()).join("")));
     });
     sent.on("error", reject);
+    sent.setTimeout(LOST_MS, () => sent.destroy(Object.assign(new Error("no answer"), { code: "ECONNRESET" })));
     sent.end(body);
   });
 }
