@@ -30,7 +30,7 @@ describe("what can't be used names itself and stops issuing", () => {
     "no keys": { SIGNING_KEYS: [undefined, /is not set/] },
     "keys that are no JSON": { SIGNING_KEYS: [keySet(one).slice(0, -1), /not JSON/] },
     "two keys that sign": { SIGNING_KEYS: [keySet(one, two), /2 of them have status "active"/] },
-    "a key of two halves": { SIGNING_KEYS: [keySet({ ...one, x: two.x }), /keys\[0\]\.x/] },
+    "a key of two halves": { SIGNING_KEYS: [keySet({ ...one, x: two.x, kid: two.kid }), /keys\[0\]\.x/] },
     "an issuer that is not https": { ISSUER: ["http://authority.example.com", /https/] },
     "a lifetime that is too long": { DESCRIPTOR_LIFETIME_SECONDS: ["121", /from 1 to 120/] },
     "several at once": {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     authority::{Caller, ConnectRequest, Denial, Ticket, admit, authenticate, decide, mint},
-    platform::{log, now_millis, now_seconds, random_bytes},
+    platform::{log, now_millis, random_bytes, signer},
 };
 
 #[derive(Deserialize)]
@@ -56,24 +56,36 @@ pub(crate) async fn connect(
     let JsonBody(body) = body?;
     let request = ConnectRequest::try_from(body)?;
 
-    let mut facts = app.store.connect_facts(&request, &presented).await?;
+    // From before the facts are read: no descriptor looks younger than what it was decided by.
     let now = now_millis();
+    let mut facts = app.store.connect_facts(&request, &presented).await?;
     let caller = authenticate(&presented, facts.key.take(), admission, now)
         .inspect_err(|denial| log_denial(Some(&request), None, denial))?;
     let grant = decide(&request, &caller, &facts, admission, now)
         .inspect_err(|denial| log_denial(Some(&request), Some(&caller), denial))?;
+    let key = issuing
+        .keys
+        .signer(|key_id| facts.revoked_keys.iter().any(|revoked| revoked == key_id))
+        .ok_or_else(|| {
+            Problem::authority_unavailable(
+                "no_signing_key",
+                "the active key was revoked, and there is no next one",
+            )
+        })?;
     let ticket = mint(
         grant,
         issuing.issuer,
-        issuing.keys.active(),
+        key,
         issuing.lifetime,
-        now_seconds(),
+        now / 1000,
         random_bytes()?,
     )
     .map_err(|error| Problem::authority_unavailable("minting_failed", &error.to_string()))?;
 
+    let descriptor = signer::sign(issuing.keys, key, &ticket.unsigned).await?;
+
     log_grant(&ticket);
-    Ok(([no_store()], Json(Answer::from(ticket))))
+    Ok(([no_store()], Json(Answer::new(descriptor, ticket))))
 }
 
 impl TryFrom<Body> for ConnectRequest {
@@ -111,11 +123,11 @@ fn one_of(
     Ok(top.or(nested))
 }
 
-impl From<Ticket> for Answer {
-    fn from(ticket: Ticket) -> Self {
+impl Answer {
+    fn new(descriptor: String, ticket: Ticket) -> Self {
         let server = ticket.claims.server;
         Self {
-            descriptor: ticket.descriptor,
+            descriptor,
             endpoint: ticket.claims.endpoint,
             expires_in: ticket.expires_in,
             refresh_after: ticket.refresh_after,

@@ -3,13 +3,15 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{App, no_store};
-use crate::platform::log;
+use crate::platform::{log, signer};
 
 /// Says which settings are wrong, without their values.
 pub(crate) async fn health(app: App) -> impl IntoResponse {
-    let mut faults: Vec<Value> = app
-        .settings
-        .faults()
+    let mut faults = app.settings.faults();
+    if let Ok(keys) = app.settings.signing_keys() {
+        faults.extend(signer::check(keys).await.err());
+    }
+    let mut faults: Vec<Value> = faults
         .into_iter()
         .map(|fault| json!({ "setting": fault.setting, "problem": fault.problem }))
         .collect();

@@ -1,11 +1,11 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
-use mcp_connect_descriptor::{Descriptor, MintError, ServerIdentity, SigningKey};
+use mcp_connect_descriptor::{Descriptor, MintError, ServerIdentity, SigningKey, Unsigned};
 
 use crate::authority::decide::Grant;
 
-/// A signed descriptor, with what its holder needs to know to use it.
+/// A descriptor to be signed, with what its holder needs to know to use it.
 pub(crate) struct Ticket {
-    pub(crate) descriptor: String,
+    pub(crate) unsigned: Unsigned,
     pub(crate) claims: Descriptor,
     /// Seconds from now.
     pub(crate) expires_in: u64,
@@ -42,7 +42,7 @@ pub(crate) fn mint(
         confirmation: None,
     };
     Ok(Ticket {
-        descriptor: claims.mint(key)?,
+        unsigned: claims.to_unsigned(key)?,
         claims,
         expires_in: lifetime,
         refresh_after: refresh_after(lifetime),
@@ -87,7 +87,9 @@ mod tests {
         let ticket = mint(grant, "https://a.example", keys.active(), 60, 1000, [9; 16]).unwrap();
         let expected = Expected::new("https://a.example", "com.example/weather")
             .audience("https://mcp.example/mcp");
-        let verified = verify(&ticket.descriptor, &keys.public(), &expected, 1059).unwrap();
+        let signature = keys.active().sign(&ticket.unsigned).unwrap();
+        let descriptor = ticket.unsigned.with_signature(&signature);
+        let verified = verify(&descriptor, &keys.public(), &expected, 1059).unwrap();
         assert_eq!(verified, ticket.claims);
         assert_eq!((verified.issued_at, verified.expires_at), (1000, 1060));
         assert_eq!(verified.jti.len(), 22);

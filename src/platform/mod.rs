@@ -7,6 +7,7 @@ pub(crate) mod log;
 pub(crate) mod outbound;
 mod random;
 mod settings;
+pub(crate) mod signer;
 
 use worker::Env;
 

@@ -1,10 +1,8 @@
 //! Everything an operator sets, read once per isolate. A wrong value is a fault that names its
 //! setting; it closes what depends on it and leaves the rest open.
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_catalog::EndpointRules;
 use mcp_connect_descriptor::SigningKeys;
-use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::authority::{Admission, CredentialHash};
@@ -18,7 +16,7 @@ const MIN_OPERATOR_TOKEN_CHARS: usize = 32;
 
 pub(crate) struct Settings {
     issuer: Result<String, Fault>,
-    signing: Result<Signing, Fault>,
+    signing_keys: Result<SigningKeys, Fault>,
     operator_token: Result<Option<CredentialHash>, Fault>,
     descriptor_lifetime: Result<u64, Fault>,
     require_verified: Result<bool, Fault>,
@@ -26,19 +24,20 @@ pub(crate) struct Settings {
     development: Result<bool, Fault>,
 }
 
-/// The keys, with what is published of them.
-pub(crate) struct Signing {
-    pub(crate) keys: SigningKeys,
-    /// The JWK Set as it is served.
-    pub(crate) public: String,
-    pub(crate) etag: String,
-}
-
 /// A setting that can't be used, and why. Never shows its value.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Fault {
     pub(crate) setting: &'static str,
     pub(crate) problem: String,
+}
+
+impl Fault {
+    pub(crate) fn new(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            setting,
+            problem: problem.into(),
+        }
+    }
 }
 
 /// What minting needs, all of it sound.
@@ -57,7 +56,7 @@ impl Settings {
         let is_development = development == Ok(true);
         Self {
             issuer: parse_issuer(lookup("ISSUER").as_deref(), is_development),
-            signing: parse_signing_keys(lookup("SIGNING_KEYS").as_deref()),
+            signing_keys: parse_signing_keys(lookup("SIGNING_KEYS").as_deref()),
             operator_token: parse_operator_token(lookup("OPERATOR_TOKEN").as_deref()),
             descriptor_lifetime: parse_lifetime(
                 lookup("DESCRIPTOR_LIFETIME_SECONDS").as_deref(),
@@ -72,7 +71,7 @@ impl Settings {
     pub(crate) fn faults(&self) -> Vec<Fault> {
         [
             self.issuer.as_ref().err(),
-            self.signing.as_ref().err(),
+            self.signing_keys.as_ref().err(),
             self.operator_token.as_ref().err(),
             self.descriptor_lifetime.as_ref().err(),
             self.require_verified.as_ref().err(),
@@ -91,7 +90,7 @@ impl Settings {
         }
         Ok(Issuing {
             issuer: self.issuer()?,
-            keys: &self.signing()?.keys,
+            keys: self.signing_keys()?,
             lifetime: self.descriptor_lifetime()?,
             admission: Admission {
                 require_verified: self.require_verified.clone()?,
@@ -112,8 +111,8 @@ impl Settings {
         self.allow_anonymous.clone()
     }
 
-    pub(crate) fn signing(&self) -> Result<&Signing, Fault> {
-        self.signing.as_ref().map_err(Clone::clone)
+    pub(crate) fn signing_keys(&self) -> Result<&SigningKeys, Fault> {
+        self.signing_keys.as_ref().map_err(Clone::clone)
     }
 
     /// `None`: only named administrators are let in.
@@ -133,15 +132,8 @@ impl Settings {
     }
 }
 
-fn fault(setting: &'static str, problem: impl Into<String>) -> Fault {
-    Fault {
-        setting,
-        problem: problem.into(),
-    }
-}
-
 fn parse_issuer(value: Option<&str>, development: bool) -> Result<String, Fault> {
-    let fault = |problem| fault("ISSUER", problem);
+    let fault = |problem| Fault::new("ISSUER", problem);
     let value = value.filter(|value| !value.is_empty()).ok_or_else(|| {
         fault("is not set; give the https URL at which clients reach this authority")
     })?;
@@ -159,22 +151,17 @@ fn parse_issuer(value: Option<&str>, development: bool) -> Result<String, Fault>
     Ok(value.to_owned())
 }
 
-fn parse_signing_keys(value: Option<&str>) -> Result<Signing, Fault> {
-    let fault = |problem: String| fault("SIGNING_KEYS", problem);
+/// Whether the halves of each key belong together is found out by the signer.
+fn parse_signing_keys(value: Option<&str>) -> Result<SigningKeys, Fault> {
+    let fault = |problem: String| Fault::new("SIGNING_KEYS", problem);
     let value = value.ok_or_else(|| {
         fault("is not set; put the secret that `connectctl keys generate` prints".into())
     })?;
-    let keys = SigningKeys::parse(value).map_err(|error| fault(error.to_string()))?;
-    let public = keys.public().to_json().to_string();
-    let etag = format!(
-        "\"{}\"",
-        Base64UrlUnpadded::encode_string(&Sha256::digest(&public))
-    );
-    Ok(Signing { keys, public, etag })
+    SigningKeys::parse(value).map_err(|error| fault(error.to_string()))
 }
 
 fn parse_operator_token(value: Option<&str>) -> Result<Option<CredentialHash>, Fault> {
-    let fault = |problem| fault("OPERATOR_TOKEN", problem);
+    let fault = |problem| Fault::new("OPERATOR_TOKEN", problem);
     let Some(value) = value else {
         return Ok(None);
     };
@@ -194,7 +181,7 @@ fn parse_lifetime(value: Option<&str>, development: bool) -> Result<u64, Fault> 
     match value.map(str::parse) {
         None => Ok(DEFAULT_LIFETIME),
         Some(Ok(seconds)) if (min..=MAX_LIFETIME).contains(&seconds) => Ok(seconds),
-        Some(_) => Err(fault(
+        Some(_) => Err(Fault::new(
             "DESCRIPTOR_LIFETIME_SECONDS",
             format!("is not a whole number from {min} to {MAX_LIFETIME}"),
         )),
@@ -206,7 +193,7 @@ fn parse_flag(setting: &'static str, value: Option<&str>, default: bool) -> Resu
         None => Ok(default),
         Some("true") => Ok(true),
         Some("false") => Ok(false),
-        Some(_) => Err(fault(setting, "is neither \"true\" nor \"false\"")),
+        Some(_) => Err(Fault::new(setting, "is neither \"true\" nor \"false\"")),
     }
 }
 

@@ -18,11 +18,12 @@ export const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
 
 const SECRETS = ["OPERATOR_TOKEN", "SIGNING_KEYS"];
 
-/// A private JWK of the authority.
-export function generateKey(status = "active") {
-  const { kty, crv, x, d } = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
-  const kid = createHash("sha256").update(JSON.stringify({ crv, kty, x })).digest("base64url");
-  return { kty, crv, x, d, kid, status };
+/// A private JWK of the authority, for EdDSA or ES256.
+export function generateKey(status = "active", alg = "EdDSA") {
+  const pair = alg === "ES256" ? generateKeyPairSync("ec", { namedCurve: "P-256" }) : generateKeyPairSync("ed25519");
+  const { kty, crv, x, y, d } = pair.privateKey.export({ format: "jwk" });
+  const kid = createHash("sha256").update(JSON.stringify({ crv, kty, x, y })).digest("base64url");
+  return { kty, crv, x, y, d, kid, status };
 }
 
 export function keySet(...keys) {

@@ -118,7 +118,7 @@ fn generated_keys_are_good_and_rotate() {
     assert_eq!(code, 0);
     let keys = SigningKeys::parse(&second).unwrap();
     assert_eq!(keys.active().id(), first_id);
-    let statuses: Vec<_> = keys.iter().map(|(status, _)| status).collect();
+    let statuses: Vec<_> = keys.iter().map(|entry| entry.status).collect();
     assert_eq!(statuses, [KeyStatus::Active, KeyStatus::Next]);
 
     let (code, stdout, stderr) = add(&["--status", "active"]);

@@ -1,9 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{MAX_LIFETIME_SECONDS, strict_json};
-
-/// 9999-12-31T23:59:59Z: later dates are nobody's, and overflow date libraries.
-const LATEST_DATE: u64 = 253_402_300_799;
+use crate::{LATEST_DATE, MAX_LIFETIME_SECONDS, strict_json};
 
 /// What a descriptor says, whoever signed it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -140,7 +137,10 @@ impl Payload {
         }
         Ok(())
     }
+}
 
+#[cfg(feature = "verify")]
+impl Payload {
     /// The subject as the rest of the claims would have it.
     pub(crate) fn subject_matches(&self) -> bool {
         self.sub.strip_prefix("server:") == Some(self.mcp.server.id.as_str())
@@ -169,6 +169,7 @@ impl From<Payload> for Descriptor {
     }
 }
 
+#[cfg(feature = "verify")]
 impl Audience {
     fn as_str(&self) -> &str {
         let (Self::One(audience) | Self::Listed([audience])) = self;

@@ -1,15 +1,18 @@
-use std::{collections::BTreeMap, fmt};
+//! The authority's private keys: read and checked for their form, which needs no arithmetic. Those
+//! who compile this with `sign` are also told whether the halves of a pair belong together.
+
+use std::fmt;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use ed25519_dalek::VerifyingKey;
-use jwt_compact::jwk::JsonWebKey;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use sha2::Sha256;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
-use crate::{MAX_KEY_ID_CHARS, MAX_KEY_SET_BYTES, strict_json};
-
-const MAX_KEYS: usize = 32;
+use crate::{
+    Algorithm, LATEST_DATE, MAX_KEYS,
+    jwk::{MemberFault, PublicJwk, decode_32, published_set},
+    strict_json,
+};
 
 /// Where a signing key stands in its life: `next`, then `active`, then `retired`, then gone.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -24,18 +27,31 @@ pub enum KeyStatus {
     Retired,
 }
 
+impl KeyStatus {
+    /// The name in a private JWK.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Next => "next",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 /// The private half of one key. Its memory is wiped when it is dropped.
 pub struct SigningKey {
     id: String,
-    key: ed25519_dalek::SigningKey,
+    public: PublicJwk,
+    secret: Zeroizing<[u8; 32]>,
 }
 
 impl SigningKey {
-    /// The key of a 32-byte Ed25519 seed (RFC 8032, section 5.1.5).
-    pub fn from_seed(seed: &[u8; 32]) -> Self {
-        let key = ed25519_dalek::SigningKey::from_bytes(seed);
-        let id = thumbprint(&key.verifying_key());
-        Self { id, key }
+    pub(crate) fn new(public: PublicJwk, secret: Zeroizing<[u8; 32]>) -> Self {
+        Self {
+            id: public.thumbprint(),
+            public,
+            secret,
+        }
     }
 
     /// `kid`: the key's thumbprint (RFC 7638).
@@ -43,22 +59,33 @@ impl SigningKey {
         &self.id
     }
 
-    /// The private JWK (RFC 8037, section 2) with its status: secret.
-    pub fn to_private_jwk(&self, status: KeyStatus) -> Value {
-        json!({
-            "kty": "OKP",
-            "crv": "Ed25519",
-            "alg": "EdDSA",
-            "use": "sig",
-            "kid": self.id,
-            "status": status,
-            "x": Base64UrlUnpadded::encode_string(self.key.verifying_key().as_bytes()),
-            "d": Base64UrlUnpadded::encode_string(self.key.as_bytes()),
-        })
+    /// How it signs.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.public.algorithm()
     }
 
-    pub(crate) const fn dalek(&self) -> &ed25519_dalek::SigningKey {
-        &self.key
+    /// The public JWK, of the members that make the key alone.
+    pub fn to_public_jwk(&self) -> Value {
+        Value::Object(self.public.to_json())
+    }
+
+    /// The private JWK (RFC 8037, section 2; RFC 7518, section 6.2.2) with its status: secret.
+    pub fn to_private_jwk(&self, status: KeyStatus) -> Value {
+        let mut jwk: Map<String, Value> = self.public.to_published(&self.id);
+        jwk.insert("status".into(), status.as_str().into());
+        let secret = Base64UrlUnpadded::encode_string(self.secret.as_slice());
+        jwk.insert("d".into(), secret.into());
+        Value::Object(jwk)
+    }
+
+    #[cfg(feature = "arithmetic")]
+    pub(crate) const fn public(&self) -> PublicJwk {
+        self.public
+    }
+
+    #[cfg(feature = "sign")]
+    pub(crate) fn secret(&self) -> &[u8; 32] {
+        &self.secret
     }
 }
 
@@ -70,10 +97,22 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// One key of the authority's set.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct KeyEntry {
+    /// Where it stands in its life.
+    pub status: KeyStatus,
+    /// Since when, in seconds since the Unix epoch, where the set says it.
+    pub since: Option<u64>,
+    /// The key itself.
+    pub key: SigningKey,
+}
+
 /// The authority's private JWK Set: one key signs, every public half is published.
 #[derive(Debug)]
 pub struct SigningKeys {
-    keys: Vec<(KeyStatus, SigningKey)>,
+    entries: Vec<KeyEntry>,
     active: usize,
 }
 
@@ -102,245 +141,134 @@ pub enum SigningKeysError {
     NotASet(&'static str),
 }
 
+impl SigningKeysError {
+    /// The halves of one key don't belong together.
+    pub const fn not_a_pair(index: usize) -> Self {
+        Self::Member {
+            index,
+            member: NOT_A_PAIR.0,
+            problem: NOT_A_PAIR.1,
+        }
+    }
+}
+
+const NOT_A_PAIR: MemberFault = ("x", "does not belong to d");
+
 impl SigningKeys {
-    /// Reads `{"keys": [{"kty": "OKP", "crv": "Ed25519", "x", "d", "status"}, …]}`. `kid` may be
+    /// Reads `{"keys": [{"kty", "crv", "x", "d", "status"}, …]}`, with `y` for P-256. `kid` may be
     /// left out; where it is given, it must be the key's thumbprint.
+    ///
+    /// Without the feature `sign`, whether `x` belongs to `d` is left to whoever signs.
     pub fn parse(json: &str) -> Result<Self, SigningKeysError> {
         let set: Value = strict_json::from_slice(json.as_bytes())
             .map_err(|_| SigningKeysError::NotASet("not JSON, or with duplicate members"))?;
-        let entries = set
+        let jwks = set
             .get("keys")
             .and_then(Value::as_array)
             .ok_or(SigningKeysError::NotASet("it has no list \"keys\""))?;
-        if entries.len() > MAX_KEYS {
+        if jwks.len() > MAX_KEYS {
             return Err(SigningKeysError::NotASet("it has more than 32 keys"));
         }
 
-        let mut keys: Vec<(KeyStatus, SigningKey)> = Vec::with_capacity(entries.len());
-        for (index, entry) in entries.iter().enumerate() {
-            let (status, key) =
-                parse_private_key(entry).map_err(|(member, problem)| SigningKeysError::Member {
-                    index,
-                    member,
-                    problem,
-                })?;
-            if keys.iter().any(|(_, earlier)| earlier.id == key.id) {
+        let mut entries: Vec<KeyEntry> = Vec::with_capacity(jwks.len());
+        for (index, jwk) in jwks.iter().enumerate() {
+            let entry = parse_entry(jwk).map_err(|(member, problem)| SigningKeysError::Member {
+                index,
+                member,
+                problem,
+            })?;
+            if entries.iter().any(|earlier| earlier.key.id == entry.key.id) {
                 return Err(SigningKeysError::Duplicate(index));
             }
-            keys.push((status, key));
+            entries.push(entry);
         }
 
-        let mut active = keys
+        let mut active = entries
             .iter()
             .enumerate()
-            .filter(|(_, (status, _))| *status == KeyStatus::Active)
+            .filter(|(_, entry)| entry.status == KeyStatus::Active)
             .map(|(index, _)| index);
         match (active.next(), active.count()) {
-            (Some(active), 0) => Ok(Self { keys, active }),
+            (Some(active), 0) => Ok(Self { entries, active }),
             (None, _) => Err(SigningKeysError::ActiveCount(0)),
             (Some(_), others) => Err(SigningKeysError::ActiveCount(others + 1)),
         }
     }
 
-    /// The key that signs.
+    /// The key that signs, where none was revoked.
     #[expect(
         clippy::indexing_slicing,
         reason = "parse found the index in this very list"
     )]
     pub fn active(&self) -> &SigningKey {
-        &self.keys[self.active].1
+        &self.entries[self.active].key
     }
 
-    /// Every key with its status, in the order of the set.
-    pub fn iter(&self) -> impl Iterator<Item = (KeyStatus, &SigningKey)> {
-        self.keys.iter().map(|(status, key)| (*status, key))
+    /// The key that signs: the active one; where that was revoked, the first that was to be next.
+    pub fn signer(&self, is_revoked: impl Fn(&str) -> bool) -> Option<&SigningKey> {
+        let next = self
+            .entries
+            .iter()
+            .filter(|entry| entry.status == KeyStatus::Next)
+            .map(|entry| &entry.key);
+        std::iter::once(self.active())
+            .chain(next)
+            .find(|key| !is_revoked(&key.id))
     }
 
-    /// The public halves of all keys.
-    pub fn public(&self) -> KeySet {
-        KeySet {
-            keys: self
-                .keys
+    /// Every key, in the order of the set.
+    pub fn iter(&self) -> impl Iterator<Item = &KeyEntry> {
+        self.entries.iter()
+    }
+
+    /// What the keys sign with, each once.
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        let mut algorithms: Vec<Algorithm> = self
+            .entries
+            .iter()
+            .map(|entry| entry.key.algorithm())
+            .collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        algorithms
+    }
+
+    /// The JWK Set as it is published: the public halves of all keys that were not revoked.
+    pub fn published(&self, is_revoked: impl Fn(&str) -> bool) -> Value {
+        published_set(
+            self.entries
                 .iter()
-                .map(|(_, key)| (key.id.clone(), key.key.verifying_key()))
-                .collect(),
-        }
+                .map(|entry| (entry.key.id.as_str(), entry.key.public))
+                .filter(|(key_id, _)| !is_revoked(key_id)),
+        )
     }
 }
 
-fn parse_private_key(
-    entry: &Value,
-) -> Result<(KeyStatus, SigningKey), (&'static str, &'static str)> {
-    let text = |member| entry.get(member).and_then(Value::as_str);
-    if text("kty") != Some("OKP") {
-        return Err(("kty", "must be \"OKP\""));
-    }
-    if text("crv") != Some("Ed25519") {
-        return Err(("crv", "must be \"Ed25519\""));
-    }
-    if !matches!(text("alg"), None | Some("EdDSA" | "Ed25519")) {
-        return Err(("alg", "must be \"EdDSA\" where it is given"));
-    }
-    let status = match text("status") {
+fn parse_entry(jwk: &Value) -> Result<KeyEntry, MemberFault> {
+    let public = PublicJwk::parse(jwk)?;
+    let status = match jwk.get("status").and_then(Value::as_str) {
         Some("active") => KeyStatus::Active,
         Some("next") => KeyStatus::Next,
         Some("retired") => KeyStatus::Retired,
         _ => return Err(("status", "must be \"active\", \"next\" or \"retired\"")),
     };
-    let mut seed = [0; 32];
-    decode_32(text("d"), &mut seed).ok_or(("d", "must be 32 bytes of base64url, unpadded"))?;
-    let mut public = [0; 32];
-    decode_32(text("x"), &mut public).ok_or(("x", "must be 32 bytes of base64url, unpadded"))?;
-
-    let key = SigningKey::from_seed(&seed);
-    if key.key.verifying_key().as_bytes() != &public {
-        return Err(("x", "does not belong to d"));
+    let since = match jwk.get("since") {
+        None => None,
+        Some(since) => match since.as_u64() {
+            Some(seconds @ 0..=LATEST_DATE) => Some(seconds),
+            _ => return Err(("since", "must be whole seconds since 1970, or be left out")),
+        },
+    };
+    let key = SigningKey::new(public, Zeroizing::new(decode_32(jwk, "d")?));
+    #[cfg(feature = "sign")]
+    if !crate::sign::is_pair(&key) {
+        return Err(NOT_A_PAIR);
     }
-    match entry.get("kid") {
+    match jwk.get("kid") {
         Some(kid) if kid.as_str() != Some(key.id.as_str()) => Err((
             "kid",
             "must be the key's RFC 7638 thumbprint, or be left out",
         )),
-        _ => Ok((status, key)),
+        _ => Ok(KeyEntry { status, since, key }),
     }
-}
-
-fn decode_32(text: Option<&str>, into: &mut [u8; 32]) -> Option<()> {
-    let decoded = Base64UrlUnpadded::decode(text?, into.as_mut_slice()).ok()?;
-    (decoded.len() == 32).then_some(())
-}
-
-/// An authority's public keys, by key id.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct KeySet {
-    keys: BTreeMap<String, VerifyingKey>,
-}
-
-/// Why a fetched key set can't be used.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeySetError {
-    /// Two keys have one id.
-    #[error("two keys have the same kid")]
-    DuplicateKeyId,
-    /// An Ed25519 signature key without a usable `kid` or `x`.
-    #[error("keys[{index}].{member} is missing or malformed")]
-    Key {
-        /// Which key.
-        index: usize,
-        /// Which member of it.
-        member: &'static str,
-    },
-    /// Not JSON, with duplicate members, or without a list `keys`.
-    #[error("not a JWK Set")]
-    NotASet,
-    /// Contains a private key: whoever serves it has lost it.
-    #[error("keys[{0}] is a private key")]
-    Private(usize),
-    /// More than 64 KiB or 32 keys.
-    #[error("more than 64 KiB or 32 keys")]
-    TooLarge,
-}
-
-impl KeySet {
-    /// Reads a JWK Set (RFC 7517, section 5). Keys for something else than Ed25519 signatures are
-    /// skipped, as the RFC wants; an Ed25519 key that is broken makes the whole set unusable.
-    pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
-        if json.len() > MAX_KEY_SET_BYTES {
-            return Err(KeySetError::TooLarge);
-        }
-        let set: Map<String, Value> =
-            strict_json::from_slice(json).map_err(|_| KeySetError::NotASet)?;
-        let entries = set
-            .get("keys")
-            .and_then(Value::as_array)
-            .ok_or(KeySetError::NotASet)?;
-        if entries.len() > MAX_KEYS {
-            return Err(KeySetError::TooLarge);
-        }
-
-        let mut keys = BTreeMap::new();
-        for (index, entry) in entries.iter().enumerate() {
-            if !entry.is_object() {
-                return Err(KeySetError::NotASet);
-            }
-            if entry.get("d").is_some() {
-                return Err(KeySetError::Private(index));
-            }
-            if !is_ed25519_signature_key(entry) {
-                continue;
-            }
-            let kid = entry
-                .get("kid")
-                .and_then(Value::as_str)
-                .filter(|kid| (1..=MAX_KEY_ID_CHARS).contains(&kid.len()))
-                .ok_or(KeySetError::Key {
-                    index,
-                    member: "kid",
-                })?;
-            let key = parse_public_key(entry).ok_or(KeySetError::Key { index, member: "x" })?;
-            if keys.insert(kid.to_owned(), key).is_some() {
-                return Err(KeySetError::DuplicateKeyId);
-            }
-        }
-        Ok(Self { keys })
-    }
-
-    /// The JWK Set as it is published.
-    pub fn to_json(&self) -> Value {
-        let keys: Vec<Value> = self
-            .keys
-            .iter()
-            .map(|(kid, key)| {
-                json!({
-                    "kty": "OKP",
-                    "crv": "Ed25519",
-                    "alg": "EdDSA",
-                    "use": "sig",
-                    "kid": kid,
-                    "x": Base64UrlUnpadded::encode_string(key.as_bytes()),
-                })
-            })
-            .collect();
-        json!({ "keys": keys })
-    }
-
-    /// Whether the set has a key of that id.
-    pub fn contains(&self, key_id: &str) -> bool {
-        self.keys.contains_key(key_id)
-    }
-
-    /// How many keys there are. A set without any revokes everything.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether there is no key at all.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    pub(crate) fn get(&self, key_id: &str) -> Option<&VerifyingKey> {
-        self.keys.get(key_id)
-    }
-}
-
-fn is_ed25519_signature_key(entry: &Value) -> bool {
-    let text = |member| entry.get(member).and_then(Value::as_str);
-    text("kty") == Some("OKP")
-        && text("crv") == Some("Ed25519")
-        && matches!(text("use"), None | Some("sig"))
-        && matches!(text("alg"), None | Some("EdDSA" | "Ed25519"))
-}
-
-fn parse_public_key(entry: &Value) -> Option<VerifyingKey> {
-    let mut bytes = [0; 32];
-    decode_32(entry.get("x").and_then(Value::as_str), &mut bytes)?;
-    let key = VerifyingKey::from_bytes(&bytes).ok()?;
-    // Under a key of small order one signature fits many messages.
-    (!key.is_weak()).then_some(key)
-}
-
-fn thumbprint(key: &VerifyingKey) -> String {
-    Base64UrlUnpadded::encode_string(&JsonWebKey::from(key).thumbprint::<Sha256>())
 }

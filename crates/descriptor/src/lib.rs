@@ -4,6 +4,10 @@
 //! Everything here is plain functions over plain data: no I/O, no clock, no randomness. Times are
 //! seconds since the Unix epoch and come in as arguments.
 //!
+//! Two features, both on by default, bring the arithmetic of Ed25519 and P-256: `verify` checks
+//! signatures, `sign` makes them. Without them, keys and claims are read, checked for their form and
+//! made ready to be signed by somebody else: in the Worker, by WebCrypto.
+//!
 //! ```
 //! use mcp_connect_descriptor::{Descriptor, Expected, ServerIdentity, SigningKeys, verify};
 //!
@@ -42,14 +46,28 @@
 
 mod claims;
 mod code;
+mod jwk;
+#[cfg(feature = "verify")]
+mod jws;
+#[cfg(feature = "verify")]
+mod key_set;
 mod keys;
+#[cfg(feature = "sign")]
+mod sign;
 mod strict_json;
+#[cfg(feature = "verify")]
 mod token;
+mod unsigned;
 
 pub use claims::{Confirmation, Descriptor, ServerIdentity};
 pub use code::RefusalCode;
-pub use keys::{KeySet, KeySetError, KeyStatus, SigningKey, SigningKeys, SigningKeysError};
-pub use token::{Expected, MintError, Refusal, UnverifiedDescriptor, verify};
+pub use jwk::Algorithm;
+#[cfg(feature = "verify")]
+pub use key_set::{KeySet, KeySetError};
+pub use keys::{KeyEntry, KeyStatus, SigningKey, SigningKeys, SigningKeysError};
+#[cfg(feature = "verify")]
+pub use token::{Expected, Refusal, UnverifiedDescriptor, verify};
+pub use unsigned::{MintError, Unsigned};
 
 /// The header in which a client shows its descriptor to an MCP server.
 pub const HEADER: &str = "mcp-connect";
@@ -61,7 +79,14 @@ pub const MAX_LIFETIME_SECONDS: u64 = 120;
 pub const MAX_LEEWAY_SECONDS: u64 = 5;
 
 /// The most characters of a `kid`.
+#[cfg(feature = "verify")]
 const MAX_KEY_ID_CHARS: usize = 256;
+
+/// The most keys of a set, private or public.
+const MAX_KEYS: usize = 32;
+
+/// 9999-12-31T23:59:59Z: later dates are nobody's, and overflow date libraries.
+const LATEST_DATE: u64 = 253_402_300_799;
 
 /// The most bytes that a descriptor may have in its compact form.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;

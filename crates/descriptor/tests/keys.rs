@@ -59,8 +59,9 @@ fn one_key_signs_and_all_are_published() {
 #[test]
 fn a_wrong_member_is_named_and_no_key_material_shown() {
     type Change = fn(&mut Value);
-    let cases: [(&str, Change); 10] = [
-        ("keys[0].kty", |k| k["kty"] = json!("EC")),
+    let cases: [(&str, Change); 14] = [
+        ("keys[0].kty", |k| k["kty"] = json!("RSA")),
+        ("keys[0].crv", |k| k["kty"] = json!("EC")),
         ("keys[0].crv", |k| k["crv"] = json!("X25519")),
         ("keys[0].alg", |k| k["alg"] = json!("ES256")),
         ("keys[0].status", |k| k["status"] = json!("primary")),
@@ -74,6 +75,9 @@ fn a_wrong_member_is_named_and_no_key_material_shown() {
         ("keys[0].x", |k| k["x"] = json!("not base64url!")),
         ("keys[0].x", |k| k["x"] = private(9, "active")["x"].clone()),
         ("keys[0].kid", |k| k["kid"] = json!("my-key")),
+        ("keys[0].since", |k| k["since"] = json!("yesterday")),
+        ("keys[0].since", |k| k["since"] = json!(-1)),
+        ("keys[0].since", |k| k["since"] = json!(u64::MAX)),
     ];
     let secret = private(1, "active")["d"].as_str().unwrap().to_owned();
     for (member, change) in cases {

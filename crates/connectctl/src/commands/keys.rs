@@ -51,9 +51,9 @@ fn show(file: &Path, as_json: bool) -> Result<(), Failure> {
         SigningKeys::parse(&output::read_input(file)?).map_err(|error| faulty(file, &error))?;
     let statuses: BTreeMap<&str, KeyStatus> = keys
         .iter()
-        .map(|(status, key)| (key.id(), status))
+        .map(|entry| (entry.key.id(), entry.status))
         .collect();
-    let public = keys.public().to_json();
+    let public = keys.published(|_| false);
     let public = public.get("keys").and_then(Value::as_array);
     let rows = public.into_iter().flatten().filter_map(|jwk| {
         let kid = jwk.get("kid")?.as_str()?;
@@ -68,12 +68,11 @@ fn show(file: &Path, as_json: bool) -> Result<(), Failure> {
     }
     let mut table = output::table(&["kid", "status", "public JWK"]);
     for (kid, status, jwk) in rows {
-        let status = match status {
-            KeyStatus::Active => output::status("active"),
-            KeyStatus::Next => output::status("next"),
-            _ => output::status("retired"),
-        };
-        table.add_row([output::cell(kid), status, output::cell(&jwk.to_string())]);
+        table.add_row([
+            output::cell(kid),
+            output::status(status.as_str()),
+            output::cell(&jwk.to_string()),
+        ]);
     }
     output::print_table(&table)
 }
