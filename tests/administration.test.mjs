@@ -94,6 +94,7 @@ describe("administration", () => {
 
 describe("a client", () => {
   test("is registered with a key that is shown once", async () => {
+    await authority.createTenant("acme");
     const answer = await authority.admin("/clients", { client_id: "mobile", tenant_id: "acme", name: "Möbile" });
     assert.equal(answer.status, 201, answer.text);
     assert.equal(answer.headers.get("cache-control"), "no-store");
@@ -127,6 +128,7 @@ describe("a client", () => {
 
   test("has an id of its own", async () => {
     const { api_key } = await authority.createClient("unique");
+    await authority.createTenant("rival");
     const added = await audited(async () => {
       const answer = await authority.admin("/clients", { client_id: "unique", tenant_id: "rival" });
       assertProblem(answer, 409, "client_exists", "client_id");
@@ -135,6 +137,14 @@ describe("a client", () => {
     const database = await authority.database();
     const keys = await database.prepare("SELECT key_id FROM api_keys WHERE client_id = 'unique'").all();
     assert.deepEqual(keys.results, [{ key_id: api_key.slice(5, 21) }]);
+  });
+
+  test("is of no tenant, or of one that exists", async () => {
+    const added = await audited(async () => {
+      const answer = await authority.admin("/clients", { client_id: "stray", tenant_id: "nobodys" });
+      assertProblem(answer, 404, "tenant_not_found", "create it first");
+    });
+    assert.deepEqual(added, []);
   });
 
   for (const [body, member] of [

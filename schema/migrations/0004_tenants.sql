@@ -15,6 +15,12 @@ CREATE TABLE tenants (
 INSERT INTO tenants (tenant_id, created_at)
 SELECT tenant_id, min(created_at) FROM clients WHERE tenant_id IS NOT NULL GROUP BY tenant_id;
 
+CREATE TRIGGER clients_have_tenants BEFORE INSERT ON clients
+WHEN NOT EXISTS (SELECT 1 FROM tenants WHERE tenant_id = new.tenant_id) AND new.tenant_id IS NOT NULL
+BEGIN
+  SELECT RAISE(ABORT, 'no such tenant');
+END;
+
 -- One row: the policy for all.
 CREATE TABLE authority (
   id            INTEGER PRIMARY KEY CHECK (id = 1),

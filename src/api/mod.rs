@@ -37,6 +37,7 @@ use crate::{
 
 const MAX_BODY_BYTES: usize = 8 * 1024;
 const MAX_IMPORT_BYTES: usize = 1024 * 1024;
+const MAX_POLICY_BYTES: usize = 256 * 1024;
 
 const ADMIN: &str = "/v1/admin";
 
@@ -82,6 +83,7 @@ pub(crate) fn body_limit(head: &Parts) -> usize {
         match path.strip_prefix(ADMIN) {
             _ if !authenticate::is_administrator(head) => 0,
             Some("/import") => MAX_IMPORT_BYTES,
+            Some(path) if path.ends_with("/policy") => MAX_POLICY_BYTES,
             _ => MAX_BODY_BYTES,
         }
     } else {

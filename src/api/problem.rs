@@ -38,7 +38,7 @@ impl Problem {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "request_invalid",
-            "the body is too large: the import takes 1 MiB, everything else 8 KiB",
+            "the body is too large: the import takes 1 MiB, a policy 256 KiB, everything else 8 KiB",
         )
     }
 

@@ -14,9 +14,10 @@ pub(crate) use self::{
     },
     credential::{AdministratorKey, ApiKey, CredentialHash, bearer, is_key_id},
     decide::{
-        Admission, Caller, ConnectRequest, Denial, Facts, KeyFacts, Moderation, ModerationFacts,
-        Presented, ServerFacts, TenantFacts, VersionFacts, admit, authenticate, decide,
+        Admission, Caller, ConnectRequest, Denial, Facts, Grant, KeyFacts, Moderation,
+        ModerationFacts, Presented, Scope, ServerFacts, TenantFacts, VersionFacts, admit,
+        authenticate, decide, policy_findings,
     },
     mint::{Ticket, mint},
-    policy::{Level, Policy},
+    policy::{Finding, Group, Level, Policy, PolicyDocument},
 };

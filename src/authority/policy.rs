@@ -1,7 +1,11 @@
 //! What an authority, or one tenant, allows: rules over servers, versions and clients. Both have to
 //! permit. A rule that denies wins over every rule that allows, and their order means nothing.
 
-use std::{collections::HashMap, fmt, iter::successors};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    iter::successors,
+};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_catalog::{Namespace, ServerName, Version};
@@ -169,6 +173,14 @@ struct Hit<'a> {
 }
 
 impl PolicyDocument {
+    /// What holds where nobody wrote a policy, as [`Policy::allow_all`] has it.
+    pub(crate) fn allow_all() -> Self {
+        Self {
+            allow: Some(vec![Pattern(ANY.to_owned())]),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn compile(self) -> Result<Policy, PolicyError> {
         let rules = [
             self.allow.as_ref().map_or(0, Vec::len),
@@ -214,7 +226,7 @@ impl PolicyDocument {
     }
 
     /// Which version a caller gets who names none: by the server's name.
-    pub(crate) fn pins(&self) -> HashMap<&str, &str> {
+    pub(crate) fn pins(&self) -> BTreeMap<&str, &str> {
         self.versions
             .iter()
             .filter_map(|rule| Some((rule.servers.as_str(), rule.pin.as_deref()?)))
@@ -743,6 +755,8 @@ mod tests {
             client_id: None,
         };
         assert!(permits(&Policy::allow_all(), &asked));
+        let written = PolicyDocument::allow_all().compile().unwrap();
+        assert!(permits(&written, &asked));
         assert!(permits(&policy(&json!({"allow": ["*"]})), &asked));
         assert!(!permits(&policy(&json!({"allow": []})), &asked));
         let clients = |rules: Value| policy(&json!({"allow": ["*"], "clients": rules}));

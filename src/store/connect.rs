@@ -1,35 +1,83 @@
 use std::sync::Arc;
 
-use mcp_connect_catalog::{Version, VersionStatus};
+use mcp_connect_catalog::VersionStatus;
 use serde::Deserialize;
 use wasm_bindgen::JsValue;
 
-use super::{Store, StoreError, compiled, text};
+use super::{Status, Store, StoreError, compiled, text};
 use crate::authority::{
     Caller, ConnectRequest, CredentialHash, Facts, KeyFacts, Level, Moderation, ModerationFacts,
     Policy, Presented, ServerFacts, TenantFacts, VersionFacts,
 };
 
+/// Whom the facts are about.
+#[derive(Clone, Copy)]
+enum About<'a> {
+    Nobody,
+    Key(&'a str),
+    Named {
+        client_id: Option<&'a str>,
+        tenant_id: Option<&'a str>,
+    },
+}
+
+impl<'a> About<'a> {
+    /// What the caller's tenant is remembered by.
+    fn hint(self) -> Option<&'a str> {
+        match self {
+            Self::Nobody => None,
+            Self::Key(key_id) => Some(key_id),
+            Self::Named {
+                client_id,
+                tenant_id,
+            } => tenant_id.or(client_id),
+        }
+    }
+}
+
 /// Each join finds one row by a unique key, so the cost is the same however large the tables are.
 /// A policy comes along only where it is another than the isolate holds. The text says no more than
 /// is asked for, since D1 compiles it on each call.
-fn facts_query(has_key: bool, has_version: bool) -> String {
-    let (caller, from, pin) = if has_key {
-        (
-            "k.secret_hash, k.expires_at, k.revoked_at, c.client_id, c.tenant_id,
-             c.status AS client_status, t.status AS tenant_status,
-             t.policy_digest AS tenant_policy_digest,
-             CASE WHEN t.policy_digest IS ?4 THEN NULL ELSE t.policy END AS tenant_policy,",
-            "LEFT JOIN api_keys k ON k.key_id = ?3
-             LEFT JOIN clients c ON c.client_id = k.client_id
-             LEFT JOIN tenants t ON t.tenant_id = c.tenant_id",
-            "coalesce(t.pins ->> ?1, a.pins ->> ?1)",
-        )
-    } else {
-        ("", "", "a.pins ->> ?1")
+fn facts_query(
+    request: &ConnectRequest,
+    about: About<'_>,
+    [digest, tenant_digest]: [Option<&str>; 2],
+) -> (String, Vec<JsValue>) {
+    const CLIENT: &str = "c.client_id, c.tenant_id, c.status AS client_status,
+        t.status AS tenant_status, t.policy_digest AS tenant_policy_digest,
+        CASE WHEN t.policy_digest IS ?3 THEN NULL ELSE t.policy END AS tenant_policy,";
+    let mut values = vec![request.server_ref.name.as_str().into(), text(digest)];
+    let (caller, from) = match about {
+        About::Nobody => (String::new(), ""),
+        About::Key(key_id) => {
+            values.extend([text(tenant_digest), key_id.into()]);
+            (
+                format!("k.secret_hash, k.expires_at, k.revoked_at, {CLIENT}"),
+                "LEFT JOIN api_keys k ON k.key_id = ?4
+                 LEFT JOIN clients c ON c.client_id = k.client_id
+                 LEFT JOIN tenants t ON t.tenant_id = c.tenant_id",
+            )
+        }
+        About::Named {
+            client_id,
+            tenant_id,
+        } => {
+            values.extend([tenant_digest, client_id, tenant_id].map(text));
+            (
+                CLIENT.to_owned(),
+                "LEFT JOIN clients c ON c.client_id = ?4
+                 LEFT JOIN tenants t ON t.tenant_id = coalesce(?5, c.tenant_id)",
+            )
+        }
     };
-    let (versions, of): (_, fn(&str) -> String) = if has_version {
-        let number = if has_key { 5 } else { 3 };
+    let pin = match about {
+        About::Nobody => "a.pins ->> ?1",
+        About::Key(_) | About::Named { .. } => "coalesce(t.pins ->> ?1, a.pins ->> ?1)",
+    };
+    let (versions, of): (_, fn(&str) -> String) = if let Some(version) = &request.server_ref.version
+    {
+        values.push(version.as_str().into());
+        let number = values.len();
         (
             format!("LEFT JOIN versions v ON v.server_id = s.id AND v.version = ?{number}"),
             |column| format!("v.{column}"),
@@ -44,7 +92,7 @@ fn facts_query(has_key: bool, has_version: bool) -> String {
             |column| format!("coalesce(p.{column}, v.{column})"),
         )
     };
-    format!(
+    let sql = format!(
         "SELECT {caller} a.policy_digest AS policy_digest,
            CASE WHEN a.policy_digest IS ?2 THEN NULL ELSE a.policy END AS policy,
            (SELECT json_group_array(subject) FROM revocations WHERE kind = 'key') AS revoked_keys,
@@ -61,7 +109,8 @@ fn facts_query(has_key: bool, has_version: bool) -> String {
         origin = of("origin"),
         moderation = of("moderation"),
         moderation_expires_at = of("moderation_expires_at"),
-    )
+    );
+    (sql, values)
 }
 
 #[derive(Deserialize)]
@@ -71,8 +120,8 @@ struct Row {
     revoked_at: Option<u64>,
     client_id: Option<String>,
     tenant_id: Option<String>,
-    client_status: Option<super::Status>,
-    tenant_status: Option<super::Status>,
+    client_status: Option<Status>,
+    tenant_status: Option<Status>,
     tenant_policy_digest: Option<String>,
     tenant_policy: Option<String>,
     policy_digest: Option<String>,
@@ -98,26 +147,42 @@ impl Store {
         request: &ConnectRequest,
         presented: &Presented,
     ) -> Result<Facts, StoreError> {
-        let key_id = match presented {
-            Presented::ApiKey(key) => Some(key.key_id()),
-            Presented::Nothing | Presented::Unreadable => None,
+        let about = match presented {
+            Presented::ApiKey(key) => About::Key(key.key_id()),
+            Presented::Nothing | Presented::Unreadable => About::Nobody,
         };
-        let version = request.server_ref.version.as_ref().map(Version::as_str);
+        self.facts(request, about).await.map(|(facts, _)| facts)
+    }
+
+    /// The same about a client, a tenant or nobody, with what is registered of that client.
+    #[worker::send]
+    pub(crate) async fn facts_about(
+        &self,
+        request: &ConnectRequest,
+        client_id: Option<&str>,
+        tenant_id: Option<&str>,
+    ) -> Result<(Facts, Option<Caller>), StoreError> {
+        let about = if client_id.or(tenant_id).is_none() {
+            About::Nobody
+        } else {
+            About::Named {
+                client_id,
+                tenant_id,
+            }
+        };
+        self.facts(request, about).await
+    }
+
+    async fn facts(
+        &self,
+        request: &ConnectRequest,
+        about: About<'_>,
+    ) -> Result<(Facts, Option<Caller>), StoreError> {
         // Whose policy it will be is known only afterwards, but likely it is the one of last time.
         let held = compiled::held(compiled::AUTHORITY);
-        let held_of_tenant = key_id.and_then(compiled::held);
-
-        let mut values = vec![
-            request.server_ref.name.as_str().into(),
-            text(held.as_ref().map(|held| &*held.digest)),
-        ];
-        if let Some(key_id) = key_id {
-            values.push(key_id.into());
-            let digest = held_of_tenant.as_ref().map(|held| &*held.digest);
-            values.push(text(digest));
-        }
-        values.extend(version.map(JsValue::from_str));
-        let sql = facts_query(key_id.is_some(), version.is_some());
+        let held_of_tenant = about.hint().and_then(compiled::held);
+        let digests = [&held, &held_of_tenant].map(|held| held.as_ref().map(|held| &*held.digest));
+        let (sql, values) = facts_query(request, about, digests);
         let row: Row = self.rows(&sql, values).await?.pop().ok_or_else(|| {
             StoreError::Unavailable("the row of the table authority is missing".into())
         })?;
@@ -127,23 +192,32 @@ impl Store {
             row.policy_digest.as_deref(),
             row.policy.as_deref(),
         )?;
-        let tenant = match row.tenant_status {
+        let tenant = match about.hint().zip(row.tenant_status) {
             None => None,
-            Some(status) => Some(TenantFacts {
-                is_suspended: status != super::Status::Active,
+            Some((hint, status)) => Some(TenantFacts {
+                is_suspended: status != Status::Active,
                 policy: compiled::in_force(
-                    key_id.unwrap_or_default(),
+                    hint,
                     held_of_tenant,
                     row.tenant_policy_digest.as_deref(),
                     row.tenant_policy.as_deref(),
                 )?,
             }),
         };
-        row.into_facts(policy, tenant)
+        let client = row.client();
+        row.into_facts(policy, tenant).map(|facts| (facts, client))
     }
 }
 
 impl Row {
+    fn client(&self) -> Option<Caller> {
+        self.client_id.as_ref().map(|client_id| Caller {
+            client_id: Some(client_id.clone()),
+            tenant_id: self.tenant_id.clone(),
+            is_suspended: self.client_status != Some(Status::Active),
+        })
+    }
+
     fn into_facts(
         self,
         policy: Arc<Policy>,
@@ -151,16 +225,12 @@ impl Row {
     ) -> Result<Facts, StoreError> {
         let secret_hash = self.secret_hash.as_deref().and_then(CredentialHash::decode);
         let key = secret_hash
-            .zip(self.client_id)
-            .map(|(secret_hash, client_id)| KeyFacts {
+            .zip(self.client())
+            .map(|(secret_hash, owner)| KeyFacts {
                 secret_hash,
                 expires_at: self.expires_at,
                 is_revoked: self.revoked_at.is_some(),
-                owner: Caller {
-                    client_id: Some(client_id),
-                    tenant_id: self.tenant_id,
-                    is_suspended: self.client_status != Some(super::Status::Active),
-                },
+                owner,
             });
         let server = self.moderation.map(|state| ServerFacts {
             moderation: ModerationFacts {

@@ -10,9 +10,11 @@ mod compiled;
 mod connect;
 mod edge;
 mod import;
+mod policies;
 mod recent;
 mod revocations;
 mod servers;
+mod tenants;
 
 use serde::{
     Deserialize, Serialize,
@@ -31,7 +33,9 @@ pub(crate) use self::{
     clients::{Client, NewClient},
     edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},
+    policies::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
     servers::{Identity, ServerChange, ServerSummary},
+    tenants::Tenant,
 };
 use crate::platform::now_millis;
 

@@ -148,12 +148,21 @@ class Authority {
     return this.request(`/v1/admin${path}`, { body, bearer: this.operatorToken });
   }
 
+  /// A tenant, new or there already.
+  async createTenant(tenant_id) {
+    const answer = await this.admin("/tenants", { tenant_id });
+    if (answer.status !== 409) succeeded(answer);
+  }
+
+  /// The policy of a tenant, or of all, from now on.
+  async setPolicy(policy, { tenant, ...members } = {}) {
+    const path = tenant === undefined ? "/policy" : `/tenants/${tenant}/policy`;
+    return succeeded(await this.admin(path, { policy, reason: "a test wants it", ...members }));
+  }
+
   /// A new client, with its key in `api_key`; and its tenant, if that is new.
   async createClient(client_id, members = {}) {
-    if (members.tenant_id) {
-      const statement = (await this.database()).prepare("INSERT OR IGNORE INTO tenants (tenant_id, created_at) VALUES (?, 0)");
-      await statement.bind(members.tenant_id).run();
-    }
+    if (members.tenant_id) await this.createTenant(members.tenant_id);
     return succeeded(await this.admin("/clients", { client_id, ...members }));
   }
 

@@ -6,7 +6,7 @@ use axum::{
 use http::{StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 
-use super::{ListQuery, ReasonBody, check_name, check_reason};
+use super::{ListQuery, ReasonBody, check_name, check_reason, tenants};
 use crate::{
     api::{
         App,
@@ -78,6 +78,9 @@ pub(crate) async fn create(
                     "client_exists",
                     "client_id: is taken; choose another",
                 )
+            }
+            StoreError::Conflict(reason) if reason.contains("no such tenant") => {
+                tenants::not_found()
             }
             other => other.into(),
         })?;
@@ -164,7 +167,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientPath {
 }
 
 /// Ids go into URLs, logs and descriptors.
-fn check_id(member: &str, id: &str) -> Result<(), Problem> {
+pub(super) fn check_id(member: &str, id: &str) -> Result<(), Problem> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
     if (1..=128).contains(&id.len()) && id.bytes().all(allowed) {
         return Ok(());

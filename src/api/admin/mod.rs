@@ -6,7 +6,9 @@ mod administrators;
 mod audit;
 mod clients;
 mod import;
+mod policy;
 mod servers;
+mod tenants;
 
 use axum::{
     Router,
@@ -23,6 +25,18 @@ pub(crate) fn router() -> Router {
         .route("/clients", get(clients::list).post(clients::create))
         .route("/clients/{client_id}/suspend", post(clients::suspend))
         .route("/clients/{client_id}/resume", post(clients::resume))
+        .route("/tenants", get(tenants::list).post(tenants::create))
+        .route("/tenants/{tenant_id}", get(tenants::show))
+        .route("/tenants/{tenant_id}/suspend", post(tenants::suspend))
+        .route("/tenants/{tenant_id}/resume", post(tenants::resume))
+        .route(
+            "/tenants/{tenant_id}/policy",
+            get(policy::show).post(policy::write),
+        )
+        .route("/tenants/{tenant_id}/policy/history", get(policy::history))
+        .route("/policy", get(policy::show).post(policy::write))
+        .route("/policy/history", get(policy::history))
+        .route("/policy/explain", post(policy::explain))
         .route("/servers/{namespace}/{name}/verify", post(servers::verify))
         .route(
             "/servers/{namespace}/{name}/unverify",

@@ -1,0 +1,207 @@
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Page, Store, StoreError, audit::Event, changed, now, nth_rows, text};
+
+/// For whom a policy is: a tenant, or all.
+#[derive(Clone, Copy)]
+pub(crate) enum PolicyScope<'a> {
+    Authority,
+    Tenant(&'a str),
+}
+
+/// One version of a policy.
+#[derive(Serialize)]
+pub(crate) struct PolicyVersion {
+    #[serde(flatten)]
+    pub(crate) head: PolicyHead,
+    pub(crate) policy: Box<RawValue>,
+}
+
+/// What is told of a version in a list. Version 0 is what held before anybody wrote one.
+#[derive(Default, Deserialize, Serialize)]
+pub(crate) struct PolicyHead {
+    pub(crate) version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) actor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<String>,
+}
+
+/// A policy to be written.
+pub(crate) struct NewPolicy<'a> {
+    pub(crate) document: &'a str,
+    pub(crate) digest: &'a str,
+    /// `{"namespace/name": "version"}`, if any.
+    pub(crate) pins: Option<&'a str>,
+    /// The version that this one was made of; written only where that is still the last.
+    pub(crate) if_version: Option<u32>,
+}
+
+pub(crate) enum PolicyWrite {
+    Written(PolicyHead),
+    /// It says what is in force already.
+    Unchanged(PolicyHead),
+    /// Somebody else was faster; this is the version now.
+    Outdated(u32),
+    NoSuchTenant,
+}
+
+#[derive(Deserialize)]
+struct VersionRow {
+    #[serde(flatten)]
+    head: PolicyHead,
+    document: String,
+}
+
+const HEAD: &str = "version, digest, actor, reason, strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at";
+
+impl<'a> PolicyScope<'a> {
+    /// As the table of policies has it.
+    fn key(self) -> &'a str {
+        match self {
+            Self::Authority => "",
+            Self::Tenant(tenant_id) => tenant_id,
+        }
+    }
+}
+
+impl Store {
+    /// The version in force, or an older one. `None`: no such tenant, or no such version.
+    #[worker::send]
+    pub(crate) async fn policy(
+        &self,
+        scope: PolicyScope<'_>,
+        version: Option<u32>,
+    ) -> Result<Option<PolicyVersion>, StoreError> {
+        let sql = format!(
+            "SELECT {HEAD}, document FROM policies
+             WHERE scope = ?1 AND version = coalesce(?2, (SELECT max(version) FROM policies WHERE scope = ?1))"
+        );
+        let version = version.map_or(wasm_bindgen::JsValue::NULL, Into::into);
+        let rows: Vec<VersionRow> = self.rows(&sql, vec![scope.key().into(), version]).await?;
+        rows.into_iter()
+            .next()
+            .map(PolicyVersion::try_from)
+            .transpose()
+    }
+
+    /// Up to `limit` versions before the given one, newest first.
+    #[worker::send]
+    pub(crate) async fn policy_history(
+        &self,
+        scope: PolicyScope<'_>,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<Page<PolicyHead>, StoreError> {
+        let sql = format!(
+            "SELECT {HEAD} FROM policies WHERE scope = ?1 AND version < ?2
+             ORDER BY version DESC LIMIT ?3"
+        );
+        let before = before.unwrap_or(u32::MAX).into();
+        let rows = self
+            .rows(&sql, vec![scope.key().into(), before, (limit + 1).into()])
+            .await?;
+        Ok(Page::new(rows, limit))
+    }
+
+    /// In one transaction: the version, its audit row, and its coming into force.
+    #[worker::send]
+    pub(crate) async fn write_policy(
+        &self,
+        scope: PolicyScope<'_>,
+        policy: &NewPolicy<'_>,
+        actor: &str,
+        reason: &str,
+    ) -> Result<PolicyWrite, StoreError> {
+        let select =
+            format!("SELECT {HEAD} FROM policies WHERE scope = ?1 ORDER BY version DESC LIMIT 1");
+        let in_force = vec![
+            scope.key().into(),
+            policy.digest.into(),
+            text(policy.pins),
+            policy.document.into(),
+        ];
+        let (bring_into_force, subject) = match scope {
+            PolicyScope::Authority => (
+                "UPDATE authority SET policy_digest = ?2, pins = ?3, policy = ?4
+                 WHERE id = 1 AND ?1 = '' AND changes() > 0",
+                "authority",
+            ),
+            PolicyScope::Tenant(tenant_id) => (
+                "UPDATE tenants SET policy_digest = ?2, pins = ?3, policy = ?4
+                 WHERE tenant_id = ?1 AND changes() > 0",
+                tenant_id,
+            ),
+        };
+        let if_version = policy
+            .if_version
+            .map_or(wasm_bindgen::JsValue::NULL, Into::into);
+        let results = self
+            .batch(vec![
+                (
+                    "INSERT INTO policies (scope, version, digest, actor, reason, at, document)
+                     SELECT ?1, last + 1, ?2, ?3, ?4, ?5, ?6 FROM (
+                       SELECT coalesce(max(version), 0) AS last FROM policies WHERE scope = ?1
+                     )
+                     WHERE (?1 = '' OR EXISTS (SELECT 1 FROM tenants WHERE tenant_id = ?1))
+                       AND last = coalesce(?7, last)
+                       AND ?2 IS NOT (SELECT digest FROM policies WHERE scope = ?1 AND version = last)",
+                    vec![
+                        scope.key().into(),
+                        policy.digest.into(),
+                        actor.into(),
+                        reason.into(),
+                        now(),
+                        policy.document.into(),
+                        if_version,
+                    ],
+                ),
+                Event {
+                    actor,
+                    action: match scope {
+                        PolicyScope::Authority => "policy.set",
+                        PolicyScope::Tenant(_) => "tenant.policy.set",
+                    },
+                    subject,
+                    reason: Some(reason),
+                    detail: Some(&format!("digest {}", policy.digest)),
+                }
+                .if_changed(),
+                (bring_into_force, in_force),
+                (&select, vec![scope.key().into()]),
+                (
+                    "SELECT 1 FROM tenants WHERE tenant_id = ?1",
+                    vec![scope.key().into()],
+                ),
+            ])
+            .await?;
+        let last = nth_rows::<PolicyHead>(&results, 3)?.pop();
+        let is_known = matches!(scope, PolicyScope::Authority)
+            || !nth_rows::<serde::de::IgnoredAny>(&results, 4)?.is_empty();
+        Ok(match last {
+            _ if !is_known => PolicyWrite::NoSuchTenant,
+            Some(head) if changed(&results, 0)? => PolicyWrite::Written(head),
+            Some(head) if head.digest.as_deref() == Some(policy.digest) => {
+                PolicyWrite::Unchanged(head)
+            }
+            last => PolicyWrite::Outdated(last.map_or(0, |head| head.version)),
+        })
+    }
+}
+
+impl TryFrom<VersionRow> for PolicyVersion {
+    type Error = StoreError;
+
+    fn try_from(row: VersionRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            head: row.head,
+            policy: RawValue::from_string(row.document)
+                .map_err(|error| StoreError::Unavailable(format!("a policy: {error}")))?,
+        })
+    }
+}
