@@ -10,6 +10,7 @@ mod compiled;
 mod connect;
 mod edge;
 mod import;
+mod moderation;
 mod policies;
 mod recent;
 mod revocations;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     clients::{Client, NewClient},
     edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},
+    moderation::{Moderated, ModerationChange, ModerationFilter, ModerationOutcome},
     policies::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
     servers::{Identity, ServerChange, ServerSummary},
     tenants::Tenant,
@@ -152,12 +154,17 @@ fn nth_rows<T: DeserializeOwned>(results: &[D1Result], index: usize) -> Result<V
 }
 
 fn changed(results: &[D1Result], index: usize) -> Result<bool, StoreError> {
+    Ok(changes(results, index)? > 0)
+}
+
+/// How many rows a statement changed.
+fn changes(results: &[D1Result], index: usize) -> Result<usize, StoreError> {
     let changes = results
         .get(index)
         .and_then(|result| result.meta().transpose())
         .transpose()?
         .and_then(|meta| meta.changes);
-    Ok(changes.unwrap_or(0) > 0)
+    Ok(changes.unwrap_or(0))
 }
 
 /// Numbers go to D1 as JavaScript has them: whole up to 2^53, where `D1Type::Integer` has 32 bits.

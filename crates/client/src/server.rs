@@ -55,6 +55,9 @@ pub struct ServerDetail {
     /// Why it has its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
+    /// Until when, where that is known (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_until: Option<String>,
     /// `server.json` as published.
     pub server: Value,
     /// All versions, when no single one was asked for.
@@ -70,6 +73,9 @@ pub struct ServerVersion {
     pub version: String,
     /// As [`Server::status`].
     pub status: String,
+    /// Why, where the version is held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
     /// When it was published (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_at: Option<String>,

@@ -2,6 +2,7 @@
 //! checked them, or [`segment`] escapes them.
 
 mod administrators;
+mod moderation;
 
 use std::fmt::{self, Write};
 
@@ -11,7 +12,10 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{json, value::RawValue};
 
-pub(crate) use self::administrators::{Administrator, AdministratorKey, NewKey, WithKey};
+pub(crate) use self::{
+    administrators::{Administrator, AdministratorKey, NewKey, WithKey},
+    moderation::{Moderated, ModerationAction, ModerationFilter},
+};
 use crate::paging::Page;
 
 /// The authority, for its operator.
@@ -88,8 +92,6 @@ pub(crate) enum ClientAction {
 pub(crate) enum ServerAction<'a> {
     Verify(Identity<'a>),
     Unverify,
-    Revoke,
-    Reinstate,
 }
 
 /// What became of one entry of an import.
@@ -172,7 +174,7 @@ impl Admin {
         })
     }
 
-    pub(crate) async fn moderate(
+    pub(crate) async fn change_server(
         &self,
         server: &ServerName,
         action: ServerAction<'_>,
@@ -187,8 +189,6 @@ impl Admin {
         let (verb, identity) = match action {
             ServerAction::Verify(identity) => ("verify", identity),
             ServerAction::Unverify => ("unverify", Identity::default()),
-            ServerAction::Revoke => ("revoke", Identity::default()),
-            ServerAction::Reinstate => ("reinstate", Identity::default()),
         };
         let path = format!("/v1/admin/servers/{server}/{verb}");
         self.post(&path, &Body { reason, identity }).await

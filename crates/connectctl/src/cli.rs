@@ -106,6 +106,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ServersCommand,
     },
+    /// Shows which servers and versions are held back, by whom and why
+    Moderation {
+        #[command(subcommand)]
+        command: ModerationCommand,
+    },
     /// Names who may administer the authority, and makes their keys
     Admins {
         #[command(subcommand)]
@@ -218,15 +223,23 @@ pub(crate) enum ServersCommand {
     /// Marks a server as verified
     Verify(Verification),
     /// Takes the mark back
-    Unverify(Moderation),
-    /// Stops issuing descriptors for a server, at once
+    Unverify(ServerChange),
+    /// Holds a server or version back, at once, for a time or until somebody reinstates it
+    Quarantine {
+        #[command(flatten)]
+        moderation: Moderation,
+        /// How long: 90s, 15m, 12h, 2d; without it, until it is reinstated
+        #[arg(long = "for", value_name = "TIME", value_parser = span)]
+        expires_in: Option<u64>,
+    },
+    /// Stops issuing descriptors for a server or version, at once
     Revoke(Moderation),
-    /// Lets a revoked server be connected to again
+    /// Lets a quarantined or revoked server or version be connected to again
     Reinstate(Moderation),
 }
 
 #[derive(Args)]
-pub(crate) struct Moderation {
+pub(crate) struct ServerChange {
     /// namespace/name
     pub(crate) server: ServerName,
     /// Why, for the audit log
@@ -235,15 +248,69 @@ pub(crate) struct Moderation {
 }
 
 #[derive(Args)]
+pub(crate) struct Moderation {
+    /// namespace/name or namespace/name@version
+    pub(crate) server_ref: ServerRef,
+    /// Why, for the audit log and for everybody who looks at the server
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+}
+
+#[derive(Args)]
 pub(crate) struct Verification {
     #[command(flatten)]
-    pub(crate) moderation: Moderation,
+    pub(crate) change: ServerChange,
     /// The server's own key set, for its descriptors; what is left out stays as it is
     #[arg(long, value_name = "URL")]
     pub(crate) jwks_uri: Option<String>,
     /// The SHA-256 of the server's SPKI in base64url, for its descriptors
     #[arg(long, value_name = "DIGEST")]
     pub(crate) tls_pin_sha256: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ModerationCommand {
+    /// Lists what is held back, in the order of the names
+    List {
+        #[command(flatten)]
+        filter: ModerationFilter,
+        /// The most entries on a page
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// Follows the pages to the end
+        #[arg(long)]
+        all: bool,
+    },
+    /// Prints everything that is held back, one JSON object a line
+    Export {
+        #[command(flatten)]
+        filter: ModerationFilter,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct ModerationFilter {
+    /// Only what is in this state
+    #[arg(long)]
+    pub(crate) state: Option<HeldState>,
+    /// Only servers of this namespace
+    #[arg(long)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum HeldState {
+    Quarantined,
+    Revoked,
+}
+
+impl HeldState {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quarantined => "quarantined",
+            Self::Revoked => "revoked",
+        }
+    }
 }
 
 #[derive(Subcommand)]

@@ -39,6 +39,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Keys { command } => commands::keys::run(command, json),
         Command::Clients { command } => commands::clients::run(command, &settings()?, json).await,
         Command::Servers { command } => commands::servers::run(command, &settings()?, json).await,
+        Command::Moderation { command } => {
+            commands::moderation::run(&command, &settings()?, json).await
+        }
         Command::Admins { command } => commands::admins::run(command, &settings()?, json).await,
         Command::Whoami => commands::admins::whoami(&settings()?, json).await,
         Command::Audit { command } => commands::audit::run(&command, &settings()?, json).await,

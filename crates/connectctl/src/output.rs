@@ -67,6 +67,13 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     line(&escape_json(&text))
 }
 
+/// … on one line.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Failure::unavailable(format!("can't write JSON: {error}")))?;
+    line(&escape_json(&text))
+}
+
 /// Outside of strings there is nothing but ASCII, and in them C0 is escaped already: only the line
 /// breaks between members are control characters that stay.
 fn escape_json(text: &str) -> String {

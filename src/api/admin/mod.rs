@@ -6,6 +6,7 @@ mod administrators;
 mod audit;
 mod clients;
 mod import;
+mod moderation;
 mod policy;
 mod servers;
 mod tenants;
@@ -14,11 +15,11 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use mcp_connect_catalog::date_micros;
+use mcp_connect_catalog::{ServerName, date_micros};
 use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
-use crate::platform::now_millis;
+use super::{App, problem::Problem};
+use crate::platform::{log, now_millis};
 
 pub(crate) fn router() -> Router {
     Router::new()
@@ -42,11 +43,19 @@ pub(crate) fn router() -> Router {
             "/servers/{namespace}/{name}/unverify",
             post(servers::unverify),
         )
-        .route("/servers/{namespace}/{name}/revoke", post(servers::revoke))
+        .route(
+            "/servers/{namespace}/{name}/quarantine",
+            post(moderation::quarantine),
+        )
+        .route(
+            "/servers/{namespace}/{name}/revoke",
+            post(moderation::revoke),
+        )
         .route(
             "/servers/{namespace}/{name}/reinstate",
-            post(servers::reinstate),
+            post(moderation::reinstate),
         )
+        .route("/moderation", get(moderation::list))
         .route("/import", post(import::import))
         .route("/whoami", get(administrators::whoami))
         .route(
@@ -149,5 +158,12 @@ fn expiry(expires_at: Option<&str>, expires_in: Option<u64>) -> Result<Option<u6
         (None, Some(_)) => Err(Problem::request_invalid(
             "expires_in: must be 1 to 315360000 seconds",
         )),
+    }
+}
+
+/// After a change, which holds already: the copy would be at most a minute old.
+async fn drop_edge_copy(app: &App, name: &ServerName) {
+    if let Err(error) = app.store.drop_edge_copy(name).await {
+        log::error("edge_copy_failed", &[("problem", &error.to_string())]);
     }
 }

@@ -4,9 +4,9 @@ use axum::{
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_catalog::{Endpoint, ServerName};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{ReasonBody, check_reason};
+use super::{Changed, ReasonBody, check_reason, drop_edge_copy};
 use crate::{
     api::{
         App,
@@ -14,8 +14,7 @@ use crate::{
         no_store,
         problem::Problem,
     },
-    platform::log,
-    store::{Identity, ServerChange, ServerSummary},
+    store::{Identity, ServerChange},
 };
 
 #[derive(Deserialize)]
@@ -24,13 +23,6 @@ pub(crate) struct VerifyBody {
     reason: String,
     jwks_uri: Option<String>,
     tls_pin_sha256: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Changed {
-    #[serde(flatten)]
-    server: ServerSummary,
-    changed: bool,
 }
 
 pub(crate) async fn verify(
@@ -74,24 +66,6 @@ pub(crate) async fn unverify(
     change(app, moderator, name, ServerChange::Unverify, &body.reason).await
 }
 
-pub(crate) async fn revoke(
-    app: App,
-    moderator: Moderator,
-    NamePath(name): NamePath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<impl IntoResponse, Problem> {
-    change(app, moderator, name, ServerChange::Revoke, &body.reason).await
-}
-
-pub(crate) async fn reinstate(
-    app: App,
-    moderator: Moderator,
-    NamePath(name): NamePath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<impl IntoResponse, Problem> {
-    change(app, moderator, name, ServerChange::Reinstate, &body.reason).await
-}
-
 async fn change(
     app: App,
     moderator: Moderator,
@@ -105,9 +79,13 @@ async fn change(
         .change_server(&name, change, moderator.actor(), reason)
         .await?
         .ok_or_else(Problem::server_not_found)?;
-    // The change itself holds already; the copy would be at most a minute old.
-    if let Err(error) = app.store.drop_edge_copy(&name).await {
-        log::error("edge_copy_failed", &[("problem", &error.to_string())]);
-    }
-    Ok(([no_store()], Json(Changed { server, changed })).into_response())
+    drop_edge_copy(&app, &name).await;
+    Ok((
+        [no_store()],
+        Json(Changed {
+            subject: server,
+            changed,
+        }),
+    )
+        .into_response())
 }

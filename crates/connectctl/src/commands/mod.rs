@@ -8,4 +8,5 @@ pub(crate) mod connect;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod keys;
+pub(crate) mod moderation;
 pub(crate) mod servers;

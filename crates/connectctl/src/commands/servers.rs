@@ -2,8 +2,8 @@ use mcp_connect_client::{Authority, Server, ServerDetail};
 use serde_json::json;
 
 use crate::{
-    api::{Admin, Identity, ServerAction},
-    cli::{Moderation, ServersCommand},
+    api::{Admin, Identity, ModerationAction, ServerAction},
+    cli::{Moderation, ServerChange, ServersCommand},
     config::Settings,
     failure::Failure,
     output,
@@ -37,14 +37,23 @@ pub(crate) async fn run(
                 tls_pin_sha256: args.tls_pin_sha256.as_deref(),
             };
             let action = ServerAction::Verify(identity);
-            moderate(settings, action, &args.moderation, json).await
+            change(settings, action, &args.change, json).await
         }
         ServersCommand::Unverify(args) => {
-            moderate(settings, ServerAction::Unverify, &args, json).await
+            change(settings, ServerAction::Unverify, &args, json).await
         }
-        ServersCommand::Revoke(args) => moderate(settings, ServerAction::Revoke, &args, json).await,
+        ServersCommand::Quarantine {
+            moderation,
+            expires_in,
+        } => {
+            let action = ModerationAction::Quarantine(expires_in);
+            moderate(settings, action, &moderation, json).await
+        }
+        ServersCommand::Revoke(args) => {
+            moderate(settings, ModerationAction::Revoke, &args, json).await
+        }
         ServersCommand::Reinstate(args) => {
-            moderate(settings, ServerAction::Reinstate, &args, json).await
+            moderate(settings, ModerationAction::Reinstate, &args, json).await
         }
     }
 }
@@ -82,12 +91,38 @@ async fn search(
 
 async fn moderate(
     settings: &Settings,
-    action: ServerAction<'_>,
+    action: ModerationAction,
     args: &Moderation,
     json: bool,
 ) -> Result<(), Failure> {
     let answer = Admin::new(settings.operator()?)
-        .moderate(&args.server, action, &args.reason)
+        .moderate(&args.server_ref, action, &args.reason)
+        .await?;
+    if json {
+        return output::json(&answer);
+    }
+    let standing = &answer.subject;
+    output::print_table(&output::record([
+        ("server", output::cell(&standing.server.id)),
+        ("version", output::cell(&standing.server.version)),
+        ("status", output::status(&standing.server.status)),
+        ("until", output::maybe(standing.status_until.as_deref())),
+        ("reason", output::maybe(standing.status_reason.as_deref())),
+    ]))?;
+    if !answer.changed {
+        output::note("It was so already: nothing changed.");
+    }
+    Ok(())
+}
+
+async fn change(
+    settings: &Settings,
+    action: ServerAction<'_>,
+    args: &ServerChange,
+    json: bool,
+) -> Result<(), Failure> {
+    let answer = Admin::new(settings.operator()?)
+        .change_server(&args.server, action, &args.reason)
         .await?;
     if json {
         return output::json(&answer);
@@ -124,18 +159,20 @@ fn show(detail: &ServerDetail) -> Result<(), Failure> {
         ("verified", output::verified(server.verified)),
         ("status", output::status(&server.status)),
         ("reason", output::maybe(detail.status_reason.as_deref())),
+        ("until", output::maybe(detail.status_until.as_deref())),
         ("published", output::maybe(detail.published_at.as_deref())),
         ("key set", output::maybe(server.jwks_uri.as_deref())),
     ]))?;
     if detail.versions.is_empty() {
         return Ok(());
     }
-    let mut table = output::table(&["version", "status", "published"]);
+    let mut table = output::table(&["version", "status", "published", "reason"]);
     for version in &detail.versions {
         table.add_row([
             output::cell(&version.version),
             output::status(&version.status),
             output::maybe(version.published_at.as_deref()),
+            output::maybe(version.status_reason.as_deref()),
         ]);
     }
     output::print_table(&table)
