@@ -50,7 +50,10 @@ const ENDPOINTS = {
   "POST /v1/admin/clients": ["operator", "/clients"],
   "POST /v1/admin/clients/{client_id}/{change}": ["moderator", "/clients/desktop/suspend", "/clients/desktop/resume"],
   "POST /v1/admin/servers/{namespace}/{name}/verify": ["moderator", "/servers/com.example/weather/verify"],
-  "POST /v1/admin/servers/{namespace}/{name}/{change}": ["moderator", ...["unverify", "revoke", "reinstate"].map((change) => `/servers/com.example/weather/${change}`)],
+  "POST /v1/admin/servers/{namespace}/{name}/unverify": ["moderator", "/servers/com.example/weather/unverify"],
+  "POST /v1/admin/servers/{namespace}/{name}/quarantine": ["moderator", "/servers/com.example/weather/quarantine", "/servers/com.example/weather@1.0.0/quarantine"],
+  "POST /v1/admin/servers/{namespace}/{name}/{change}": ["moderator", "/servers/com.example/weather/revoke", "/servers/com.example/weather/reinstate"],
+  "GET /v1/admin/moderation": ["moderator", "/moderation"],
   "POST /v1/admin/import": ["operator", "/import"],
   "GET /v1/admin/audit": ["moderator", "/audit"],
 };

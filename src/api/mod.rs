@@ -31,7 +31,7 @@ use worker::Context;
 pub(crate) use self::authenticate::authenticate;
 use self::problem::Problem;
 use crate::{
-    platform::{Settings, http::Unreadable},
+    platform::{Settings, http::Unreadable, log},
     store::Store,
 };
 
@@ -92,12 +92,29 @@ pub(crate) fn body_limit(head: &Parts) -> usize {
 }
 
 pub(crate) async fn answer(mut router: Router, app: App, head: Parts, body: Vec<u8>) -> Response {
+    let is_change = head.method == Method::POST && is_administration(head.uri.path());
+    let changed = is_change.then(|| app.clone());
     let mut request = Request::from_parts(head, Body::from(body));
     request.extensions_mut().insert(app);
-    router
+    let response = router
         .call(request)
         .await
-        .unwrap_or_else(|never| match never {})
+        .unwrap_or_else(|never| match never {});
+    if let Some(app) = changed.filter(|_| response.status().is_success()) {
+        seal_audit(&app);
+    }
+    response
+}
+
+/// After the answer: the change and its audit row are stored already, and whoever seals next seals
+/// what this one could not.
+fn seal_audit(app: &App) {
+    let store = app.store.clone();
+    app.context.wait_until(async move {
+        if let Err(error) = store.seal_audit().await {
+            log::error("audit_unsealed", &[("problem", &error.to_string())]);
+        }
+    });
 }
 
 /// Answers what no handler can read.

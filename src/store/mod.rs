@@ -30,7 +30,7 @@ pub(crate) use self::{
     administrators::{
         AdministratorChange, AdministratorKeyRecord, AdministratorRecord, NewAdministratorKey,
     },
-    audit::AuditEntry,
+    audit::AuditFilter,
     clients::{Client, NewClient},
     edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},

@@ -2,9 +2,13 @@
 //! checked them, or [`segment`] escapes them.
 
 mod administrators;
+mod audit;
 mod moderation;
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    iter::{once, repeat},
+};
 
 use mcp_connect_catalog::ServerName;
 use mcp_connect_client::{Authority, ConnectError, Server};
@@ -14,6 +18,7 @@ use serde_json::{json, value::RawValue};
 
 pub(crate) use self::{
     administrators::{Administrator, AdministratorKey, NewKey, WithKey},
+    audit::AuditFilter,
     moderation::{Moderated, ModerationAction, ModerationFilter},
 };
 use crate::paging::Page;
@@ -59,27 +64,9 @@ pub(crate) struct Identity<'a> {
     pub(crate) tls_pin_sha256: Option<&'a str>,
 }
 
-/// One change: who did what to whom, when and why.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct AuditEntry {
-    pub(crate) seq: u64,
-    pub(crate) at: String,
-    pub(crate) actor: String,
-    pub(crate) action: String,
-    pub(crate) subject: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
-}
-
 #[derive(Deserialize)]
 struct ClientPage {
     clients: Vec<Client>,
-    next_cursor: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct AuditPage {
-    entries: Vec<AuditEntry>,
     next_cursor: Option<String>,
 }
 
@@ -162,18 +149,6 @@ impl Admin {
         })
     }
 
-    pub(crate) async fn audit(
-        &self,
-        cursor: Option<&str>,
-        limit: u32,
-    ) -> Result<Page<AuditEntry>, ConnectError> {
-        let page: AuditPage = self.page("/v1/admin/audit", cursor, limit).await?;
-        Ok(Page {
-            items: page.entries,
-            next_cursor: page.next_cursor,
-        })
-    }
-
     pub(crate) async fn change_server(
         &self,
         server: &ServerName,
@@ -223,11 +198,8 @@ impl Admin {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<T, ConnectError> {
-        let mut path = format!("{path}?limit={limit}");
-        if let Some(cursor) = cursor {
-            path.push_str("&cursor=");
-            path.push_str(&segment(cursor));
-        }
+        let limit = limit.to_string();
+        let path = query(path, &[("limit", Some(&limit)), ("cursor", cursor)]);
         self.authority.call(Method::GET, &path, None::<&()>).await
     }
 
@@ -238,6 +210,18 @@ impl Admin {
     ) -> Result<T, ConnectError> {
         self.authority.call(Method::POST, path, Some(body)).await
     }
+}
+
+/// A path with those parameters that have a value.
+fn query(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let mut path = path.to_owned();
+    let given = parameters
+        .iter()
+        .filter_map(|(name, value)| Some((name, (*value)?)));
+    for ((name, value), sign) in given.zip(once('?').chain(repeat('&'))) {
+        let _ = write!(path, "{sign}{name}={}", segment(value));
+    }
+    path
 }
 
 impl fmt::Display for ClientAction {

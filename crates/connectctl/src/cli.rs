@@ -1,6 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mcp_connect_audit::ChainHash;
 use mcp_connect_catalog::{ServerName, ServerRef};
 use mcp_connect_descriptor::KeyStatus;
 
@@ -118,7 +119,7 @@ pub(crate) enum Command {
     },
     /// Shows which administrator the authority takes you for, and your role
     Whoami,
-    /// Shows who changed what, when and why
+    /// Shows who changed what, when and why, and proves that nobody altered it
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
@@ -409,14 +410,53 @@ pub(crate) enum AdminKeysCommand {
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
     /// Lists changes, newest first
-    List {
-        /// The most entries on a page
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
-        limit: u32,
-        /// Follows the pages to the end
-        #[arg(long)]
-        all: bool,
+    List(AuditList),
+    /// Prints all changes with their hashes, one JSON object a line, oldest first
+    Export {
+        /// Writes them to this file
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Begins after the change of this number
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        after: u64,
     },
+    /// Recomputes the hash chain over all changes: whether one was altered, removed or moved
+    Verify {
+        /// Checks an export instead of asking the authority; "-" reads standard input
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The head that an earlier check told: finds a trail that was rewritten whole, or cut
+        #[arg(long, value_name = "HASH", allow_hyphen_values = true)]
+        head: Option<ChainHash>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct AuditList {
+    /// Only what this administrator did
+    #[arg(long)]
+    pub(crate) actor: Option<String>,
+    /// Only this, such as server.revoke
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// Only what was done to this; with a server, its versions too
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
+    /// Only from this time on (RFC 3339)
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<String>,
+    /// Only before this time (RFC 3339)
+    #[arg(long, value_name = "DATE")]
+    pub(crate) until: Option<String>,
+    /// Lists the oldest first
+    #[arg(long)]
+    pub(crate) oldest_first: bool,
+    /// The most entries on a page
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) limit: u32,
+    /// Follows the pages to the end
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Args)]

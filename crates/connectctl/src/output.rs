@@ -74,9 +74,9 @@ pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     line(&escape_json(&text))
 }
 
-/// Outside of strings there is nothing but ASCII, and in them C0 is escaped already: only the line
+/// The same JSON without anything unprintable. Outside of strings there is nothing but ASCII, and in them C0 is escaped already: only the line
 /// breaks between members are control characters that stay.
-fn escape_json(text: &str) -> String {
+pub(crate) fn escape_json(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut out, c| {
             if c != '\n' && is_unprintable(c) {

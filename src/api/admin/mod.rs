@@ -83,6 +83,7 @@ pub(crate) fn router() -> Router {
             post(administrators::revoke_key),
         )
         .route("/audit", get(audit::list))
+        .route("/audit/export", get(audit::export))
 }
 
 const MAX_REASON_CHARS: usize = 500;

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Admin, Changed, segment};
+use super::{Admin, Changed, query, segment};
 use crate::paging::Page;
 
 /// A server or version that is held back.
@@ -82,17 +82,16 @@ impl Admin {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Moderated>, ConnectError> {
-        let mut path = format!("/v1/admin/moderation?limit={limit}");
-        let parameters = [
-            ("state", filter.state),
-            ("namespace", filter.namespace),
-            ("cursor", cursor),
-        ];
-        for (name, value) in parameters {
-            if let Some(value) = value {
-                path.push_str(&format!("&{name}={}", segment(value)));
-            }
-        }
+        let limit = limit.to_string();
+        let path = query(
+            "/v1/admin/moderation",
+            &[
+                ("limit", Some(&limit)),
+                ("state", filter.state),
+                ("namespace", filter.namespace),
+                ("cursor", cursor),
+            ],
+        );
         let page: ModeratedPage = self.authority.call(Method::GET, &path, None::<&()>).await?;
         Ok(Page {
             items: page.moderated,
