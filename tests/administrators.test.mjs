@@ -56,6 +56,7 @@ const ENDPOINTS = {
   "GET /v1/admin/moderation": ["moderator", "/moderation"],
   "POST /v1/admin/import": ["operator", "/import"],
   "GET /v1/admin/audit": ["moderator", "/audit"],
+  "GET /v1/admin/audit/export": ["moderator", "/audit/export"],
 };
 
 describe("roles", () => {
