@@ -4,6 +4,8 @@
 mod administrators;
 mod audit;
 mod moderation;
+mod policies;
+mod tenants;
 
 use std::{
     fmt::{self, Write},
@@ -20,6 +22,8 @@ pub(crate) use self::{
     administrators::{Administrator, AdministratorKey, NewKey, WithKey},
     audit::AuditFilter,
     moderation::{Moderated, ModerationAction, ModerationFilter},
+    policies::{Explanation, NewPolicy, PolicyHead},
+    tenants::Tenant,
 };
 use crate::paging::Page;
 

@@ -102,6 +102,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ClientsCommand,
     },
+    /// Names the tenants that clients belong to
+    Tenants {
+        #[command(subcommand)]
+        command: TenantsCommand,
+    },
+    /// Says who may connect to what: for all, or for one tenant
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Finds, shows and moderates servers
     Servers {
         #[command(subcommand)]
@@ -201,6 +211,117 @@ pub(crate) struct ClientChange {
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
     pub(crate) reason: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TenantsCommand {
+    /// Names a tenant; clients can be registered for it from then on
+    Create {
+        /// The tenant's id
+        id: String,
+        /// What people call it
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Lists all tenants
+    List,
+    /// Shows one tenant
+    Show {
+        /// The tenant's id
+        id: String,
+    },
+    /// Refuses all clients of a tenant from now on
+    Suspend(TenantChange),
+    /// Lets the clients of a suspended tenant connect again
+    Resume(TenantChange),
+}
+
+#[derive(Args)]
+pub(crate) struct TenantChange {
+    /// The tenant's id
+    pub(crate) id: String,
+    /// Why, for the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+}
+
+const POLICY_HELP: &str = "\
+A policy is a JSON object; only \"allow\" is required:
+
+  {
+    \"allow\": [\"*\"],
+    \"deny\": [\"com.bad/*\", \"com.example/broken\"],
+    \"require_verification\": \"none\" | \"namespace\" | \"endpoint\" | \"operator\",
+    \"publishers\": [\"com.example\"],
+    \"versions\": [{\"servers\": \"com.example/weather\", \"pin\": \"1.2.0\"},
+                 {\"servers\": \"com.example/*\", \"minimum\": \"1.0.0\"}],
+    \"clients\": {\"allow\": [\"*\"], \"deny\": [\"old-desktop\"]}
+  }
+
+Servers are \"*\", \"namespace/*\" or \"namespace/name\"; a publisher is a namespace with all below it. What
+denies wins over what allows, and order means nothing. A caller needs the leave of the policy for
+all, and of its tenant's.";
+
+#[derive(Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Prints the policy in force, or an older version
+    Show {
+        #[command(flatten)]
+        scope: PolicyScope,
+        /// An older version, as `policy history` lists them
+        #[arg(long)]
+        version: Option<u32>,
+    },
+    /// Puts a policy into force, at once
+    #[command(after_help = POLICY_HELP)]
+    Set(SetPolicyArgs),
+    /// Lists the versions, newest first
+    History {
+        #[command(flatten)]
+        scope: PolicyScope,
+        /// The most versions on a page
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// Follows the pages to the end
+        #[arg(long)]
+        all: bool,
+    },
+    /// Says whether a caller could connect to a server now, and which rule decides
+    Explain(ExplainArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct PolicyScope {
+    /// The policy of this tenant; without it, the one for all
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct SetPolicyArgs {
+    /// The policy; "-" reads standard input
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) scope: PolicyScope,
+    /// Why, for the history and the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+    /// Only where this is still the version in force, so that no change of another is lost
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) if_version: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// namespace/name or namespace/name@version
+    pub(crate) server_ref: ServerRef,
+    /// The caller: a registered client, or, with --tenant, one of its identity provider; without
+    /// both, an anonymous caller
+    #[arg(long)]
+    pub(crate) client: Option<String>,
+    /// The caller's tenant, where the client is not registered
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
 }
 
 #[derive(Subcommand)]

@@ -38,6 +38,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Keys { command } => commands::keys::run(command, json),
         Command::Clients { command } => commands::clients::run(command, &settings()?, json).await,
+        Command::Tenants { command } => commands::tenants::run(command, &settings()?, json).await,
+        Command::Policy { command } => commands::policy::run(command, &settings()?, json).await,
         Command::Servers { command } => commands::servers::run(command, &settings()?, json).await,
         Command::Moderation { command } => {
             commands::moderation::run(&command, &settings()?, json).await

@@ -9,4 +9,6 @@ pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod moderation;
+pub(crate) mod policy;
 pub(crate) mod servers;
+pub(crate) mod tenants;
