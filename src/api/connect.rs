@@ -9,6 +9,7 @@ use super::{
     extract::{Credential, JsonBody},
     no_store,
     problem::Problem,
+    signing_key,
 };
 use crate::{
     authority::{Caller, ConnectRequest, Denial, Ticket, admit, authenticate, decide, mint},
@@ -63,15 +64,7 @@ pub(crate) async fn connect(
         .inspect_err(|denial| log_denial(Some(&request), None, denial))?;
     let grant = decide(&request, &caller, &facts, admission, now)
         .inspect_err(|denial| log_denial(Some(&request), Some(&caller), denial))?;
-    let key = issuing
-        .keys
-        .signer(|key_id| facts.revoked_keys.iter().any(|revoked| revoked == key_id))
-        .ok_or_else(|| {
-            Problem::authority_unavailable(
-                "no_signing_key",
-                "the active key was revoked, and there is no next one",
-            )
-        })?;
+    let key = signing_key(issuing.keys, &facts.revoked_keys)?;
     let ticket = mint(
         grant,
         issuing.issuer,

@@ -4,10 +4,12 @@
 
 mod admin;
 mod authenticate;
+mod caching;
 mod connect;
 mod extract;
 mod health;
 mod problem;
+mod revocations;
 mod servers;
 mod well_known;
 
@@ -25,6 +27,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE},
     request::Parts,
 };
+use mcp_connect_descriptor::{SigningKey, SigningKeys};
 use tower_service::Service;
 use worker::Context;
 
@@ -55,6 +58,7 @@ pub(crate) fn router() -> Router {
         .route("/v1/connect", post(connect::connect))
         .route("/v1/servers", get(servers::list))
         .route("/v1/servers/{namespace}/{name}", get(servers::detail))
+        .route("/v1/revocations", get(revocations::feed_of_all))
         .route("/.well-known/jwks.json", get(well_known::jwks))
         .route(
             "/.well-known/mcp-connect-authority",
@@ -152,6 +156,17 @@ async fn method_not_allowed() -> Problem {
         "method_not_allowed",
         "this endpoint knows other methods; see the header Allow",
     )
+}
+
+/// The key that signs: the active one; where that was withdrawn, the next.
+fn signing_key<'a>(keys: &'a SigningKeys, revoked: &[String]) -> Result<&'a SigningKey, Problem> {
+    keys.signer(|key_id| revoked.iter().any(|revoked| revoked == key_id))
+        .ok_or_else(|| {
+            Problem::authority_unavailable(
+                "no_signing_key",
+                "the active key was revoked, and there is no next one",
+            )
+        })
 }
 
 /// For answers that hold a secret or a decision of this moment.

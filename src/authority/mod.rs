@@ -4,6 +4,7 @@
 mod administrator;
 mod credential;
 mod decide;
+mod feed;
 mod mint;
 mod policy;
 
@@ -18,6 +19,7 @@ pub(crate) use self::{
         ModerationFacts, Presented, Scope, ServerFacts, TenantFacts, VersionFacts, admit,
         authenticate, decide, policy_findings,
     },
+    feed::{FeedRow, WINDOW_SECONDS, feed},
     mint::{Ticket, mint},
     policy::{Finding, Group, Level, Policy, PolicyDocument},
 };

@@ -36,6 +36,7 @@ pub(crate) use self::{
     import::{ImportOutcome, ImportResult},
     moderation::{Moderated, ModerationChange, ModerationFilter, ModerationOutcome},
     policies::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
+    revocations::{RevocationEntry, Sole},
     servers::{Identity, ServerChange, ServerSummary},
     tenants::Tenant,
 };

@@ -206,6 +206,16 @@ impl RevocationFeed {
         ]
     }
 
+    /// Everything but when it was issued, as JSON: equal where two feeds say the same.
+    pub fn content(&self) -> String {
+        let timeless = Self {
+            issued_at: 0,
+            expires_at: 0,
+            ..self.clone()
+        };
+        serde_json::to_string(&timeless).unwrap_or_default()
+    }
+
     /// What the key is to sign.
     pub fn to_unsigned(&self, key: &SigningKey) -> Result<Unsigned, MintError> {
         self.check().map_err(MintError::Claims)?;

@@ -6,8 +6,10 @@ mod administrators;
 mod audit;
 mod clients;
 mod import;
+mod keys;
 mod moderation;
 mod policy;
+mod revocations;
 mod servers;
 mod tenants;
 
@@ -81,6 +83,11 @@ pub(crate) fn router() -> Router {
         .route(
             "/administrators/{name}/keys/{key_id}/revoke",
             post(administrators::revoke_key),
+        )
+        .route("/keys", get(keys::list))
+        .route(
+            "/revocations",
+            get(revocations::list).post(revocations::revoke),
         )
         .route("/audit", get(audit::list))
         .route("/audit/export", get(audit::export))
