@@ -1,17 +1,18 @@
 //! The MCP connect authority as a Cloudflare Worker: it decides at connect time who may connect to
 //! which MCP server, and signs the descriptor that says so. No traffic passes through it.
 //!
-//! This file holds the door and nothing else. A request goes from `platform` through the router
-//! in `api`, which asks the `store` for facts and lets the `authority` decide.
+//! This file holds the doors and nothing else. A request goes from `platform` through the router
+//! in `api`, which asks the `store` for facts and lets the `authority` decide; a cron goes to `upkeep`.
 
 mod api;
 mod authority;
 mod platform;
 mod store;
+mod upkeep;
 
 use std::{cell::OnceCell, sync::Arc};
 
-use worker::{Context, Env, event};
+use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use crate::{
     api::App,
@@ -32,10 +33,7 @@ async fn fetch(
     context: Context,
 ) -> worker::Result<web_sys::Response> {
     let app = App {
-        settings: SETTINGS.with(|cell| {
-            cell.get_or_init(|| Arc::new(platform::read_settings(&env)))
-                .clone()
-        }),
+        settings: settings(&env),
         store: Store::new(&env),
         context: Arc::new(context),
     };
@@ -50,4 +48,16 @@ async fn fetch(
         Err(unreadable) => api::refuse(&unreadable),
     };
     http::write(response).await
+}
+
+#[event(scheduled)]
+async fn scheduled(event: ScheduledEvent, env: Env, _: ScheduleContext) {
+    upkeep::run(&event.cron(), &settings(&env), &Store::new(&env)).await;
+}
+
+fn settings(env: &Env) -> Arc<Settings> {
+    SETTINGS.with(|cell| {
+        cell.get_or_init(|| Arc::new(platform::read_settings(env)))
+            .clone()
+    })
 }

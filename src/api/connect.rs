@@ -14,6 +14,7 @@ use super::{
 use crate::{
     authority::{Caller, ConnectRequest, Denial, Ticket, admit, authenticate, decide, mint},
     platform::{log, now_millis, random_bytes, signer},
+    upkeep,
 };
 
 #[derive(Deserialize)]
@@ -65,6 +66,15 @@ pub(crate) async fn connect(
     let grant = decide(&request, &caller, &facts, admission, now)
         .inspect_err(|denial| log_denial(Some(&request), Some(&caller), denial))?;
     let key = signing_key(issuing.keys, &facts.revoked_keys)?;
+    upkeep::health::admit(
+        issuing.health_gating,
+        &grant.endpoint,
+        app.settings.endpoint_rules(),
+        &app.store,
+        &app.context,
+    )
+    .await
+    .inspect_err(|denial| log_denial(Some(&request), Some(&caller), denial))?;
     let ticket = mint(
         grant,
         issuing.issuer,

@@ -59,6 +59,10 @@ pub(crate) fn router() -> Router {
         .route("/v1/servers", get(servers::list))
         .route("/v1/servers/{namespace}/{name}", get(servers::detail))
         .route("/v1/revocations", get(revocations::feed_of_all))
+        .route(
+            "/v1/servers/{namespace}/{name}/challenge",
+            get(servers::challenge),
+        )
         .route("/.well-known/jwks.json", get(well_known::jwks))
         .route(
             "/.well-known/mcp-connect-authority",

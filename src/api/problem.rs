@@ -4,13 +4,13 @@
 use axum::response::{IntoResponse, Response};
 use http::{
     HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::json;
 
 use crate::{
     authority::Denial,
-    platform::{Fault, RandomnessError, log},
+    platform::{Fault, RandomnessError, iso_date, log},
     store::StoreError,
 };
 
@@ -19,7 +19,12 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    /// When it may be worth to ask again, in seconds.
+    retry_after: Option<u32>,
 }
+
+/// How long a closed endpoint stays so at least, more or less: the cron asks it every minute.
+const ENDPOINT_RETRY_SECONDS: u32 = 30;
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
@@ -27,6 +32,7 @@ impl Problem {
             status,
             code,
             detail: detail.into(),
+            retry_after: None,
         }
     }
 
@@ -77,6 +83,9 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -100,8 +109,21 @@ impl From<Denial> for Problem {
             | Denial::TransportNotSupported
             | Denial::VersionDeleted
             | Denial::VersionRevoked => StatusCode::FORBIDDEN,
+            Denial::ServerUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, denial.code(), denial.to_string())
+        let problem = Self::new(status, denial.code(), denial.to_string());
+        let Denial::ServerUnavailable { last_success } = denial else {
+            return problem;
+        };
+        let since = last_success.map_or_else(
+            || "it has not since this authority first asked".to_owned(),
+            |at| format!("it last did at {}", iso_date(at)),
+        );
+        Self {
+            detail: format!("{}; {since}", problem.detail),
+            retry_after: Some(ENDPOINT_RETRY_SECONDS),
+            ..problem
+        }
     }
 }
 

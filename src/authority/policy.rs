@@ -33,14 +33,20 @@ pub(crate) enum Level {
     Operator,
 }
 
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Level {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
             Self::None => "none",
             Self::Namespace => "namespace",
             Self::Endpoint => "endpoint",
             Self::Operator => "operator",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

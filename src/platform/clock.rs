@@ -6,11 +6,6 @@ pub(crate) fn now_millis() -> u64 {
     Date::now().as_millis()
 }
 
-/// Seconds since the Unix epoch.
-pub(crate) fn now_seconds() -> u64 {
-    now_millis() / 1000
-}
-
 /// A date as it goes over the wire, of milliseconds since the Unix epoch.
 #[expect(
     clippy::cast_precision_loss,

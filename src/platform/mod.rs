@@ -12,7 +12,7 @@ pub(crate) mod signer;
 use worker::Env;
 
 pub(crate) use self::{
-    clock::{iso_date, now_millis, now_seconds},
+    clock::{iso_date, now_millis},
     random::{RandomnessError, random_bytes},
     settings::{Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},
 };

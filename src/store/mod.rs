@@ -9,9 +9,11 @@ mod clients;
 mod compiled;
 mod connect;
 mod edge;
+mod health;
 mod import;
 mod moderation;
 mod policies;
+mod proofs;
 mod recent;
 mod revocations;
 mod servers;
@@ -36,8 +38,9 @@ pub(crate) use self::{
     import::{ImportOutcome, ImportResult},
     moderation::{Moderated, ModerationChange, ModerationFilter, ModerationOutcome},
     policies::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
+    proofs::{DueProof, Identity, Method},
     revocations::{RevocationEntry, Sole},
-    servers::{Identity, ServerChange, ServerSummary},
+    servers::ServerSummary,
     tenants::Tenant,
 };
 use crate::platform::now_millis;

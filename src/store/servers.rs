@@ -1,14 +1,13 @@
-use std::fmt;
-
-use mcp_connect_catalog::{SearchQuery, ServerName, ServerRef, Version, VersionStatus};
+use mcp_connect_catalog::{SearchQuery, ServerRef, Version, VersionStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use worker::D1Result;
 
 use super::{
-    Page, Store, StoreError, audit::Event, changed, date, moderation::in_force, now, nth_rows, text,
+    Page, Store, StoreError, date, moderation::in_force, now, nth_rows, proofs::EFFECTIVE_LEVEL,
+    text,
 };
-use crate::authority::Moderation;
+use crate::authority::{Level, Moderation};
 
 /// A server as discovery shows it.
 #[derive(Serialize)]
@@ -24,6 +23,8 @@ pub(crate) struct ServerSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) transport: Option<&'static str>,
     pub(crate) verified: bool,
+    /// How far this version was verified.
+    pub(crate) verification: Level,
     pub(crate) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) jwks_uri: Option<String>,
@@ -68,31 +69,6 @@ pub(crate) struct VersionSummary {
     pub(crate) published_at: Option<String>,
 }
 
-/// What an operator does to a server.
-#[derive(Clone, Copy)]
-pub(crate) enum ServerChange<'a> {
-    Verify(Identity<'a>),
-    Unverify,
-}
-
-/// What pins a verified server; what is left out stays as it is.
-#[derive(Clone, Copy)]
-pub(crate) struct Identity<'a> {
-    pub(crate) jwks_uri: Option<&'a str>,
-    pub(crate) tls_pin_sha256: Option<&'a str>,
-}
-
-impl fmt::Display for Identity<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "jwks_uri {}, tls_pin_sha256 {}",
-            self.jwks_uri.unwrap_or("as before"),
-            self.tls_pin_sha256.unwrap_or("as before")
-        )
-    }
-}
-
 #[derive(Deserialize)]
 struct SummaryRow {
     name: String,
@@ -100,7 +76,7 @@ struct SummaryRow {
     title: Option<String>,
     description: String,
     endpoint: Option<String>,
-    verified: u8,
+    verification: Level,
     moderation: Moderation,
     version_moderation: Moderation,
     version_status: VersionStatus,
@@ -138,7 +114,7 @@ struct DetailRow {
 fn summary_columns(now: &str) -> String {
     format!(
         "s.name, v.version, v.title, v.description, v.endpoint,
-         (s.namespace_proven OR (s.origin_level <> 'none' AND s.verified_origin IS v.origin)) AS verified,
+         {EFFECTIVE_LEVEL} AS verification,
          {} AS moderation, {} AS version_moderation, v.status AS version_status, s.jwks_uri",
         in_force("s", now),
         in_force("v", now),
@@ -244,67 +220,22 @@ impl Store {
             versions,
         }))
     }
+}
 
-    /// The server after the change, and whether it was one. `None`: no such server.
-    #[worker::send]
-    pub(crate) async fn change_server(
-        &self,
-        name: &ServerName,
-        change: ServerChange<'_>,
-        actor: &str,
-        reason: &str,
-    ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
-        let name = name.as_str();
-        let mut detail = None;
-        let (action, sql, values) = match change {
-            ServerChange::Verify(identity) => {
-                detail = Some(identity.to_string());
-                (
-                    "server.verify",
-                    "UPDATE servers SET origin_level = 'operator', jwks_uri = coalesce(?2, jwks_uri),
-                       tls_pin_sha256 = coalesce(?3, tls_pin_sha256),
-                       verified_origin = (SELECT origin FROM versions WHERE id = default_version)
-                     WHERE name = ?1 AND (origin_level, jwks_uri, tls_pin_sha256, verified_origin)
-                       IS NOT ('operator', coalesce(?2, jwks_uri), coalesce(?3, tls_pin_sha256),
-                               (SELECT origin FROM versions WHERE id = default_version))",
-                    vec![
-                        name.into(),
-                        text(identity.jwks_uri),
-                        text(identity.tls_pin_sha256),
-                    ],
-                )
-            }
-            ServerChange::Unverify => (
-                "server.unverify",
-                "UPDATE servers SET origin_level = 'none', verified_origin = NULL, jwks_uri = NULL,
-                   tls_pin_sha256 = NULL
-                 WHERE name = ?1 AND origin_level <> 'none'",
-                vec![name.into()],
-            ),
-        };
-        let select = format!(
-            "SELECT {} FROM servers s JOIN versions v ON v.id = s.default_version
-             WHERE s.name = ?1",
-            summary_columns("?2"),
-        );
-        let results = self
-            .batch(vec![
-                (sql, values),
-                Event {
-                    actor,
-                    action,
-                    subject: name,
-                    reason: Some(reason),
-                    detail: detail.as_deref(),
-                }
-                .if_changed(),
-                (&select, vec![name.into(), now()]),
-            ])
-            .await?;
-        let row = nth_rows::<SummaryRow>(&results, 2)?.pop();
-        let changed = changed(&results, 0)?;
-        Ok(row.map(|row| (row.into(), changed)))
-    }
+/// Of the default version of the server ?1; ?2 is now.
+pub(super) fn summary_query() -> String {
+    format!(
+        "SELECT {} FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1",
+        summary_columns("?2"),
+    )
+}
+
+pub(super) fn nth_summary(
+    results: &[D1Result],
+    index: usize,
+) -> Result<Option<ServerSummary>, StoreError> {
+    let row = nth_rows::<SummaryRow>(results, index)?.pop();
+    Ok(row.map(ServerSummary::from))
 }
 
 /// The status that is shown: what holds the server back, else what holds the version back, else
@@ -327,8 +258,10 @@ impl From<SummaryRow> for ServerSummary {
             description: row.description,
             transport: row.endpoint.as_ref().map(|_| "streamable_http"),
             endpoint: row.endpoint,
-            verified: row.verified == 1,
-            jwks_uri: row.jwks_uri.filter(|_| row.verified == 1),
+            verified: row.verification != Level::None,
+            verification: row.verification,
+            // An operator said so, of that origin.
+            jwks_uri: row.jwks_uri.filter(|_| row.verification == Level::Operator),
         }
     }
 }

@@ -24,6 +24,9 @@ pub struct Server {
     pub transport: Option<String>,
     /// Whether the authority has verified it.
     pub verified: bool,
+    /// How far: `none`, `namespace`, `endpoint` or `operator`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<String>,
     /// `active`, `deprecated`, `deleted`, `revoked` or `quarantined`.
     pub status: String,
     /// Its own key set, where the registry knows it.

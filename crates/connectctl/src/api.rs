@@ -82,7 +82,47 @@ pub(crate) enum ClientAction {
 
 pub(crate) enum ServerAction<'a> {
     Verify(Identity<'a>),
-    Unverify,
+    /// One level, or all.
+    Unverify(Option<&'static str>),
+}
+
+/// What holds of how a server was verified.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Proofs {
+    pub(crate) id: String,
+    pub(crate) verification: String,
+    pub(crate) proofs: Vec<Proof>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Proof {
+    pub(crate) level: String,
+    pub(crate) subject: String,
+    pub(crate) method: String,
+    pub(crate) actor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    pub(crate) proven_at: String,
+    pub(crate) confirmed_at: String,
+    pub(crate) checked_at: String,
+    pub(crate) failures: u32,
+}
+
+/// Whether an endpoint answers as an MCP server.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Health {
+    pub(crate) id: String,
+    pub(crate) endpoint: String,
+    pub(crate) gating: String,
+    pub(crate) health: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) checked_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_success: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failures: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
 }
 
 /// What became of one entry of an import.
@@ -162,15 +202,52 @@ impl Admin {
         #[derive(Serialize)]
         struct Body<'a> {
             reason: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            level: Option<&'static str>,
             #[serde(flatten)]
             identity: Identity<'a>,
         }
-        let (verb, identity) = match action {
-            ServerAction::Verify(identity) => ("verify", identity),
-            ServerAction::Unverify => ("unverify", Identity::default()),
+        let mut body = Body {
+            reason,
+            level: None,
+            identity: Identity::default(),
+        };
+        let verb = match action {
+            ServerAction::Verify(identity) => {
+                body.identity = identity;
+                "verify"
+            }
+            ServerAction::Unverify(level) => {
+                body.level = level;
+                "unverify"
+            }
         };
         let path = format!("/v1/admin/servers/{server}/{verb}");
-        self.post(&path, &Body { reason, identity }).await
+        self.post(&path, &body).await
+    }
+
+    pub(crate) async fn prove(
+        &self,
+        server: &ServerName,
+        level: &'static str,
+    ) -> Result<Changed<Server>, ConnectError> {
+        let path = format!("/v1/admin/servers/{server}/prove");
+        self.post(&path, &json!({ "level": level })).await
+    }
+
+    pub(crate) async fn proofs(&self, server: &ServerName) -> Result<Proofs, ConnectError> {
+        self.get(&format!("/v1/admin/servers/{server}/proofs"))
+            .await
+    }
+
+    pub(crate) async fn health(&self, server: &ServerName) -> Result<Health, ConnectError> {
+        self.get(&format!("/v1/admin/servers/{server}/health"))
+            .await
+    }
+
+    pub(crate) async fn probe(&self, server: &ServerName) -> Result<Health, ConnectError> {
+        self.post(&format!("/v1/admin/servers/{server}/probe"), &json!({}))
+            .await
     }
 
     /// The results, in the order of the entries.
@@ -205,6 +282,10 @@ impl Admin {
         let limit = limit.to_string();
         let path = query(path, &[("limit", Some(&limit)), ("cursor", cursor)]);
         self.authority.call(Method::GET, &path, None::<&()>).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ConnectError> {
+        self.authority.call(Method::GET, path, None::<&()>).await
     }
 
     async fn post<T: DeserializeOwned>(

@@ -342,10 +342,43 @@ pub(crate) enum ServersCommand {
         /// namespace/name or namespace/name@version
         server_ref: ServerRef,
     },
-    /// Marks a server as verified
+    /// Shows what its publisher serves, and where, to prove the namespace and the endpoint
+    Challenge {
+        /// namespace/name
+        server: ServerName,
+    },
+    /// Asks the publisher's host now, and notes what that proves
+    Prove {
+        /// namespace/name
+        server: ServerName,
+        /// What is to be proven
+        level: Provable,
+    },
+    /// Lists the proofs that hold, and how the last look at them went
+    Proofs {
+        /// namespace/name
+        server: ServerName,
+    },
+    /// Verifies a server because a person decided so: the highest level
     Verify(Verification),
-    /// Takes the mark back
-    Unverify(ServerChange),
+    /// Takes one level of verification away, or all
+    Unverify {
+        #[command(flatten)]
+        change: ServerChange,
+        /// Only this one; what rests on it goes with it
+        #[arg(long)]
+        level: Option<Level>,
+    },
+    /// Shows whether the endpoint answered as an MCP server when it was last asked
+    Health {
+        /// namespace/name
+        server: ServerName,
+    },
+    /// Asks the endpoint now
+    Probe {
+        /// namespace/name
+        server: ServerName,
+    },
     /// Holds a server or version back, at once, for a time or until somebody reinstates it
     Quarantine {
         #[command(flatten)]
@@ -358,6 +391,40 @@ pub(crate) enum ServersCommand {
     Revoke(Moderation),
     /// Lets a quarantined or revoked server or version be connected to again
     Reinstate(Moderation),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Provable {
+    /// The publisher owns the namespace: its domain serves the token
+    Namespace,
+    /// The publisher controls the endpoint: its origin serves the token, or lies under the domain
+    Endpoint,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Level {
+    Namespace,
+    Endpoint,
+    Operator,
+}
+
+impl Provable {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
+impl Level {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Endpoint => "endpoint",
+            Self::Operator => "operator",
+        }
+    }
 }
 
 #[derive(Args)]

@@ -130,11 +130,15 @@ pub(crate) fn table(header: &[&str]) -> Table {
             .iter()
             .map(|name| cell(name).add_attribute(Attribute::Bold)),
     );
-    // What things are called has to be copied in one piece.
-    if let Some(names) = table.column_mut(0) {
+    keep_whole(&mut table, 0);
+    table
+}
+
+/// What things are called has to be copied in one piece.
+pub(crate) fn keep_whole(table: &mut Table, column: usize) {
+    if let Some(names) = table.column_mut(column) {
         names.set_constraint(ColumnConstraint::ContentWidth);
     }
-    table
 }
 
 /// One thing, member by member.
@@ -181,6 +185,23 @@ pub(crate) fn verified(verified: bool) -> Cell {
         cell("verified").fg(Color::Green)
     } else {
         cell("unverified").fg(Color::Yellow)
+    }
+}
+
+/// How far a server is verified, as its authority calls it.
+pub(crate) fn level(level: &str) -> Cell {
+    match level {
+        "none" => verified(false),
+        level => cell(level).fg(Color::Green),
+    }
+}
+
+pub(crate) fn health(health: &str) -> Cell {
+    let cell = cell(health);
+    match health {
+        "healthy" => cell.fg(Color::Green),
+        "unhealthy" => cell.fg(Color::Red),
+        _ => cell.fg(Color::Yellow),
     }
 }
 

@@ -5,12 +5,13 @@
 mod administrators;
 mod audit;
 mod clients;
+mod health;
 mod import;
 mod keys;
 mod moderation;
 mod policy;
+mod proofs;
 mod revocations;
-mod servers;
 mod tenants;
 
 use axum::{
@@ -40,10 +41,12 @@ pub(crate) fn router() -> Router {
         .route("/policy", get(policy::show).post(policy::write))
         .route("/policy/history", get(policy::history))
         .route("/policy/explain", post(policy::explain))
-        .route("/servers/{namespace}/{name}/verify", post(servers::verify))
+        .route("/servers/{namespace}/{name}/proofs", get(proofs::list))
+        .route("/servers/{namespace}/{name}/prove", post(proofs::prove))
+        .route("/servers/{namespace}/{name}/verify", post(proofs::verify))
         .route(
             "/servers/{namespace}/{name}/unverify",
-            post(servers::unverify),
+            post(proofs::unverify),
         )
         .route(
             "/servers/{namespace}/{name}/quarantine",
@@ -53,6 +56,8 @@ pub(crate) fn router() -> Router {
             "/servers/{namespace}/{name}/revoke",
             post(moderation::revoke),
         )
+        .route("/servers/{namespace}/{name}/health", get(health::show))
+        .route("/servers/{namespace}/{name}/probe", post(health::probe))
         .route(
             "/servers/{namespace}/{name}/reinstate",
             post(moderation::reinstate),

@@ -12,3 +12,4 @@ pub(crate) mod moderation;
 pub(crate) mod policy;
 pub(crate) mod servers;
 pub(crate) mod tenants;
+pub(crate) mod verification;

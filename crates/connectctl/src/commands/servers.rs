@@ -1,9 +1,12 @@
+use std::slice;
+
 use mcp_connect_client::{Authority, Server, ServerDetail};
 use serde_json::json;
 
+use super::verification;
 use crate::{
-    api::{Admin, Identity, ModerationAction, ServerAction},
-    cli::{Moderation, ServerChange, ServersCommand},
+    api::{Admin, Changed, Identity, ModerationAction, ServerAction},
+    cli::{Level, Moderation, ServerChange, ServersCommand},
     config::Settings,
     failure::Failure,
     output,
@@ -39,8 +42,30 @@ pub(crate) async fn run(
             let action = ServerAction::Verify(identity);
             change(settings, action, &args.change, json).await
         }
-        ServersCommand::Unverify(args) => {
-            change(settings, ServerAction::Unverify, &args, json).await
+        ServersCommand::Unverify {
+            change: args,
+            level,
+        } => {
+            let action = ServerAction::Unverify(level.map(Level::as_str));
+            change(settings, action, &args, json).await
+        }
+        ServersCommand::Challenge { server } => {
+            verification::challenge(settings, &server, json).await
+        }
+        ServersCommand::Prove { server, level } => {
+            let answer = Admin::new(settings.operator()?)
+                .prove(&server, level.as_str())
+                .await?;
+            show_change(&answer, json)
+        }
+        ServersCommand::Proofs { server } => verification::proofs(settings, &server, json).await,
+        ServersCommand::Health { server } => {
+            let admin = Admin::new(settings.operator()?);
+            verification::health(&admin.health(&server).await?, json)
+        }
+        ServersCommand::Probe { server } => {
+            let admin = Admin::new(settings.operator()?);
+            verification::health(&admin.probe(&server).await?, json)
         }
         ServersCommand::Quarantine {
             moderation,
@@ -124,10 +149,14 @@ async fn change(
     let answer = Admin::new(settings.operator()?)
         .change_server(&args.server, action, &args.reason)
         .await?;
+    show_change(&answer, json)
+}
+
+fn show_change(answer: &Changed<Server>, json: bool) -> Result<(), Failure> {
     if json {
-        return output::json(&answer);
+        return output::json(answer);
     }
-    output::print_table(&list(&[answer.subject]))?;
+    output::print_table(&list(slice::from_ref(&answer.subject)))?;
     if !answer.changed {
         output::note("It was so already: nothing changed.");
     }
@@ -135,17 +164,24 @@ async fn change(
 }
 
 fn list(servers: &[Server]) -> comfy_table::Table {
-    let mut table = output::table(&["server", "version", "", "status", "description"]);
+    let mut table = output::table(&["server", "version", "verified", "status", "description"]);
     for server in servers {
         table.add_row([
             output::cell(&server.id),
             output::cell(&server.version),
-            output::verified(server.verified),
+            verified(server),
             output::status(&server.status),
             output::cell(&server.description),
         ]);
     }
     table
+}
+
+fn verified(server: &Server) -> comfy_table::Cell {
+    match &server.verification {
+        Some(level) => output::level(level),
+        None => output::verified(server.verified),
+    }
 }
 
 fn show(detail: &ServerDetail) -> Result<(), Failure> {
@@ -156,7 +192,7 @@ fn show(detail: &ServerDetail) -> Result<(), Failure> {
         ("title", output::maybe(server.title.as_deref())),
         ("description", output::cell(&server.description)),
         ("endpoint", output::maybe(server.endpoint.as_deref())),
-        ("verified", output::verified(server.verified)),
+        ("verified", verified(server)),
         ("status", output::status(&server.status)),
         ("reason", output::maybe(detail.status_reason.as_deref())),
         ("until", output::maybe(detail.status_until.as_deref())),
