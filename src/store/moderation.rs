@@ -39,8 +39,11 @@ pub(crate) struct Moderated {
     /// `namespace/name` or `namespace/name@version`.
     pub(crate) server_ref: String,
     state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<String>,

@@ -12,8 +12,11 @@ use crate::paging::Page;
 pub(crate) struct Moderated {
     pub(crate) server_ref: String,
     pub(crate) state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) actor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<String>,
