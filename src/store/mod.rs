@@ -119,7 +119,8 @@ impl Store {
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         let tables =
             "SELECT 1 FROM servers, versions, servers_fts, authority, tenants, clients, api_keys,
-             revocations, audit LIMIT 0";
+             revocations, audit, audit_seals,
+             administrators, administrator_keys LIMIT 0";
         self.rows::<IgnoredAny>(tables, Vec::new()).await?;
         Ok(())
     }
