@@ -126,6 +126,7 @@ describe("a policy", () => {
     await assertGranted(WEATHER, key, "1.1.0");
     await setPolicy(pin("1.0.0"), "acme");
     await assertGranted(WEATHER, key, "1.0.0");
+    await assertGranted(WEATHER, key, "1.0.0"); // of the policy that the isolate holds now
     await assertGranted(`${WEATHER}@1.0.0`, key, "1.0.0");
     await assertGranted(WEATHER, rival, "1.1.0");
     const rule = `tenant: versions[0] "${WEATHER}" pin 1.0.0: the version is 1.1.0`;
@@ -138,6 +139,7 @@ describe("a policy", () => {
     await setPolicy(ALL, "acme");
     await assertGranted(WEATHER, key, "1.1.0");
     await setPolicy(pin("1.0.0"));
+    await assertGranted(WEATHER, homeless, "1.0.0");
     await assertGranted(WEATHER, homeless, "1.0.0");
 
     await setPolicy(pin("9.9.9"));
