@@ -384,6 +384,26 @@ describe("at night", () => {
     assert.equal(await level(name), "operator");
   });
 
+  test("a policy that wants more than is left refuses, from the next connect on", async () => {
+    documents["example.com"] = site200();
+    const name = await publish({ endpoint: `${site.origin}/mcp` });
+    const origin = `127.0.0.1:${site.port}`;
+    documents[origin] = token("endpoint", name);
+    await proven(name, "namespace");
+    await proven(name, "endpoint");
+    await authority.setPolicy({ allow: ["*"], require_verification: "endpoint" });
+    try {
+      assert.equal((await authority.connect(name, key)).status, 200);
+      documents[origin] = undefined;
+      for (let nights = 0; nights < 3; nights++) await night(name);
+      const refused = await authority.connect(name, key);
+      assertProblem(refused, 403, "server_unverified", "its level is namespace, wanted is endpoint");
+    } finally {
+      await authority.setPolicy({ allow: ["*"] });
+    }
+    assert.equal(await level(name), "namespace");
+  });
+
   test("an endpoint's proof is looked at, too", async () => {
     const name = await publish({ endpoint: `${site.origin}/mcp` });
     documents[`127.0.0.1:${site.port}`] = token("endpoint", name);
