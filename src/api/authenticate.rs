@@ -2,15 +2,19 @@
 //! request's extensions.
 
 use axum::extract::MatchedPath;
-use http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts};
+use http::{
+    Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    request::Parts,
+};
 
-use super::{App, is_administration, problem::Problem};
+use super::{App, access_tokens, is_administration, problem::Problem, provider_keys::Unproven};
 use crate::{
     authority::{
         Administrator, AdministratorKey, CredentialHash, NotAdmitted, Role, admit_administrator,
-        bearer,
+        admit_by_access, bearer,
     },
-    platform::{log, now_millis},
+    platform::{Access, http::ACCESS_ASSERTION, log, now_millis},
 };
 
 /// What became of the credential of a request below `/v1/admin`.
@@ -20,7 +24,7 @@ struct Verdict(Result<Administrator, Problem>);
 /// To be called before the body is read; elsewhere than below `/v1/admin` it does nothing.
 pub(crate) async fn authenticate(head: &mut Parts, app: &App) {
     if is_administration(head.uri.path()) {
-        let verdict = Verdict(authenticate_administrator(&head.headers, app).await);
+        let verdict = Verdict(authenticate_administrator(head, app).await);
         head.extensions.insert(verdict);
     }
 }
@@ -52,10 +56,14 @@ pub(super) fn require(role: Role, head: &Parts) -> Result<Administrator, Problem
 }
 
 /// Each way in which an administrator can show who they are. What can't be a key costs no query.
-async fn authenticate_administrator(
-    headers: &HeaderMap,
-    app: &App,
-) -> Result<Administrator, Problem> {
+async fn authenticate_administrator(head: &Parts, app: &App) -> Result<Administrator, Problem> {
+    let headers = &head.headers;
+    if let (None, Some(token)) = (headers.get(AUTHORIZATION), headers.get(ACCESS_ASSERTION)) {
+        let access = app.settings.access()?.ok_or(NotAdmitted::Unknown)?;
+        refuse_other_sites(head)?;
+        let token = token.to_str().map_err(|_| NotAdmitted::Unknown)?;
+        return authenticate_by_access(token, access, app).await;
+    }
     let token = headers
         .get(AUTHORIZATION)
         .and_then(|header| header.to_str().ok())
@@ -65,11 +73,53 @@ async fn authenticate_administrator(
         let facts = app.store.administrator_facts(key.key_id()).await?;
         return Ok(admit_administrator(&key, facts, now_millis())?);
     }
-    app.settings
+    let is_operator_token = app
+        .settings
         .operator_token()?
-        .filter(|expected| CredentialHash::of(token).matches(expected))
-        .map(|_| Administrator::bootstrap())
-        .ok_or(NotAdmitted::Unknown.into())
+        .is_some_and(|expected| CredentialHash::of(token).matches(expected));
+    if is_operator_token {
+        return Ok(Administrator::bootstrap());
+    }
+    let access = app.settings.access()?.filter(|_| token.contains('.'));
+    authenticate_by_access(token, access.ok_or(NotAdmitted::Unknown)?, app).await
+}
+
+/// A browser shows its cookie for whatever page asks, and Access adds its header; but only our own
+/// pages can send JSON.
+fn refuse_other_sites(head: &Parts) -> Result<(), Problem> {
+    let is_json = head
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if head.method == Method::GET || is_json {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "request_invalid",
+        "through Cloudflare Access, send Content-Type: application/json",
+    ))
+}
+
+/// By a token of Cloudflare Access, which it adds to requests, or `cloudflared` gives out.
+async fn authenticate_by_access(
+    token: &str,
+    access: &Access,
+    app: &App,
+) -> Result<Administrator, Problem> {
+    let identity = match access_tokens::access_identity(app, token, access).await {
+        Ok(identity) => identity,
+        Err(Unproven::Refused(fault)) => {
+            log::info("access_refused", &[("problem", &fault.to_string())]);
+            return Err(NotAdmitted::Unknown.into());
+        }
+        Err(error) => {
+            let problem = error.to_string();
+            return Err(Problem::authority_unavailable("access_unchecked", &problem));
+        }
+    };
+    let facts = app.store.access_facts(&identity).await?;
+    Ok(admit_by_access(facts)?)
 }
 
 impl From<NotAdmitted> for Problem {

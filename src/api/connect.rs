@@ -5,14 +5,16 @@ use mcp_connect_catalog::ServerRef;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App,
+    App, access_tokens,
     extract::{Credential, JsonBody},
-    no_store,
+    key_use, no_store,
     problem::Problem,
     signing_key,
 };
 use crate::{
-    authority::{Caller, ConnectRequest, Denial, Ticket, admit, authenticate, decide, mint},
+    authority::{
+        Caller, ConnectRequest, Denial, Presented, Ticket, admit, authenticate, decide, mint,
+    },
     platform::{log, now_millis, random_bytes, signer},
     upkeep,
 };
@@ -61,8 +63,16 @@ pub(crate) async fn connect(
     // From before the facts are read: no descriptor looks younger than what it was decided by.
     let now = now_millis();
     let mut facts = app.store.connect_facts(&request, &presented).await?;
-    let caller = authenticate(&presented, facts.key.take(), admission, now)
-        .inspect_err(|denial| log_denial(Some(&request), None, denial))?;
+    let caller = match &presented {
+        Presented::AccessToken(token) => {
+            access_tokens::authenticate(&app, token, facts.provider.take()).await?
+        }
+        other => authenticate(other, facts.key.take(), admission, now),
+    }
+    .inspect_err(|denial| log_denial(Some(&request), None, denial))?;
+    if let Presented::ApiKey(key) = &presented {
+        key_use::note(&app, key.key_id());
+    }
     let grant = decide(&request, &caller, &facts, admission, now)
         .inspect_err(|denial| log_denial(Some(&request), Some(&caller), denial))?;
     let key = signing_key(issuing.keys, &facts.revoked_keys)?;

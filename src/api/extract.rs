@@ -12,7 +12,10 @@ use mcp_connect_catalog::{ServerName, ServerRef};
 use serde::de::DeserializeOwned;
 
 use super::{App, authenticate, problem::Problem};
-use crate::authority::{Administrator, ApiKey, Presented, Role, bearer};
+use crate::{
+    authority::{AccessToken, Administrator, ApiKey, Presented, Role, bearer},
+    platform::log,
+};
 
 impl<S: Sync> FromRequestParts<S> for App {
     type Rejection = Problem;
@@ -34,12 +37,21 @@ impl<S: Sync> FromRequestParts<S> for Credential {
         let Some(header) = parts.headers.get(AUTHORIZATION) else {
             return Ok(Self(Presented::Nothing));
         };
-        let key = header
-            .to_str()
-            .ok()
-            .and_then(bearer)
-            .and_then(ApiKey::parse);
-        Ok(Self(key.map_or(Presented::Unreadable, Presented::ApiKey)))
+        let token = header.to_str().ok().and_then(bearer);
+        Ok(Self(token.map_or(Presented::Unreadable, read)))
+    }
+}
+
+fn read(token: &str) -> Presented {
+    if !token.contains('.') {
+        return ApiKey::parse(token).map_or(Presented::Unreadable, Presented::ApiKey);
+    }
+    match AccessToken::parse(token) {
+        Ok(token) => Presented::AccessToken(Box::new(token)),
+        Err(fault) => {
+            log::info("access_token_refused", &[("problem", &fault.to_string())]);
+            Presented::UnusableToken
+        }
     }
 }
 

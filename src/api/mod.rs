@@ -2,13 +2,16 @@
 //! answer. Whether an endpoint needs an operator, a moderator, a caller or nobody is visible in its
 //! handler's signature.
 
+mod access_tokens;
 mod admin;
 mod authenticate;
 mod caching;
 mod connect;
 mod extract;
 mod health;
+mod key_use;
 mod problem;
+mod provider_keys;
 mod revocations;
 mod servers;
 mod well_known;

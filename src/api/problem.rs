@@ -21,6 +21,8 @@ pub(crate) struct Problem {
     detail: String,
     /// When it may be worth to ask again, in seconds.
     retry_after: Option<u32>,
+    /// RFC 6750, section 3: what a 401 asks for.
+    challenge: &'static str,
 }
 
 /// How long a closed endpoint stays so at least, more or less: the cron asks it every minute.
@@ -33,6 +35,7 @@ impl Problem {
             code,
             detail: detail.into(),
             retry_after: None,
+            challenge: "Bearer",
         }
     }
 
@@ -87,7 +90,7 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
         }
         response
     }
@@ -96,9 +99,10 @@ impl IntoResponse for Problem {
 impl From<Denial> for Problem {
     fn from(denial: Denial) -> Self {
         let status = match denial {
-            Denial::CallerUnauthenticated | Denial::KeyExpired | Denial::KeyRevoked => {
-                StatusCode::UNAUTHORIZED
-            }
+            Denial::CallerUnauthenticated
+            | Denial::KeyExpired
+            | Denial::KeyRevoked
+            | Denial::TokenRefused => StatusCode::UNAUTHORIZED,
             Denial::Impersonation { .. } => StatusCode::BAD_REQUEST,
             Denial::ServerNotFound | Denial::VersionNotFound => StatusCode::NOT_FOUND,
             Denial::ClientSuspended
@@ -112,17 +116,23 @@ impl From<Denial> for Problem {
             Denial::ServerUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         let problem = Self::new(status, denial.code(), denial.to_string());
-        let Denial::ServerUnavailable { last_success } = denial else {
-            return problem;
-        };
-        let since = last_success.map_or_else(
-            || "it has not since this authority first asked".to_owned(),
-            |at| format!("it last did at {}", iso_date(at)),
-        );
-        Self {
-            detail: format!("{}; {since}", problem.detail),
-            retry_after: Some(ENDPOINT_RETRY_SECONDS),
-            ..problem
+        match denial {
+            Denial::TokenRefused => Self {
+                challenge: "Bearer error=\"invalid_token\"",
+                ..problem
+            },
+            Denial::ServerUnavailable { last_success } => {
+                let since = last_success.map_or_else(
+                    || "it has not since this authority first asked".to_owned(),
+                    |at| format!("it last did at {}", iso_date(at)),
+                );
+                Self {
+                    detail: format!("{}; {since}", problem.detail),
+                    retry_after: Some(ENDPOINT_RETRY_SECONDS),
+                    ..problem
+                }
+            }
+            _ => problem,
         }
     }
 }

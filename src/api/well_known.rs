@@ -40,7 +40,7 @@ pub(crate) async fn authority(app: App) -> Result<impl IntoResponse, Problem> {
     let issuer = app.settings.issuer()?;
     let lifetime = app.settings.descriptor_lifetime()?;
     let algorithms = app.settings.signing_keys().map(SigningKeys::algorithms);
-    let mut caller_authentication = vec!["api_key"];
+    let mut caller_authentication = vec!["api_key", "access_token"];
     if app.settings.allow_anonymous()? {
         caller_authentication.push("anonymous");
     }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{AdministratorKey, CredentialHash};
+use super::{AdministratorKey, CredentialHash, SignedToken, TokenFault};
 
 /// What an administrator may do. Each role may do all that those before it may.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -81,10 +81,46 @@ pub(crate) struct AdministratorFacts {
     pub(crate) expires_at: Option<u64>,
 }
 
+/// Who Cloudflare Access says it is: a person by e-mail, a service token by its name. Neither can
+/// be taken for the other, since only an e-mail has an "@".
+pub(crate) fn access_identity(token: SignedToken<'_>) -> Result<String, TokenFault> {
+    let email = token.text("email").filter(|email| email.contains('@'));
+    let service = || token.text("common_name").filter(|name| !name.contains('@'));
+    email
+        .or_else(service)
+        .filter(|identity| is_access_identity(&identity.to_ascii_lowercase()))
+        .map(str::to_ascii_lowercase)
+        .ok_or(TokenFault("neither an e-mail nor a service token's name"))
+}
+
+/// In lower case, since mail providers don't tell cases apart.
+pub(crate) fn is_access_identity(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+    (1..=254).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// What the store knows of somebody whom Cloudflare Access let through.
+#[derive(Clone, Debug)]
+pub(crate) struct AccessFacts {
+    pub(crate) administrator: Administrator,
+    pub(crate) suspended: bool,
+}
+
+/// Whether they administer.
+pub(crate) fn admit_by_access(facts: Option<AccessFacts>) -> Result<Administrator, NotAdmitted> {
+    match facts {
+        None => Err(NotAdmitted::Unknown),
+        Some(facts) if facts.suspended => Err(NotAdmitted::Suspended),
+        Some(facts) => Ok(facts.administrator),
+    }
+}
+
 /// Why somebody may not administrate. More than `Unknown` is told only to who proved to have the key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum NotAdmitted {
-    #[error("show an administrator's key as Authorization: Bearer")]
+    #[error(
+        "show an administrator's key as Authorization: Bearer, or come through Cloudflare Access as an administrator"
+    )]
     Unknown,
     #[error("this key was revoked; show another one of yours, or ask an operator for one")]
     Revoked,

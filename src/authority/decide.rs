@@ -7,7 +7,7 @@ use mcp_connect_catalog::{ServerRef, VersionStatus};
 use serde::Serialize;
 
 use crate::authority::{
-    ApiKey, CredentialHash,
+    AccessToken, ApiKey, CredentialHash, KeySource, SignedToken, TokenFault,
     policy::{Asked, Finding, Level, Policy, level_finding},
 };
 
@@ -26,6 +26,10 @@ pub(crate) enum Presented {
     /// Something, but nothing that could be a credential here.
     Unreadable,
     ApiKey(ApiKey),
+    /// An access token that could be good nowhere.
+    UnusableToken,
+    /// Of an identity provider, unchecked.
+    AccessToken(Box<AccessToken>),
 }
 
 /// Who is calling, as it was proven.
@@ -42,6 +46,8 @@ pub(crate) struct Caller {
 pub(crate) struct Facts {
     /// The API key of the presented id, if there is such a key.
     pub(crate) key: Option<KeyFacts>,
+    /// The identity provider of the presented access token, if it is registered.
+    pub(crate) provider: Option<ProviderFacts>,
     /// Of the caller, if it has one.
     pub(crate) tenant: Option<TenantFacts>,
     /// The policy for all.
@@ -60,6 +66,17 @@ pub(crate) struct KeyFacts {
     pub(crate) is_revoked: bool,
     /// Whose key it is.
     pub(crate) owner: Caller,
+}
+
+/// Whom a token of this provider may speak for.
+#[derive(Clone, Debug)]
+pub(crate) struct ProviderFacts {
+    pub(crate) source: KeySource,
+    pub(crate) audience: String,
+    pub(crate) tenant_id: String,
+    pub(crate) client_claims: Vec<String>,
+    /// The client that the token is said to be of, if somebody registered it.
+    pub(crate) client: Option<Caller>,
 }
 
 #[derive(Clone, Debug)]
@@ -142,8 +159,12 @@ pub(crate) struct Grant {
 /// Why not.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum Denial {
-    #[error("show the API key of a registered client as Authorization: Bearer")]
+    #[error(
+        "show the API key of a registered client, or an access token of its tenant's identity provider, as Authorization: Bearer"
+    )]
     CallerUnauthenticated,
+    #[error("this access token is not accepted here; get another from your identity provider")]
+    TokenRefused,
     #[error("this API key has expired; ask the operator of this authority for another")]
     KeyExpired,
     #[error("this API key was revoked; ask the operator of this authority for another")]
@@ -193,9 +214,10 @@ impl Denial {
     /// The code of the protocol, the label of a log line.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
-            Self::CallerUnauthenticated | Self::KeyExpired | Self::KeyRevoked => {
-                "caller_unauthenticated"
-            }
+            Self::CallerUnauthenticated
+            | Self::KeyExpired
+            | Self::KeyRevoked
+            | Self::TokenRefused => "caller_unauthenticated",
             Self::ClientSuspended | Self::TenantSuspended | Self::PolicyBlocked { .. } => {
                 "policy_blocked"
             }
@@ -240,28 +262,31 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Whether a credential is worth looking up. `None` is an anonymous caller, where those are allowed;
-/// who shows a credential must show one that can be good.
-pub(crate) fn admit(
-    presented: &Presented,
-    admission: Admission,
-) -> Result<Option<&ApiKey>, Denial> {
+/// Whether a credential is worth looking up; who shows one must show one that can be good.
+pub(crate) fn admit(presented: &Presented, admission: Admission) -> Result<(), Denial> {
     match presented {
-        Presented::ApiKey(key) => Ok(Some(key)),
-        Presented::Nothing if admission.allow_anonymous => Ok(None),
+        Presented::ApiKey(_) | Presented::AccessToken(_) => Ok(()),
+        Presented::Nothing if admission.allow_anonymous => Ok(()),
         Presented::Nothing | Presented::Unreadable => Err(Denial::CallerUnauthenticated),
+        Presented::UnusableToken => Err(Denial::TokenRefused),
     }
 }
 
-/// Who is calling. `now` in milliseconds since the Unix epoch.
+/// Who is calling with a key, or anonymously. `now` in milliseconds since the Unix epoch.
 pub(crate) fn authenticate(
     presented: &Presented,
     known: Option<KeyFacts>,
     admission: Admission,
     now: u64,
 ) -> Result<Caller, Denial> {
-    let Some(shown) = admit(presented, admission)? else {
-        return Ok(Caller::default());
+    admit(presented, admission)?;
+    let shown = match presented {
+        Presented::ApiKey(key) => key,
+        Presented::Nothing => return Ok(Caller::default()),
+        // A token needs its provider's keys: see `identify`.
+        Presented::AccessToken(_) | Presented::Unreadable | Presented::UnusableToken => {
+            return Err(Denial::CallerUnauthenticated);
+        }
     };
     let key = known
         .filter(|key| key.secret_hash.matches(&shown.secret_hash()))
@@ -273,6 +298,30 @@ pub(crate) fn authenticate(
         return Err(Denial::KeyExpired);
     }
     Ok(key.owner)
+}
+
+/// Who is calling with a token that its provider has signed.
+pub(crate) fn identify(
+    token: &SignedToken<'_>,
+    provider: ProviderFacts,
+) -> Result<Caller, TokenFault> {
+    let client_id = token.client_id(&provider.client_claims)?;
+    let Some(registered) = provider.client else {
+        return Ok(Caller {
+            client_id: Some(client_id.to_owned()),
+            tenant_id: Some(provider.tenant_id),
+            is_suspended: false,
+        });
+    };
+    if registered.client_id.as_deref() != Some(client_id) {
+        return Err(TokenFault("another client was looked up"));
+    }
+    if registered.tenant_id != Some(provider.tenant_id) {
+        return Err(TokenFault(
+            "the client is registered, but not for this tenant",
+        ));
+    }
+    Ok(registered)
 }
 
 /// Whether this caller may. `now` in milliseconds since the Unix epoch.
@@ -400,6 +449,7 @@ fn refuse_other(
 
 #[cfg(test)]
 mod tests {
+    use base64ct::{Base64UrlUnpadded, Encoding};
     use proptest::prelude::*;
 
     use super::*;
@@ -439,6 +489,7 @@ mod tests {
                     is_suspended: false,
                 },
             }),
+            provider: None,
             tenant: Some(TenantFacts {
                 is_suspended: false,
                 policy: Arc::new(Policy::allow_all()),
@@ -584,6 +635,50 @@ mod tests {
             version(f).endpoint = None;
         });
         assert_eq!(denial, Err(Denial::TransportNotSupported));
+    }
+
+    #[test]
+    fn a_token_speaks_for_its_tenant_only() {
+        let claims = r#"{"iss":"i","aud":"a","exp":1,"client_id":"desktop"}"#;
+        let parts = [r#"{"alg":"EdDSA"}"#.as_bytes(), claims.as_bytes(), &[7; 64]];
+        let compact = parts.map(Base64UrlUnpadded::encode_string).join(".");
+        let token = AccessToken::parse(&compact).unwrap();
+        let who = |registered: Option<(&str, Option<&str>)>| {
+            let provider = ProviderFacts {
+                source: KeySource {
+                    issuer: "i".into(),
+                    jwks_uri: None,
+                },
+                audience: "a".into(),
+                tenant_id: "acme".into(),
+                client_claims: vec!["client_id".into()],
+                client: registered.map(|(client_id, tenant_id)| Caller {
+                    client_id: Some(client_id.into()),
+                    tenant_id: tenant_id.map(str::to_owned),
+                    is_suspended: true,
+                }),
+            };
+            identify(&SignedToken::new(&token), provider)
+        };
+        let unregistered = who(None).unwrap();
+        assert_eq!(unregistered.client_id.as_deref(), Some("desktop"));
+        assert_eq!(unregistered.tenant_id.as_deref(), Some("acme"));
+        assert!(!unregistered.is_suspended);
+        assert!(who(Some(("desktop", Some("acme")))).unwrap().is_suspended);
+        for (client_id, tenant_id) in [
+            ("desktop", Some("rival")),
+            ("desktop", None),
+            ("other", Some("acme")),
+        ] {
+            assert!(
+                who(Some((client_id, tenant_id))).is_err(),
+                "{client_id} {tenant_id:?}"
+            );
+        }
+        // Whether the signature was checked is not told by the token itself.
+        let shown = Presented::AccessToken(Box::new(token));
+        let denied = authenticate(&shown, facts().key, ADMISSION, NOW);
+        assert_eq!(denied, Err(Denial::CallerUnauthenticated));
     }
 
     #[test]

@@ -1,33 +1,43 @@
 //! The decision: who is calling, may it connect, and the descriptor that says so. Plain functions
 //! over plain data; no platform, no SQL, no clock, no randomness.
 
+mod access_token;
 mod administrator;
 mod credential;
 mod decide;
+mod discovery;
 mod feed;
 mod health;
+mod id;
+mod key_freshness;
 mod mint;
 mod policy;
 mod proof;
+mod provider_keys;
 
 pub(crate) use self::{
+    access_token::{AccessToken, Expected, MAX_ACCESS_TOKEN_LIFETIME, SignedToken, TokenFault},
     administrator::{
-        Administrator, AdministratorFacts, NotAdmitted, Role, admit_administrator,
-        check_administrator_name,
+        AccessFacts, Administrator, AdministratorFacts, NotAdmitted, Role, access_identity,
+        admit_administrator, admit_by_access, check_administrator_name, is_access_identity,
     },
     credential::{AdministratorKey, ApiKey, CredentialHash, bearer, is_key_id},
     decide::{
         Admission, Caller, ConnectRequest, Denial, Facts, Grant, KeyFacts, Moderation,
-        ModerationFacts, Presented, Scope, ServerFacts, TenantFacts, VersionFacts, admit,
-        authenticate, decide, policy_findings,
+        ModerationFacts, Presented, ProviderFacts, Scope, ServerFacts, TenantFacts, VersionFacts,
+        admit, authenticate, decide, identify, policy_findings,
     },
+    discovery::{KeySource, MetadataFault, jwks_uri, metadata_urls},
     feed::{FeedRow, WINDOW_SECONDS, feed},
     health::{
         Gating, LEGACY_VERSION, MODERN_VERSION, Verdict, admit_endpoint, discover_request,
         endpoint_hash, holds_answer, initialize_request, judge_discover, judge_initialize,
         negotiated_version,
     },
+    id::is_id,
+    key_freshness::{Holding, KEPT_MILLIS, Step},
     mint::{Ticket, mint},
     policy::{Finding, Group, Level, Policy, PolicyDocument},
     proof::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, Unprovable, lies_under},
+    provider_keys::{KeyHint, NoKey, ProviderKey, ProviderKeys, SignatureAlgorithm},
 };

@@ -4,7 +4,7 @@
 use axum::body::Body;
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-    header::{AUTHORIZATION, CONTENT_LENGTH, IF_NONE_MATCH},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, IF_NONE_MATCH},
     request::Parts,
 };
 use http_body_util::BodyExt;
@@ -13,8 +13,11 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, ReadableStreamDefaultReader, ResponseInit};
 
+/// The token of Cloudflare Access, which adds it to what it lets through.
+pub(crate) const ACCESS_ASSERTION: HeaderName = HeaderName::from_static("cf-access-jwt-assertion");
+
 /// No handler sees another header.
-const FORWARDED: [HeaderName; 2] = [AUTHORIZATION, IF_NONE_MATCH];
+const FORWARDED: [HeaderName; 4] = [AUTHORIZATION, IF_NONE_MATCH, CONTENT_TYPE, ACCESS_ASSERTION];
 
 /// A request that can't be handed to a handler.
 pub(crate) enum Unreadable {

@@ -7,6 +7,7 @@ pub(crate) mod log;
 pub(crate) mod outbound;
 mod random;
 mod settings;
+mod signature;
 pub(crate) mod signer;
 
 use worker::Env;
@@ -14,7 +15,8 @@ use worker::Env;
 pub(crate) use self::{
     clock::{iso_date, now_millis},
     random::{RandomnessError, random_bytes},
-    settings::{Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},
+    settings::{Access, Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},
+    signature::{SignatureError, VerifyingKey},
 };
 
 /// Reads vars and secrets, and logs each fault once per isolate.

@@ -22,6 +22,7 @@ pub(crate) struct Settings {
     require_verified: Result<bool, Fault>,
     allow_anonymous: Result<bool, Fault>,
     health_gating: Result<Gating, Fault>,
+    access: Result<Option<Access>, Fault>,
     development: Result<bool, Fault>,
 }
 
@@ -39,6 +40,14 @@ impl Fault {
             problem: problem.into(),
         }
     }
+}
+
+/// The Cloudflare Access application that stands before the administration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Access {
+    /// The issuer of its tokens.
+    pub(crate) team_domain: String,
+    pub(crate) audience: String,
 }
 
 /// What minting needs, all of it sound.
@@ -67,6 +76,11 @@ impl Settings {
             require_verified: flag("REQUIRE_VERIFIED", true),
             allow_anonymous: flag("ALLOW_ANONYMOUS", false),
             health_gating: parse_health_gating(lookup("HEALTH_GATING").as_deref()),
+            access: parse_access(
+                lookup("ACCESS_TEAM_DOMAIN").as_deref(),
+                lookup("ACCESS_AUDIENCE").as_deref(),
+                is_development,
+            ),
             development,
         }
     }
@@ -80,6 +94,7 @@ impl Settings {
             self.require_verified.as_ref().err(),
             self.allow_anonymous.as_ref().err(),
             self.health_gating.as_ref().err(),
+            self.access.as_ref().err(),
             self.development.as_ref().err(),
         ]
         .into_iter()
@@ -132,6 +147,14 @@ impl Settings {
         self.health_gating.clone()
     }
 
+    /// `None`: Cloudflare Access lets nobody in.
+    pub(crate) fn access(&self) -> Result<Option<&Access>, Fault> {
+        self.access
+            .as_ref()
+            .map(Option::as_ref)
+            .map_err(Clone::clone)
+    }
+
     pub(crate) fn endpoint_rules(&self) -> EndpointRules {
         if self.development == Ok(true) {
             EndpointRules::PublicOrLoopback
@@ -146,18 +169,63 @@ fn parse_issuer(value: Option<&str>, development: bool) -> Result<String, Fault>
     let value = value.filter(|value| !value.is_empty()).ok_or_else(|| {
         fault("is not set; give the https URL at which clients reach this authority")
     })?;
-    let url = Url::parse(value).map_err(|_| fault("is not a URL"))?;
+    check_origin(value, development).map_err(fault)?;
+    Ok(value.to_owned())
+}
+
+/// Issuers are compared as exact strings, so there is one way to write each.
+fn check_origin(value: &str, development: bool) -> Result<(), &'static str> {
+    let url = Url::parse(value).map_err(|_| "is not a URL")?;
     let loopback = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
     if url.scheme() != "https" && !(development && loopback && url.scheme() == "http") {
-        return Err(fault("is not an https URL"));
+        return Err("is not an https URL");
     }
-    // Issuers are compared as exact strings, so there is one way to write each.
     if url.origin().ascii_serialization() != value {
-        return Err(fault(
+        return Err(
             "must be an origin: scheme, host in lower case, port if any, no trailing slash",
+        );
+    }
+    Ok(())
+}
+
+fn parse_access(
+    team_domain: Option<&str>,
+    audience: Option<&str>,
+    development: bool,
+) -> Result<Option<Access>, Fault> {
+    let given = |value: Option<&'_ str>| value.is_some_and(|value| !value.is_empty());
+    let (team_domain, audience) = match (team_domain, audience) {
+        (team_domain, audience) if !given(team_domain) && !given(audience) => return Ok(None),
+        (Some(team_domain), Some(audience))
+            if given(Some(team_domain)) && given(Some(audience)) =>
+        {
+            (team_domain, audience)
+        }
+        (team_domain, _) if given(team_domain) => {
+            return Err(Fault::new(
+                "ACCESS_AUDIENCE",
+                "is not set, but ACCESS_TEAM_DOMAIN is; give the application's AUD tag",
+            ));
+        }
+        _ => {
+            return Err(Fault::new(
+                "ACCESS_TEAM_DOMAIN",
+                "is not set, but ACCESS_AUDIENCE is; give https://<team>.cloudflareaccess.com",
+            ));
+        }
+    };
+    check_origin(team_domain, development)
+        .map_err(|problem| Fault::new("ACCESS_TEAM_DOMAIN", problem))?;
+    if audience.len() > 256 || !audience.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Fault::new(
+            "ACCESS_AUDIENCE",
+            "is no AUD tag of an application",
         ));
     }
-    Ok(value.to_owned())
+    Ok(Some(Access {
+        team_domain: team_domain.to_owned(),
+        audience: audience.to_owned(),
+    }))
 }
 
 /// Whether the halves of each key belong together is found out by the signer.
@@ -279,6 +347,67 @@ mod tests {
             assert_eq!(faults.len(), 1, "{setting}={value:?}: {faults:?}");
             assert_eq!(faults[0].setting, setting);
             assert_eq!(settings.issuing().err().as_ref(), Some(&faults[0]));
+        }
+    }
+
+    #[test]
+    fn access_is_set_whole_or_not_at_all() {
+        let team = "https://acme.cloudflareaccess.com";
+        for (changes, fault) in [
+            (vec![], None),
+            (
+                vec![
+                    ("ACCESS_TEAM_DOMAIN", Some("")),
+                    ("ACCESS_AUDIENCE", Some("")),
+                ],
+                None,
+            ),
+            (
+                vec![
+                    ("ACCESS_TEAM_DOMAIN", Some(team)),
+                    ("ACCESS_AUDIENCE", Some("4714")),
+                ],
+                None,
+            ),
+            (
+                vec![("ACCESS_TEAM_DOMAIN", Some(team))],
+                Some("ACCESS_AUDIENCE"),
+            ),
+            (
+                vec![("ACCESS_AUDIENCE", Some("4714"))],
+                Some("ACCESS_TEAM_DOMAIN"),
+            ),
+            (
+                vec![
+                    ("ACCESS_TEAM_DOMAIN", Some("acme")),
+                    ("ACCESS_AUDIENCE", Some("4714")),
+                ],
+                Some("ACCESS_TEAM_DOMAIN"),
+            ),
+            (
+                vec![
+                    ("ACCESS_TEAM_DOMAIN", Some("http://127.0.0.1:1")),
+                    ("ACCESS_AUDIENCE", Some("4714")),
+                ],
+                Some("ACCESS_TEAM_DOMAIN"),
+            ),
+            (
+                vec![
+                    ("ACCESS_TEAM_DOMAIN", Some(team)),
+                    ("ACCESS_AUDIENCE", Some("a b")),
+                ],
+                Some("ACCESS_AUDIENCE"),
+            ),
+        ] {
+            let settings = read(&changes);
+            let faults: Vec<_> = settings
+                .faults()
+                .iter()
+                .map(|fault| fault.setting)
+                .collect();
+            assert_eq!(faults, Vec::from_iter(fault), "{changes:?}");
+            assert_eq!(settings.access().is_err(), fault.is_some());
+            assert!(settings.issuing().is_ok());
         }
     }
 

@@ -144,7 +144,7 @@ fn parameters(algorithm: Algorithm) -> Result<Object, JsValue> {
     Ok(parameters)
 }
 
-fn subtle() -> Result<SubtleCrypto, JsValue> {
+pub(super) fn subtle() -> Result<SubtleCrypto, JsValue> {
     let global: WorkerGlobalScope = js_sys::global().unchecked_into();
     Ok(global.crypto()?.subtle())
 }

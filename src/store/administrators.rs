@@ -5,7 +5,9 @@ use super::{
     Page, Statement, Status, Store, StoreError, audit::Event, changed, date, now, nth_rows, number,
     text,
 };
-use crate::authority::{Administrator, AdministratorFacts, AdministratorKey, CredentialHash, Role};
+use crate::authority::{
+    AccessFacts, Administrator, AdministratorFacts, AdministratorKey, CredentialHash, Role,
+};
 
 /// Somebody who may use `/v1/admin`.
 #[derive(Deserialize, Serialize)]
@@ -63,6 +65,13 @@ struct FactsRow {
     secret_hash: String,
     revoked: u8,
     expires_at: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct AccessRow {
+    name: String,
+    role: Role,
+    status: Status,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +153,73 @@ impl Store {
                 expires_at: row.expires_at,
             })
         }))
+    }
+
+    /// Of the administrator who is this to Cloudflare Access, if one is.
+    #[worker::send]
+    pub(crate) async fn access_facts(
+        &self,
+        identity: &str,
+    ) -> Result<Option<AccessFacts>, StoreError> {
+        let sql = "SELECT name, role, status FROM administrators WHERE access_identity = ?1";
+        let rows: Vec<AccessRow> = self.rows(sql, vec![identity.into()]).await?;
+        Ok(rows.into_iter().next().map(|row| AccessFacts {
+            administrator: Administrator {
+                name: row.name,
+                role: row.role,
+            },
+            suspended: row.status != Status::Active,
+        }))
+    }
+
+    /// The administrator after the change, and whether it was one. `None`: no such administrator. An
+    /// identity that is another's is a conflict. Where there is no operator's token, taking one away
+    /// needs another operator who can get in.
+    #[worker::send]
+    pub(crate) async fn set_access_identity(
+        &self,
+        name: &str,
+        identity: Option<&str>,
+        has_token: bool,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<(AdministratorRecord, bool)>, StoreError> {
+        let update = format!(
+            "UPDATE administrators SET access_identity = ?4
+             WHERE name = ?1 AND access_identity IS NOT ?4
+               AND (?4 IS NOT NULL OR ?5 OR role <> 'operator' OR {OPERATOR_CAN_ENTER})"
+        );
+        let select = select("name = ?1");
+        let results = self
+            .batch(vec![
+                (
+                    &update,
+                    vec![
+                        name.into(),
+                        JsValue::NULL,
+                        now(),
+                        text(identity),
+                        u32::from(has_token).into(),
+                    ],
+                ),
+                Event {
+                    actor,
+                    action: "administrator.access_identity",
+                    subject: name,
+                    reason: Some(reason),
+                    detail: identity,
+                }
+                .if_changed(),
+                (&select, vec![name.into()]),
+            ])
+            .await?;
+        let Some(record) = nth_rows::<AdministratorRecord>(&results, 2)?.pop() else {
+            return Ok(None);
+        };
+        if record.access_identity.as_deref() != identity {
+            return Err(StoreError::LastOperator);
+        }
+        Ok(Some((record, changed(&results, 0)?)))
     }
 
     /// Whether a named operator can get in.

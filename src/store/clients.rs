@@ -1,10 +1,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Page, Statement, Status, Store, StoreError, audit::Event, changed, now, nth_rows, number,
-    revocations::Revocation, text,
+    Page, Statement, Status, Store, StoreError, api_keys::NewApiKey, audit::Event, changed, now,
+    nth_rows, revocations::Revocation, text,
 };
-use crate::{authority::ApiKey, platform::now_millis};
+use crate::authority::ApiKey;
 
 /// A registered client.
 #[derive(Deserialize, Serialize)]
@@ -34,39 +34,33 @@ impl Store {
     pub(crate) async fn create_client(
         &self,
         client: &NewClient<'_>,
-        key: &ApiKey,
+        key: Option<&ApiKey>,
         actor: &str,
     ) -> Result<Client, StoreError> {
-        let at = number(now_millis());
         let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
-        let results = self
-            .batch(vec![
-                (
-                    "INSERT INTO clients (client_id, tenant_id, name, created_at) VALUES (?1, ?2, ?3, ?4)",
-                    vec![
-                        client.client_id.into(),
-                        text(client.tenant_id),
-                        text(client.name),
-                        at.clone(),
-                    ],
-                ),
-                (
-                    "INSERT INTO api_keys (key_id, client_id, secret_hash, created_at) VALUES (?1, ?2, ?3, ?4)",
-                    vec![
-                        key.key_id().into(),
-                        client.client_id.into(),
-                        key.secret_hash().encode().into(),
-                        at.clone(),
-                    ],
-                ),
-                (
-                    "INSERT INTO audit (at, actor, action, subject) VALUES (?1, ?2, 'client.create', ?3)",
-                    vec![at, actor.into(), client.client_id.into()],
-                ),
-                (&select, vec![client.client_id.into()]),
-            ])
-            .await?;
-        nth_rows(&results, 3)?
+        let mut statements = vec![
+            (
+                "INSERT INTO clients (client_id, tenant_id, name, created_at) VALUES (?1, ?2, ?3, ?4)",
+                vec![
+                    client.client_id.into(),
+                    text(client.tenant_id),
+                    text(client.name),
+                    now(),
+                ],
+            ),
+            Event {
+                actor,
+                action: "client.create",
+                subject: client.client_id,
+                reason: None,
+                detail: None,
+            }
+            .if_changed(),
+            (select.as_str(), vec![client.client_id.into()]),
+        ];
+        statements.extend(key.map(|key| NewApiKey::plain(key).insert(client.client_id)));
+        let results = self.batch(statements).await?;
+        nth_rows(&results, 2)?
             .pop()
             .ok_or_else(|| StoreError::Unavailable("the new client can't be read".into()))
     }

@@ -2,16 +2,19 @@ use std::sync::Arc;
 
 use mcp_connect_catalog::VersionStatus;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use wasm_bindgen::JsValue;
 
 use super::{
     Status, Store, StoreError,
     compiled::{self, Held},
+    providers::read_claims,
     text,
 };
 use crate::authority::{
-    Caller, ConnectRequest, CredentialHash, Facts, KeyFacts, Level, Moderation, ModerationFacts,
-    Policy, Presented, ServerFacts, TenantFacts, VersionFacts,
+    AccessToken, Caller, ConnectRequest, CredentialHash, Facts, KeyFacts, KeySource, Level,
+    Moderation, ModerationFacts, Policy, Presented, ProviderFacts, ServerFacts, TenantFacts,
+    VersionFacts,
 };
 
 /// Whom the facts are about.
@@ -19,6 +22,7 @@ use crate::authority::{
 enum About<'a> {
     Nobody,
     Key(&'a str),
+    Token(&'a AccessToken),
     Named {
         client_id: Option<&'a str>,
         tenant_id: Option<&'a str>,
@@ -31,6 +35,7 @@ impl<'a> About<'a> {
         match self {
             Self::Nobody => None,
             Self::Key(key_id) => Some(key_id),
+            Self::Token(token) => Some(token.issuer()),
             Self::Named {
                 client_id,
                 tenant_id,
@@ -54,14 +59,38 @@ fn facts_query(
     let name = &request.server_ref.name;
     let mut values = vec![name.as_str().into(), digest(held)];
     let (caller, from) = match about {
-        About::Nobody => (String::new(), ""),
+        About::Nobody => (String::new(), String::new()),
         About::Key(key_id) => {
             values.extend([digest(held_of_tenant), key_id.into()]);
             (
                 format!("k.secret_hash, k.expires_at, k.revoked_at, {CLIENT}"),
                 "LEFT JOIN api_keys k ON k.key_id = ?4
                  LEFT JOIN clients c ON c.client_id = k.client_id
-                 LEFT JOIN tenants t ON t.tenant_id = c.tenant_id",
+                 LEFT JOIN tenants t ON t.tenant_id = c.tenant_id"
+                    .to_owned(),
+            )
+        }
+        // The client is the one that the provider's claims name, in their order; at most four.
+        About::Token(token) => {
+            values.extend([digest(held_of_tenant), token.issuer().into()]);
+            values.push(possible_clients(token).into());
+            let audiences = token.audiences().iter().map(|audience| {
+                values.push(audience.as_str().into());
+                format!("?{}", values.len())
+            });
+            let audiences = audiences.collect::<Vec<_>>().join(", ");
+            (
+                format!(
+                    "p.audience, p.tenant_id AS provider_tenant_id,
+                     p.jwks_uri AS provider_jwks_uri, p.client_claims, {CLIENT}"
+                ),
+                format!(
+                    "LEFT JOIN identity_providers p ON p.issuer = ?4 AND p.audience IN ({audiences})
+                     LEFT JOIN clients c ON c.client_id = coalesce(
+                       ?5 ->> (p.client_claims ->> 0), ?5 ->> (p.client_claims ->> 1),
+                       ?5 ->> (p.client_claims ->> 2), ?5 ->> (p.client_claims ->> 3))
+                     LEFT JOIN tenants t ON t.tenant_id = p.tenant_id"
+                ),
             )
         }
         About::Named {
@@ -72,7 +101,8 @@ fn facts_query(
             (
                 CLIENT.to_owned(),
                 "LEFT JOIN clients c ON c.client_id = ?4
-                 LEFT JOIN tenants t ON t.tenant_id = coalesce(?5, c.tenant_id)",
+                 LEFT JOIN tenants t ON t.tenant_id = coalesce(?5, c.tenant_id)"
+                    .to_owned(),
             )
         }
     };
@@ -95,17 +125,17 @@ fn facts_query(
         };
         let pin = match about {
             About::Nobody => pin("a", held),
-            About::Key(_) | About::Named { .. } => {
+            About::Key(_) | About::Token(_) | About::Named { .. } => {
                 format!("coalesce({}, {})", pin("t", held_of_tenant), pin("a", held))
             }
         };
         (
             // A pin to what there is not leads to a version that the policy then refuses.
             format!(
-                "LEFT JOIN versions p ON p.server_id = s.id AND p.version = {pin}
-                 LEFT JOIN versions v ON v.id = CASE WHEN p.id IS NULL THEN s.default_version END"
+                "LEFT JOIN versions w ON w.server_id = s.id AND w.version = {pin}
+                 LEFT JOIN versions v ON v.id = CASE WHEN w.id IS NULL THEN s.default_version END"
             ),
-            |column| format!("coalesce(p.{column}, v.{column})"),
+            |column| format!("coalesce(w.{column}, v.{column})"),
         )
     };
     let sql = format!(
@@ -118,7 +148,8 @@ fn facts_query(
            {moderation_expires_at} AS version_moderation_expires_at,
            CASE WHEN s.origin_level <> 'none' AND s.verified_origin IS {origin} THEN s.origin_level
                 WHEN s.namespace_proven THEN 'namespace' ELSE 'none' END AS level
-         FROM authority a {from} LEFT JOIN servers s ON s.name = ?1 {versions} WHERE a.id = 1",
+         FROM authority a {from} LEFT JOIN servers s ON s.name = ?1 {versions} WHERE a.id = 1
+         LIMIT 2",
         version = of("version"),
         status = of("status"),
         endpoint = of("endpoint"),
@@ -129,11 +160,24 @@ fn facts_query(
     (sql, values)
 }
 
+/// By claim: what in the token could be a client's id.
+fn possible_clients(token: &AccessToken) -> String {
+    let clients: Map<String, Value> = token
+        .possible_clients()
+        .map(|(claim, id)| (claim.to_owned(), id.into()))
+        .collect();
+    Value::Object(clients).to_string()
+}
+
 #[derive(Deserialize)]
 struct Row {
     secret_hash: Option<String>,
     expires_at: Option<u64>,
     revoked_at: Option<u64>,
+    audience: Option<String>,
+    provider_tenant_id: Option<String>,
+    provider_jwks_uri: Option<String>,
+    client_claims: Option<String>,
     client_id: Option<String>,
     tenant_id: Option<String>,
     client_status: Option<Status>,
@@ -165,7 +209,8 @@ impl Store {
     ) -> Result<Facts, StoreError> {
         let about = match presented {
             Presented::ApiKey(key) => About::Key(key.key_id()),
-            Presented::Nothing | Presented::Unreadable => About::Nobody,
+            Presented::AccessToken(token) => About::Token(token),
+            Presented::Nothing | Presented::Unreadable | Presented::UnusableToken => About::Nobody,
         };
         self.facts(request, about).await.map(|(facts, _)| facts)
     }
@@ -199,7 +244,13 @@ impl Store {
         let held_of_tenant = about.hint().and_then(compiled::held);
         let holding = [held.as_ref(), held_of_tenant.as_ref()];
         let (sql, values) = facts_query(request, about, holding);
-        let row: Row = self.rows(&sql, values).await?.pop().ok_or_else(|| {
+        let mut rows: Vec<Row> = self.rows(&sql, values).await?;
+        // A token for the audiences of two providers is one of neither.
+        let provider_issuer = match about {
+            About::Token(token) if rows.len() == 1 => Some(token.issuer()),
+            _ => None,
+        };
+        let row = rows.pop().ok_or_else(|| {
             StoreError::Unavailable("the row of the table authority is missing".into())
         })?;
         let policy = compiled::in_force(
@@ -221,7 +272,8 @@ impl Store {
             }),
         };
         let client = row.client();
-        row.into_facts(policy, tenant).map(|facts| (facts, client))
+        row.into_facts(provider_issuer, policy, tenant)
+            .map(|facts| (facts, client))
     }
 }
 
@@ -234,11 +286,37 @@ impl Row {
         })
     }
 
+    /// The provider of the access token; `issuer` is what it was looked up by.
+    fn provider(&self, issuer: &str) -> Result<Option<ProviderFacts>, StoreError> {
+        let (Some(audience), Some(tenant_id), Some(claims)) = (
+            &self.audience,
+            &self.provider_tenant_id,
+            &self.client_claims,
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(ProviderFacts {
+            source: KeySource {
+                issuer: issuer.to_owned(),
+                jwks_uri: self.provider_jwks_uri.clone(),
+            },
+            audience: audience.clone(),
+            tenant_id: tenant_id.clone(),
+            client_claims: read_claims(claims)?,
+            client: self.client(),
+        }))
+    }
+
     fn into_facts(
         self,
+        issuer: Option<&str>,
         policy: Arc<Policy>,
         tenant: Option<TenantFacts>,
     ) -> Result<Facts, StoreError> {
+        let provider = match issuer {
+            Some(issuer) => self.provider(issuer)?,
+            None => None,
+        };
         let secret_hash = self.secret_hash.as_deref().and_then(CredentialHash::decode);
         let key = secret_hash
             .zip(self.client())
@@ -274,6 +352,7 @@ impl Row {
             .map_err(|error| StoreError::Unavailable(format!("revoked keys: {error}")))?;
         Ok(Facts {
             key,
+            provider,
             tenant,
             policy,
             server,

@@ -4,6 +4,7 @@
 //! acknowledged. KV carries copies that may be a minute old.
 
 mod administrators;
+mod api_keys;
 mod audit;
 mod clients;
 mod compiled;
@@ -11,9 +12,11 @@ mod connect;
 mod edge;
 mod health;
 mod import;
+mod key_sets;
 mod moderation;
 mod policies;
 mod proofs;
+mod providers;
 mod recent;
 mod revocations;
 mod servers;
@@ -32,13 +35,16 @@ pub(crate) use self::{
     administrators::{
         AdministratorChange, AdministratorKeyRecord, AdministratorRecord, NewAdministratorKey,
     },
+    api_keys::{ApiKeyRecord, KeyCreation, MAX_LIVE_KEYS, NewApiKey},
     audit::AuditFilter,
     clients::{Client, NewClient},
     edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},
+    key_sets::KeySetCopy,
     moderation::{Moderated, ModerationChange, ModerationFilter, ModerationOutcome},
     policies::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
+    providers::{MAX_PROVIDERS, NewProvider},
     revocations::{RevocationEntry, Sole},
     servers::ServerSummary,
     tenants::Tenant,

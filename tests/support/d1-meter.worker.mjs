@@ -1,5 +1,6 @@
 // Stands before the unchanged Worker, within its isolate, and logs each of its round trips to D1 as
-// one line {"event": "d1", "statements", "rows_read", "rows_written"}.
+// one line {"event": "d1", "statements", "rows_read", "rows_written"}, and each read of KV as one
+// line {"event": "kv"}.
 import { env } from "cloudflare:workers";
 
 export { default } from "./authority.mjs";
@@ -13,4 +14,11 @@ session._sendOrThrow = async function (...query) {
   const statements = results.length;
   console.log(JSON.stringify({ event: "d1", statements, rows_read: sum("rows_read"), rows_written: sum("rows_written") }));
   return results;
+};
+
+const namespace = Object.getPrototypeOf(env.KV);
+const get = namespace.get;
+namespace.get = function (...key) {
+  console.log(JSON.stringify({ event: "kv" }));
+  return get.apply(this, key);
 };

@@ -3,8 +3,10 @@
 
 mod administrators;
 mod audit;
+mod client_keys;
 mod moderation;
 mod policies;
+mod providers;
 mod tenants;
 
 use std::{
@@ -21,8 +23,10 @@ use serde_json::{json, value::RawValue};
 pub(crate) use self::{
     administrators::{Administrator, AdministratorKey, NewKey, WithKey},
     audit::AuditFilter,
+    client_keys::{ClientKey, CreatedKey},
     moderation::{Moderated, ModerationAction, ModerationFilter},
     policies::{Explanation, NewPolicy, PolicyHead},
+    providers::{NewProvider, Provider},
     tenants::Tenant,
 };
 use crate::paging::Page;
@@ -48,7 +52,8 @@ pub(crate) struct Client {
 pub(crate) struct CreatedClient {
     #[serde(flatten)]
     pub(crate) client: Client,
-    pub(crate) api_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_key: Option<String>,
 }
 
 /// Something, and whether the call has changed it.
@@ -158,6 +163,7 @@ impl Admin {
         client_id: &str,
         tenant_id: Option<&str>,
         name: Option<&str>,
+        with_key: bool,
     ) -> Result<CreatedClient, ConnectError> {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -166,11 +172,14 @@ impl Admin {
             tenant_id: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             name: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            api_key: Option<bool>,
         }
         let body = Body {
             client_id,
             tenant_id,
             name,
+            api_key: (!with_key).then_some(false),
         };
         self.post("/v1/admin/clients", &body).await
     }

@@ -49,7 +49,7 @@ pub(crate) struct Global {
         allow_hyphen_values = true
     )]
     pub(crate) operator_token: Option<String>,
-    /// The API key of a client, for connect and call
+    /// The API key of a client, or an access token of its identity provider, for connect and call
     #[arg(
         long,
         global = true,
@@ -111,6 +111,11 @@ pub(crate) enum Command {
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
+    },
+    /// Lets a tenant's callers in by access tokens of its identity provider
+    Providers {
+        #[command(subcommand)]
+        command: ProvidersCommand,
     },
     /// Finds, shows and moderates servers
     Servers {
@@ -195,6 +200,9 @@ pub(crate) enum ClientsCommand {
         /// What people call it
         #[arg(long)]
         name: Option<String>,
+        /// Makes no API key: the client shows access tokens of its tenant's identity provider
+        #[arg(long)]
+        no_key: bool,
     },
     /// Refuses the client from now on
     Suspend(ClientChange),
@@ -202,6 +210,85 @@ pub(crate) enum ClientsCommand {
     Resume(ClientChange),
     /// Lists all clients
     List,
+    /// Makes, lists, replaces and revokes a client's API keys
+    Keys {
+        #[command(subcommand)]
+        command: ClientKeysCommand,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ClientKeysCommand {
+    /// Makes another key and prints it, this once; the others stay as they are
+    Create {
+        /// The client's id
+        id: String,
+        #[command(flatten)]
+        key: NewKeyArgs,
+    },
+    /// Lists the newest 100 keys, without their secrets
+    List {
+        /// The client's id
+        id: String,
+    },
+    /// Makes a new key and prints it, this once; all others end after the overlap
+    Rotate {
+        #[command(flatten)]
+        change: ClientChange,
+        /// How long the other keys go on working: 0, 30m, 24h
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = span_or_none)]
+        overlap: u64,
+        #[command(flatten)]
+        key: NewKeyArgs,
+    },
+    /// Refuses a key from now on
+    Revoke {
+        #[command(flatten)]
+        change: ClientChange,
+        /// The key's id, as `clients keys list` shows it
+        #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true)]
+        key_id: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ProvidersCommand {
+    /// Fetches the provider's keys, and takes its access tokens if these can be used
+    Add {
+        #[command(flatten)]
+        change: ProviderChange,
+        /// Where its keys are; without it, its metadata says
+        #[arg(long, value_name = "URL")]
+        jwks_uri: Option<String>,
+        /// A claim that names the client; the first of them that a token has counts
+        /// [default: client_id, then azp]
+        #[arg(long = "client-claim", value_name = "NAME")]
+        client_claims: Vec<String>,
+    },
+    /// Lists the identity providers of a tenant
+    List {
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+    },
+    /// Takes no token of the provider from now on
+    Remove(ProviderChange),
+}
+
+#[derive(Args)]
+pub(crate) struct ProviderChange {
+    /// The tenant whose callers show its tokens
+    #[arg(long)]
+    pub(crate) tenant: String,
+    /// `iss` of its tokens, to the letter
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer: String,
+    /// `aud` of its tokens that are for this authority
+    #[arg(long)]
+    pub(crate) audience: String,
+    /// Why, for the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
 }
 
 #[derive(Args)]
@@ -512,7 +599,7 @@ pub(crate) enum AdminsCommand {
         #[arg(long)]
         role: Role,
         #[command(flatten)]
-        key: NewAdminKey,
+        key: NewKeyArgs,
     },
     /// Lists all administrators
     List,
@@ -527,6 +614,17 @@ pub(crate) enum AdminsCommand {
         role: Role,
         #[command(flatten)]
         change: AdminChange,
+    },
+    /// Says who an administrator is to Cloudflare Access
+    Access {
+        #[command(flatten)]
+        change: AdminChange,
+        /// Their e-mail address, or the name of a service token
+        #[arg(long, required_unless_present = "none", conflicts_with = "none")]
+        identity: Option<String>,
+        /// Nobody: they need a key of their own
+        #[arg(long)]
+        none: bool,
     },
     /// Makes, lists and revokes an administrator's keys
     Keys {
@@ -562,7 +660,7 @@ pub(crate) struct AdminChange {
 }
 
 #[derive(Args)]
-pub(crate) struct NewAdminKey {
+pub(crate) struct NewKeyArgs {
     /// What the key is for, so that it can be told from others
     #[arg(long)]
     pub(crate) label: Option<String>,
@@ -578,7 +676,7 @@ pub(crate) enum AdminKeysCommand {
         /// The administrator's name
         name: String,
         #[command(flatten)]
-        key: NewAdminKey,
+        key: NewKeyArgs,
     },
     /// Lists the newest 100 keys, without their secrets
     List {
@@ -706,6 +804,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(seconds @ 1..=86400) => Ok(Duration::from_secs(seconds)),
         _ => Err("must be 1 to 86400 seconds".into()),
     }
+}
+
+/// Seconds, which may be none.
+fn span_or_none(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { span(text) }
 }
 
 /// Seconds, of a number with its unit.

@@ -40,6 +40,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Clients { command } => commands::clients::run(command, &settings()?, json).await,
         Command::Tenants { command } => commands::tenants::run(command, &settings()?, json).await,
         Command::Policy { command } => commands::policy::run(command, &settings()?, json).await,
+        Command::Providers { command } => {
+            commands::providers::run(command, &settings()?, json).await
+        }
         Command::Servers { command } => commands::servers::run(command, &settings()?, json).await,
         Command::Moderation { command } => {
             commands::moderation::run(&command, &settings()?, json).await

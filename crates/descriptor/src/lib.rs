@@ -55,7 +55,7 @@ mod key_set;
 mod keys;
 #[cfg(feature = "sign")]
 mod sign;
-mod strict_json;
+pub mod strict_json;
 #[cfg(feature = "verify")]
 mod token;
 mod unsigned;

@@ -11,7 +11,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 /// Reads a JSON object.
-pub(crate) fn from_slice<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
+pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
     if !json.trim_ascii_start().starts_with(b"{") {
         return Err(serde_json::Error::custom("not a JSON object"));
     }

@@ -15,7 +15,7 @@ use crate::{
         no_store,
         problem::Problem,
     },
-    authority::{AdministratorKey, Role, check_administrator_name, is_key_id},
+    authority::{AdministratorKey, Role, check_administrator_name, is_access_identity, is_key_id},
     platform::random_bytes,
     store::{
         AdministratorChange, AdministratorKeyRecord, AdministratorRecord, NewAdministratorKey,
@@ -153,6 +153,53 @@ pub(crate) async fn set_role(
 ) -> Result<Response, Problem> {
     let change = AdministratorChange::Role(body.role);
     self::change(&app, &operator, &name, change, &body.reason).await
+}
+
+/// Left out: Cloudflare Access lets the administrator in no more.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccessBody {
+    access_identity: Option<String>,
+    reason: String,
+}
+
+pub(crate) async fn set_access_identity(
+    app: App,
+    operator: Operator,
+    AdministratorPath(name): AdministratorPath,
+    JsonBody(body): JsonBody<AccessBody>,
+) -> Result<Response, Problem> {
+    let reason = check_reason(&body.reason)?;
+    let identity = body
+        .access_identity
+        .map(|identity| identity.to_ascii_lowercase());
+    if !identity.as_deref().is_none_or(is_access_identity) {
+        return Err(Problem::request_invalid(
+            "access_identity: must be an e-mail address or the name of a service token, at most 254 characters",
+        ));
+    }
+    let (subject, changed) = app
+        .store
+        .set_access_identity(
+            &name,
+            identity.as_deref(),
+            has_token(&app),
+            operator.actor(),
+            reason,
+        )
+        .await
+        .map_err(|error| match error {
+            StoreError::Conflict(constraint) if constraint.contains("access_identity") => {
+                Problem::new(
+                    StatusCode::CONFLICT,
+                    "access_identity_taken",
+                    "access_identity: is another administrator's",
+                )
+            }
+            other => other.into(),
+        })?
+        .ok_or_else(administrator_not_found)?;
+    Ok(([no_store()], Json(Changed { subject, changed })).into_response())
 }
 
 async fn change(

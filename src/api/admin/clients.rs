@@ -14,7 +14,7 @@ use crate::{
         no_store,
         problem::Problem,
     },
-    authority::ApiKey,
+    authority::{ApiKey, is_id},
     platform::random_bytes,
     store::{Client, NewClient, Status, StoreError},
 };
@@ -25,6 +25,13 @@ pub(crate) struct CreateBody {
     client_id: String,
     tenant_id: Option<String>,
     name: Option<String>,
+    /// `false`: none, for clients that show access tokens of an identity provider.
+    #[serde(default = "yes")]
+    api_key: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 #[derive(Serialize)]
@@ -32,7 +39,8 @@ struct Created {
     #[serde(flatten)]
     client: Client,
     /// Shown here and never again.
-    api_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -54,7 +62,10 @@ pub(crate) async fn create(
     if let Some(name) = &body.name {
         check_name("name", name)?;
     }
-    let key = ApiKey::from_random(random_bytes()?, random_bytes()?);
+    let key = match body.api_key {
+        true => Some(ApiKey::from_random(random_bytes()?, random_bytes()?)),
+        false => None,
+    };
     let client = NewClient {
         client_id: &body.client_id,
         tenant_id: body.tenant_id.as_deref(),
@@ -62,7 +73,7 @@ pub(crate) async fn create(
     };
     let client = app
         .store
-        .create_client(&client, &key, operator.actor())
+        .create_client(&client, key.as_ref(), operator.actor())
         .await
         .map_err(|error| match error {
             StoreError::Conflict(constraint) if constraint.contains("clients.client_id") => {
@@ -79,7 +90,7 @@ pub(crate) async fn create(
         })?;
     let created = Created {
         client,
-        api_key: key.reveal(),
+        api_key: key.as_ref().map(ApiKey::reveal),
     };
     Ok((StatusCode::CREATED, [no_store()], Json(created)))
 }
@@ -138,7 +149,7 @@ async fn set_status(
         .store
         .set_client_status(client_id, status, moderator.actor(), reason)
         .await?
-        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "client_not_found", "no such client"))?;
+        .ok_or_else(client_not_found)?;
     Ok((
         [no_store()],
         Json(Changed {
@@ -150,7 +161,7 @@ async fn set_status(
 }
 
 /// `{client_id}` of a path.
-pub(crate) struct ClientPath(String);
+pub(crate) struct ClientPath(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for ClientPath {
     type Rejection = Problem;
@@ -166,10 +177,12 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientPath {
     }
 }
 
-/// Ids go into URLs, logs and descriptors.
+pub(super) fn client_not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "client_not_found", "no such client")
+}
+
 pub(super) fn check_id(member: &str, id: &str) -> Result<(), Problem> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    if (1..=128).contains(&id.len()) && id.bytes().all(allowed) {
+    if is_id(id) {
         return Ok(());
     }
     Err(Problem::request_invalid(format!(

@@ -4,6 +4,7 @@
 
 mod administrators;
 mod audit;
+mod client_keys;
 mod clients;
 mod health;
 mod import;
@@ -11,6 +12,7 @@ mod keys;
 mod moderation;
 mod policy;
 mod proofs;
+mod providers;
 mod revocations;
 mod tenants;
 
@@ -44,6 +46,26 @@ pub(crate) fn router() -> Router {
         .route("/servers/{namespace}/{name}/proofs", get(proofs::list))
         .route("/servers/{namespace}/{name}/prove", post(proofs::prove))
         .route("/servers/{namespace}/{name}/verify", post(proofs::verify))
+        .route(
+            "/clients/{client_id}/keys",
+            get(client_keys::list).post(client_keys::create),
+        )
+        .route(
+            "/clients/{client_id}/keys/rotate",
+            post(client_keys::rotate),
+        )
+        .route(
+            "/clients/{client_id}/keys/{key_id}/revoke",
+            post(client_keys::revoke),
+        )
+        .route(
+            "/tenants/{tenant_id}/identity-providers",
+            get(providers::list).post(providers::add),
+        )
+        .route(
+            "/tenants/{tenant_id}/identity-providers/remove",
+            post(providers::remove),
+        )
         .route(
             "/servers/{namespace}/{name}/unverify",
             post(proofs::unverify),
@@ -80,6 +102,10 @@ pub(crate) fn router() -> Router {
         .route(
             "/administrators/{name}/role",
             post(administrators::set_role),
+        )
+        .route(
+            "/administrators/{name}/access-identity",
+            post(administrators::set_access_identity),
         )
         .route(
             "/administrators/{name}/keys",

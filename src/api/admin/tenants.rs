@@ -133,7 +133,7 @@ pub(super) fn not_found() -> Problem {
 }
 
 /// `{tenant_id}` of a path.
-pub(crate) struct TenantPath(String);
+pub(crate) struct TenantPath(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for TenantPath {
     type Rejection = Problem;

@@ -123,6 +123,26 @@ impl Admin {
             .await
     }
 
+    pub(crate) async fn set_access_identity(
+        &self,
+        name: &str,
+        identity: Option<&str>,
+        reason: &str,
+    ) -> Result<Changed<Administrator>, ConnectError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            access_identity: Option<&'a str>,
+            reason: &'a str,
+        }
+        let path = format!("/v1/admin/administrators/{}/access-identity", segment(name));
+        let body = Body {
+            access_identity: identity,
+            reason,
+        };
+        self.post(&path, &body).await
+    }
+
     pub(crate) async fn create_administrator_key(
         &self,
         name: &str,

@@ -48,6 +48,15 @@ pub(crate) async fn run(
             let answer = admin.set_role(name, role.as_str(), reason).await?;
             changed(&answer, |admin| list(&[admin]), json)
         }
+        AdminsCommand::Access {
+            change, identity, ..
+        } => {
+            let (name, reason) = (&change.name, &change.reason);
+            let answer = admin
+                .set_access_identity(name, identity.as_deref(), reason)
+                .await?;
+            changed(&answer, |admin| list(&[admin]), json)
+        }
         AdminsCommand::Keys { command } => keys(&admin, command, json).await,
     }
 }

@@ -1,6 +1,8 @@
+use serde_json::json;
+
 use crate::{
-    api::{Admin, Changed, Client, ClientAction},
-    cli::{ClientChange, ClientsCommand},
+    api::{Admin, Changed, Client, ClientAction, ClientKey, CreatedKey, NewKey},
+    cli::{ClientChange, ClientKeysCommand, ClientsCommand, NewKeyArgs},
     config::Settings,
     failure::Failure,
     output,
@@ -14,16 +16,20 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let admin = Admin::new(settings.operator()?);
     match command {
-        ClientsCommand::Create { id, tenant, name } => {
+        ClientsCommand::Create {
+            id,
+            tenant,
+            name,
+            no_key,
+        } => {
             let created = admin
-                .create_client(&id, tenant.as_deref(), name.as_deref())
+                .create_client(&id, tenant.as_deref(), name.as_deref(), !no_key)
                 .await?;
             if json {
                 return output::json(&created);
             }
             output::print_table(&list(&[created.client]))?;
-            output::note("The API key, shown this once: keep it now.");
-            output::line(&output::printable(&created.api_key))
+            created.api_key.map_or(Ok(()), |key| show_key(&key))
         }
         ClientsCommand::Suspend(change) => {
             changed(&admin, ClientAction::Suspend, &change, json).await
@@ -36,12 +42,73 @@ pub(crate) async fn run(
                 .await?
                 .items;
             if json {
-                output::json(&serde_json::json!({ "clients": clients }))
+                output::json(&json!({ "clients": clients }))
             } else {
                 output::print_table(&list(&clients))
             }
         }
+        ClientsCommand::Keys { command } => keys(&admin, command, json).await,
     }
+}
+
+async fn keys(admin: &Admin, command: ClientKeysCommand, json: bool) -> Result<(), Failure> {
+    match command {
+        ClientKeysCommand::Create { id, key } => {
+            let created = admin.create_client_key(&id, new_key(&key)).await?;
+            new_key_made(created, json)
+        }
+        ClientKeysCommand::Rotate {
+            change,
+            overlap,
+            key,
+        } => {
+            let created = admin
+                .rotate_client_keys(&change.id, new_key(&key), overlap, &change.reason)
+                .await?;
+            new_key_made(created, json)
+        }
+        ClientKeysCommand::List { id } => {
+            let keys = admin.client_keys(&id).await?;
+            if json {
+                return output::json(&json!({ "keys": keys }));
+            }
+            output::print_table(&key_list(&keys))
+        }
+        ClientKeysCommand::Revoke { change, key_id } => {
+            let answer = admin
+                .revoke_client_key(&change.id, &key_id, &change.reason)
+                .await?;
+            if json {
+                return output::json(&answer);
+            }
+            let Changed { subject, changed } = answer;
+            output::print_table(&key_list(&[subject]))?;
+            if !changed {
+                output::note("It was so already: nothing changed.");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn new_key(args: &NewKeyArgs) -> NewKey<'_> {
+    NewKey {
+        label: args.label.as_deref(),
+        expires_in: args.expires_in,
+    }
+}
+
+fn new_key_made(created: CreatedKey, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&created);
+    }
+    output::print_table(&key_list(&[created.key]))?;
+    show_key(&created.api_key)
+}
+
+fn show_key(key: &str) -> Result<(), Failure> {
+    output::note("The API key, shown this once: keep it now.");
+    output::line(&output::printable(key))
 }
 
 async fn changed(
@@ -73,6 +140,21 @@ fn list(clients: &[Client]) -> comfy_table::Table {
             output::maybe(client.name.as_deref()),
             output::status(&client.status),
             output::cell(&client.created_at),
+        ]);
+    }
+    table
+}
+
+fn key_list(keys: &[ClientKey]) -> comfy_table::Table {
+    let mut table = output::table(&["key", "status", "label", "created", "expires", "last used"]);
+    for key in keys {
+        table.add_row([
+            output::cell(&key.key_id),
+            output::status(&key.status),
+            output::maybe(key.label.as_deref()),
+            output::cell(&key.created_at),
+            output::maybe(key.expires_at.as_deref()),
+            output::maybe(key.last_used_at.as_deref()),
         ]);
     }
     table

@@ -10,6 +10,7 @@ pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod moderation;
 pub(crate) mod policy;
+pub(crate) mod providers;
 pub(crate) mod servers;
 pub(crate) mod tenants;
 pub(crate) mod verification;

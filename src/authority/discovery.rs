@@ -1,0 +1,111 @@
+//! Where an identity provider says which keys are its own.
+
+use mcp_connect_descriptor::strict_json;
+use serde_json::{Map, Value};
+
+/// Where the keys of an identity provider come from.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct KeySource {
+    pub(crate) issuer: String,
+    /// `None`: the provider's metadata says.
+    pub(crate) jwks_uri: Option<String>,
+}
+
+/// Why a provider's metadata can't be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum MetadataFault {
+    #[error("its metadata is no JSON object with unique members")]
+    NotAnObject,
+    #[error("its metadata is of another issuer: the two must be equal to the letter")]
+    OtherIssuer,
+    #[error("its metadata has no jwks_uri")]
+    NoKeys,
+}
+
+/// OpenID Connect Discovery 1.0 (section 4) appends to the issuer, RFC 8414 (section 3) puts the
+/// name between host and path. They are tried in this order.
+pub(crate) fn metadata_urls(issuer: &str) -> [String; 2] {
+    let issuer = issuer.trim_end_matches('/');
+    let path = issuer
+        .find("://")
+        .and_then(|scheme| {
+            issuer
+                .get(scheme + 3..)?
+                .find('/')
+                .map(|path| scheme + 3 + path)
+        })
+        .unwrap_or(issuer.len());
+    let (origin, path) = issuer.split_at(path);
+    [
+        format!("{issuer}/.well-known/openid-configuration"),
+        format!("{origin}/.well-known/oauth-authorization-server{path}"),
+    ]
+}
+
+/// The URL of the keys, where the metadata is this issuer's.
+pub(crate) fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, MetadataFault> {
+    let metadata: Map<String, Value> =
+        strict_json::from_slice(metadata).map_err(|_| MetadataFault::NotAnObject)?;
+    let text = |member| metadata.get(member).and_then(Value::as_str);
+    if text("issuer") != Some(issuer) {
+        return Err(MetadataFault::OtherIssuer);
+    }
+    text("jwks_uri")
+        .map(str::to_owned)
+        .ok_or(MetadataFault::NoKeys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_where_the_two_standards_put_it() {
+        for (issuer, openid, oauth) in [
+            (
+                "https://id.example",
+                "https://id.example/.well-known/openid-configuration",
+                "https://id.example/.well-known/oauth-authorization-server",
+            ),
+            (
+                "https://id.example:8443/realms/a/",
+                "https://id.example:8443/realms/a/.well-known/openid-configuration",
+                "https://id.example:8443/.well-known/oauth-authorization-server/realms/a",
+            ),
+        ] {
+            assert_eq!(metadata_urls(issuer), [openid, oauth]);
+        }
+    }
+
+    #[test]
+    fn metadata_of_another_issuer_is_none() {
+        let issuer = "https://id.example";
+        let keys = r#""jwks_uri":"https://id.example/keys""#;
+        for (metadata, result) in [
+            (
+                format!(r#"{{"issuer":"{issuer}",{keys}}}"#),
+                Ok("https://id.example/keys".into()),
+            ),
+            (
+                format!(r#"{{"issuer":"{issuer}/",{keys}}}"#),
+                Err(MetadataFault::OtherIssuer),
+            ),
+            (format!("{{{keys}}}"), Err(MetadataFault::OtherIssuer)),
+            (
+                format!(r#"{{"issuer":"{issuer}"}}"#),
+                Err(MetadataFault::NoKeys),
+            ),
+            (
+                format!(r#"{{"issuer":"{issuer}","jwks_uri":7}}"#),
+                Err(MetadataFault::NoKeys),
+            ),
+            (
+                format!(r#"{{"issuer":"x","issuer":"{issuer}",{keys}}}"#),
+                Err(MetadataFault::NotAnObject),
+            ),
+            ("<html>".into(), Err(MetadataFault::NotAnObject)),
+        ] {
+            assert_eq!(jwks_uri(metadata.as_bytes(), issuer), result, "{metadata}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use wasm_bindgen::JsValue;
+
+use super::{
+    Statement, Store, StoreError, audit::Event, changed, date, now, nth_rows, number, text,
+};
+use crate::authority::ApiKey;
+
+/// The most keys of one client that work at the same time.
+pub(crate) const MAX_LIVE_KEYS: u32 = 10;
+
+/// The most keys that are listed of a client, newest first.
+const MAX_LISTED: u32 = 100;
+
+/// A key of a client, without its secret.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct ApiKeyRecord {
+    key_id: String,
+    status: KeyStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<String>,
+    /// To the hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum KeyStatus {
+    Active,
+    Expired,
+    Revoked,
+}
+
+pub(crate) struct NewApiKey<'a> {
+    pub(crate) key: &'a ApiKey,
+    pub(crate) label: Option<&'a str>,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) expires_at: Option<u64>,
+}
+
+/// What became of a new key.
+pub(crate) enum KeyCreation {
+    Created(ApiKeyRecord),
+    NoClient,
+    /// [`MAX_LIVE_KEYS`] work already.
+    TooMany,
+}
+
+/// Of the client ?1; ?2 is now.
+fn select(condition: &str) -> String {
+    format!(
+        "SELECT key_id, label, {} AS created_at, {} AS expires_at, {} AS revoked_at,
+           {} AS last_used_at,
+           CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
+             WHEN expires_at <= ?2 THEN 'expired' ELSE 'active' END AS status
+         FROM api_keys k WHERE client_id = ?1 AND {condition}",
+        date("k.created_at"),
+        date("k.expires_at"),
+        date("k.revoked_at"),
+        date("k.last_used_at"),
+    )
+}
+
+const SELECT_CLIENT: &str = "SELECT 1 FROM clients WHERE client_id = ?1";
+
+impl<'a> NewApiKey<'a> {
+    /// Without a label, and until it is revoked.
+    pub(super) const fn plain(key: &'a ApiKey) -> Self {
+        Self {
+            key,
+            label: None,
+            expires_at: None,
+        }
+    }
+
+    pub(super) fn insert(&self, client_id: &str) -> Statement<'static> {
+        (
+            "INSERT INTO api_keys (key_id, client_id, secret_hash, label, created_at, expires_at)
+             SELECT ?1, client_id, ?3, ?4, ?5, ?6 FROM clients WHERE client_id = ?2 AND ?7 >
+               (SELECT count(*) FROM api_keys WHERE client_id = ?2 AND revoked_at IS NULL
+                  AND (expires_at IS NULL OR expires_at > ?5))",
+            vec![
+                self.key.key_id().into(),
+                client_id.into(),
+                self.key.secret_hash().encode().into(),
+                text(self.label),
+                now(),
+                self.expires_at.map_or(JsValue::NULL, number),
+                MAX_LIVE_KEYS.into(),
+            ],
+        )
+    }
+}
+
+impl Store {
+    #[worker::send]
+    pub(crate) async fn create_api_key(
+        &self,
+        client_id: &str,
+        key: &NewApiKey<'_>,
+        actor: &str,
+    ) -> Result<KeyCreation, StoreError> {
+        let event = Event {
+            actor,
+            action: "client.key.create",
+            subject: client_id,
+            reason: None,
+            detail: Some(key.key.key_id()),
+        };
+        self.insert_api_key(client_id, key, &event, None).await
+    }
+
+    /// A new key, and an end for all others: at `others_end`, in milliseconds since the Unix epoch.
+    #[worker::send]
+    pub(crate) async fn rotate_api_keys(
+        &self,
+        client_id: &str,
+        key: &NewApiKey<'_>,
+        others_end: u64,
+        actor: &str,
+        reason: &str,
+    ) -> Result<KeyCreation, StoreError> {
+        let event = Event {
+            actor,
+            action: "client.key.rotate",
+            subject: client_id,
+            reason: Some(reason),
+            detail: Some(key.key.key_id()),
+        };
+        let end_others = (
+            "UPDATE api_keys SET expires_at = ?3
+             WHERE client_id = ?1 AND key_id <> ?2 AND revoked_at IS NULL
+               AND (expires_at IS NULL OR expires_at > ?3)
+               AND EXISTS (SELECT 1 FROM api_keys WHERE key_id = ?2)",
+            vec![
+                client_id.into(),
+                key.key.key_id().into(),
+                number(others_end),
+            ],
+        );
+        self.insert_api_key(client_id, key, &event, Some(end_others))
+            .await
+    }
+
+    async fn insert_api_key(
+        &self,
+        client_id: &str,
+        key: &NewApiKey<'_>,
+        event: &Event<'_>,
+        then: Option<Statement<'_>>,
+    ) -> Result<KeyCreation, StoreError> {
+        let select = select("key_id = ?3");
+        let values = vec![client_id.into(), now(), key.key.key_id().into()];
+        let mut statements = vec![
+            key.insert(client_id),
+            event.if_changed(),
+            (SELECT_CLIENT, vec![client_id.into()]),
+            (&select, values),
+        ];
+        statements.extend(then);
+        let results = self.batch(statements).await?;
+        if nth_rows::<IgnoredAny>(&results, 2)?.is_empty() {
+            return Ok(KeyCreation::NoClient);
+        }
+        let created = nth_rows(&results, 3)?.pop();
+        Ok(created.map_or(KeyCreation::TooMany, KeyCreation::Created))
+    }
+
+    /// The newest keys. `None`: no such client.
+    #[worker::send]
+    pub(crate) async fn list_api_keys(
+        &self,
+        client_id: &str,
+    ) -> Result<Option<Vec<ApiKeyRecord>>, StoreError> {
+        let keys = select(&format!(
+            "true ORDER BY k.created_at DESC, key_id LIMIT {MAX_LISTED}"
+        ));
+        let results = self
+            .batch(vec![
+                (SELECT_CLIENT, vec![client_id.into()]),
+                (&keys, vec![client_id.into(), now()]),
+            ])
+            .await?;
+        if nth_rows::<IgnoredAny>(&results, 0)?.is_empty() {
+            return Ok(None);
+        }
+        nth_rows(&results, 1).map(Some)
+    }
+
+    /// The key after the change, and whether it was one. `None`: the client has no such key.
+    #[worker::send]
+    pub(crate) async fn revoke_api_key(
+        &self,
+        client_id: &str,
+        key_id: &str,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<(ApiKeyRecord, bool)>, StoreError> {
+        let select = select("key_id = ?3");
+        let results = self
+            .batch(vec![
+                (
+                    "UPDATE api_keys SET revoked_at = ?3
+                     WHERE client_id = ?1 AND key_id = ?2 AND revoked_at IS NULL",
+                    vec![client_id.into(), key_id.into(), now()],
+                ),
+                Event {
+                    actor,
+                    action: "client.key.revoke",
+                    subject: client_id,
+                    reason: Some(reason),
+                    detail: Some(key_id),
+                }
+                .if_changed(),
+                (&select, vec![client_id.into(), now(), key_id.into()]),
+            ])
+            .await?;
+        let record = nth_rows(&results, 2)?.pop();
+        let changed = changed(&results, 0)?;
+        Ok(record.map(|record| (record, changed)))
+    }
+
+    /// That these keys were used in the hour that began then. Not a change of an administrator: the
+    /// audit trail has nothing of it.
+    #[worker::send]
+    pub(crate) async fn touch_keys(&self, key_ids: &[String], hour: u64) -> Result<(), StoreError> {
+        let ids = serde_json::json!(key_ids).to_string();
+        self.rows::<IgnoredAny>(
+            "UPDATE api_keys SET last_used_at = ?2
+             WHERE key_id IN (SELECT value FROM json_each(?1)) AND coalesce(last_used_at, 0) < ?2",
+            vec![ids.into(), number(hour)],
+        )
+        .await?;
+        Ok(())
+    }
+}
