@@ -27,6 +27,13 @@ pub(crate) async fn run(cron: &str, settings: &Settings, store: &Store) {
                     .await
                     .map(|ended| format!("{ended} ended")),
             );
+            report(
+                "revocations",
+                store
+                    .forget_old_revocations(now_millis())
+                    .await
+                    .map(|()| "old ones forgotten"),
+            );
             if settings.health_gating().is_ok_and(health::is_on) {
                 report("health", health::refresh(settings, store).await);
             }
