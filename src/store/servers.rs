@@ -205,12 +205,11 @@ impl Store {
         let Some(row) = nth_rows::<DetailRow>(&results, 0)?.pop() else {
             return Ok(None);
         };
-        let versions = match version {
-            Some(_) => None,
-            None => {
-                let rows: Vec<VersionRow> = nth_rows(&results, 1)?;
-                Some(rows.into_iter().map(VersionSummary::from).collect())
-            }
+        let versions = if version.is_some() {
+            None
+        } else {
+            let rows: Vec<VersionRow> = nth_rows(&results, 1)?;
+            Some(rows.into_iter().map(VersionSummary::from).collect())
         };
         Ok(Some(ServerDetail {
             standing: row.standing.into(),
