@@ -435,7 +435,21 @@ describe("at night", () => {
       .prepare("SELECT count(*) AS n FROM proofs WHERE subject = 'shared.org' AND checked_at > 1 AND failures = 0")
       .all();
     assert.equal(results[0].n, 120);
-    assert.match(authority.logged("upkeep").at(-1).done, /^120 confirmed, 0 gone/);
+    const runs = authority.logged("upkeep").filter(({ job }) => job === "proofs");
+    assert.match(runs.at(-1).done, /^120 confirmed, 0 gone/);
+  });
+
+  test("a job that fails says so, and keeps no other from its turn", async () => {
+    const database = await authority.database();
+    await database.exec("ALTER TABLE proofs RENAME TO elsewhere");
+    authority.clearLog();
+    try {
+      await authority.scheduled(NIGHT);
+    } finally {
+      await database.exec("ALTER TABLE elsewhere RENAME TO proofs");
+    }
+    assert.deepEqual(authority.logged("upkeep_failed").map(({ job }) => job), ["proofs"]);
+    assert.deepEqual(authority.logged("upkeep").map(({ job }) => job), ["audit"]);
   });
 
   test("a cron that nobody planned is said so, and does nothing", async () => {
