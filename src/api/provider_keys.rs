@@ -167,9 +167,12 @@ async fn look(app: &App, source: &KeySource, hint: &KeyHint) {
         known.step(fits, now_millis()),
         Step::Look | Step::UseAndLook
     ) {
-        return; // another isolate has looked
+        // Another isolate has looked: the next look is due when it is for that one.
+        change_held(source, |held| held.holding.looked_at = Some(copy.looked_at));
+        return;
     }
-    copy.looked_at = now_millis();
+    // From before KV was read, so that KV and the isolate agree on when the next look is due.
+    copy.looked_at = holding.looked_at.unwrap_or_else(now_millis);
     match fetch(source, app.settings.endpoint_rules()).await {
         Ok((key_set, set)) => {
             change_held(source, |held| {

@@ -57,7 +57,7 @@ class IdentityProvider {
     this.hits.set(path, (this.hits.get(path) ?? 0) + 1);
     const [status, body] = this.isDown ? [503, "down"] : (this.instead.get(path) ?? []);
     if (status === undefined) return this.#answer(request, response);
-    response.writeHead(status, { "content-type": "application/json", ...(status === 302 && { location: body }) });
+    response.writeHead(status, { "content-type": "application/json" });
     response.end(typeof body === "string" ? body : JSON.stringify(body));
   }
 
