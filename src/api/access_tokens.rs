@@ -55,7 +55,7 @@ async fn prove(
     };
     token.check(&expected, now_millis() / 1000)?;
     let signed = provider_keys::check_signature(app, &provider.source, token).await?;
-    Ok(identify(&signed, provider)?)
+    Ok(identify(signed, provider)?)
 }
 
 /// Who Cloudflare Access says it is.

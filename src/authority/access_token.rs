@@ -137,7 +137,7 @@ impl AccessToken {
         Ok(())
     }
 
-    /// A NumericDate (RFC 7519, section 2), whole.
+    /// A numeric date (RFC 7519, section 2), whole.
     fn seconds(&self, claim: &str) -> Result<Option<u64>, TokenFault> {
         self.claims
             .get(claim)
@@ -166,7 +166,7 @@ impl<'a> SignedToken<'a> {
     }
 
     /// The client: what the first of these claims that the token has at all says, if that is an id.
-    pub(crate) fn client_id(&self, claims: &[String]) -> Result<&'a str, TokenFault> {
+    pub(crate) fn client_id(self, claims: &[String]) -> Result<&'a str, TokenFault> {
         claims
             .iter()
             .find_map(|name| self.0.claims.get(name))

@@ -302,7 +302,7 @@ pub(crate) fn authenticate(
 
 /// Who is calling with a token that its provider has signed.
 pub(crate) fn identify(
-    token: &SignedToken<'_>,
+    token: SignedToken<'_>,
     provider: ProviderFacts,
 ) -> Result<Caller, TokenFault> {
     let client_id = token.client_id(&provider.client_claims)?;
@@ -658,7 +658,7 @@ mod tests {
                     is_suspended: true,
                 }),
             };
-            identify(&SignedToken::new(&token), provider)
+            identify(SignedToken::new(&token), provider)
         };
         let unregistered = who(None).unwrap();
         assert_eq!(unregistered.client_id.as_deref(), Some("desktop"));

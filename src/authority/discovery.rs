@@ -22,7 +22,7 @@ pub(crate) enum MetadataFault {
     NoKeys,
 }
 
-/// OpenID Connect Discovery 1.0 (section 4) appends to the issuer, RFC 8414 (section 3) puts the
+/// `OpenID` Connect Discovery 1.0 (section 4) appends to the issuer, RFC 8414 (section 3) puts the
 /// name between host and path. They are tried in this order.
 pub(crate) fn metadata_urls(issuer: &str) -> [String; 2] {
     let issuer = issuer.trim_end_matches('/');

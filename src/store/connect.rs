@@ -52,6 +52,8 @@ fn facts_query(
     about: About<'_>,
     [held, held_of_tenant]: [Option<&Held>; 2],
 ) -> (String, Vec<JsValue>) {
+    const PROVIDER: &str = "p.audience, p.tenant_id AS provider_tenant_id,
+        p.jwks_uri AS provider_jwks_uri, p.client_claims,";
     const CLIENT: &str = "c.client_id, c.tenant_id, c.status AS client_status,
         t.status AS tenant_status, t.policy_digest AS tenant_policy_digest,
         CASE WHEN t.policy_digest IS ?3 THEN NULL ELSE t.policy END AS tenant_policy,";
@@ -70,28 +72,11 @@ fn facts_query(
                     .to_owned(),
             )
         }
-        // The client is the one that the provider's claims name, in their order; at most four.
         About::Token(token) => {
             values.extend([digest(held_of_tenant), token.issuer().into()]);
             values.push(possible_clients(token).into());
-            let audiences = token.audiences().iter().map(|audience| {
-                values.push(audience.as_str().into());
-                format!("?{}", values.len())
-            });
-            let audiences = audiences.collect::<Vec<_>>().join(", ");
-            (
-                format!(
-                    "p.audience, p.tenant_id AS provider_tenant_id,
-                     p.jwks_uri AS provider_jwks_uri, p.client_claims, {CLIENT}"
-                ),
-                format!(
-                    "LEFT JOIN identity_providers p ON p.issuer = ?4 AND p.audience IN ({audiences})
-                     LEFT JOIN clients c ON c.client_id = coalesce(
-                       ?5 ->> (p.client_claims ->> 0), ?5 ->> (p.client_claims ->> 1),
-                       ?5 ->> (p.client_claims ->> 2), ?5 ->> (p.client_claims ->> 3))
-                     LEFT JOIN tenants t ON t.tenant_id = p.tenant_id"
-                ),
-            )
+            let from = join_provider(token, &mut values);
+            (format!("{PROVIDER} {CLIENT}"), from)
         }
         About::Named {
             client_id,
@@ -158,6 +143,23 @@ fn facts_query(
         moderation_expires_at = of("moderation_expires_at"),
     );
     (sql, values)
+}
+
+/// The provider of a token whose issuer is ?4, and the client that the provider's claims name, of
+/// those in ?5 and in their order; at most four.
+fn join_provider(token: &AccessToken, values: &mut Vec<JsValue>) -> String {
+    let audiences = token.audiences().iter().map(|audience| {
+        values.push(audience.as_str().into());
+        format!("?{}", values.len())
+    });
+    let audiences = audiences.collect::<Vec<_>>().join(", ");
+    format!(
+        "LEFT JOIN identity_providers p ON p.issuer = ?4 AND p.audience IN ({audiences})
+         LEFT JOIN clients c ON c.client_id = coalesce(
+           ?5 ->> (p.client_claims ->> 0), ?5 ->> (p.client_claims ->> 1),
+           ?5 ->> (p.client_claims ->> 2), ?5 ->> (p.client_claims ->> 3))
+         LEFT JOIN tenants t ON t.tenant_id = p.tenant_id"
+    )
 }
 
 /// By claim: what in the token could be a client's id.

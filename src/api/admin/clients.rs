@@ -62,9 +62,10 @@ pub(crate) async fn create(
     if let Some(name) = &body.name {
         check_name("name", name)?;
     }
-    let key = match body.api_key {
-        true => Some(ApiKey::from_random(random_bytes()?, random_bytes()?)),
-        false => None,
+    let key = if body.api_key {
+        Some(ApiKey::from_random(random_bytes()?, random_bytes()?))
+    } else {
+        None
     };
     let client = NewClient {
         client_id: &body.client_id,

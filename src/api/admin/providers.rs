@@ -43,7 +43,7 @@ pub(crate) struct RemoveBody {
     reason: String,
 }
 
-/// RFC 9068 has the one, OpenID Connect the other.
+/// The one is of RFC 9068, the other of `OpenID` Connect.
 fn usual_client_claims() -> Vec<String> {
     vec!["client_id".into(), "azp".into()]
 }
@@ -167,7 +167,7 @@ fn check_audience(audience: &str) -> Result<(), Problem> {
     ))
 }
 
-/// Names that SQLite takes for names, not for paths.
+/// Names that SQL's JSON operators take for names, not for paths.
 fn check_client_claims(claims: &[String]) -> Result<(), Problem> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
     let is_name =
