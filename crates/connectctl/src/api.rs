@@ -7,6 +7,7 @@ mod client_keys;
 mod moderation;
 mod policies;
 mod providers;
+mod revocations;
 mod tenants;
 
 use std::{
@@ -27,6 +28,7 @@ pub(crate) use self::{
     moderation::{Moderated, ModerationAction, ModerationFilter},
     policies::{Explanation, NewPolicy, PolicyHead},
     providers::{NewProvider, Provider},
+    revocations::{HeldKey, Revocation},
     tenants::Tenant,
 };
 use crate::paging::Page;

@@ -92,7 +92,7 @@ pub(crate) enum Color {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Makes and shows the authority's signing keys; needs no authority
+    /// Makes, shows, rotates and revokes the authority's signing keys
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
@@ -139,6 +139,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Withdraws a client, a tenant, a signing key or a single descriptor, at once
+    Revoke(RevokeArgs),
+    /// Shows what was withdrawn of late
+    Revocations {
+        #[command(subcommand)]
+        command: RevocationsCommand,
+    },
     /// Imports servers from a dump of an MCP registry
     Import(ImportArgs),
     /// Asks for the permission to connect, and shows it
@@ -159,12 +166,103 @@ pub(crate) enum KeysCommand {
         /// Prints the set of this file with the new key added; "-" reads standard input
         #[arg(long, value_name = "FILE")]
         add: Option<PathBuf>,
+        /// How the key signs
+        #[arg(long, default_value = "EdDSA")]
+        alg: KeyAlgorithm,
     },
     /// Shows the ids, states and public halves of a private JWK Set
     Show {
         /// The set; "-" reads standard input
         #[arg(default_value = "-")]
         file: PathBuf,
+    },
+    /// Shows the keys that the authority holds: which signs, since when, which are revoked
+    Status,
+    /// Goes one step of a rotation in a private JWK Set, when that is safe: next, active, retired, gone
+    Rotate(RotateArgs),
+    /// Withdraws a key that is no longer secret, at once
+    Revoke(KeyRevocation),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum KeyAlgorithm {
+    /// Ed25519
+    #[value(name = "EdDSA", alias = "eddsa")]
+    EdDsa,
+    /// P-256, for those whose libraries lack Ed25519
+    #[value(name = "ES256", alias = "es256")]
+    Es256,
+}
+
+#[derive(Args)]
+pub(crate) struct RotateArgs {
+    /// The set, replaced as a whole; "-" reads standard input and prints the set
+    pub(crate) file: PathBuf,
+    /// How a new key signs
+    #[arg(long, default_value = "EdDSA")]
+    pub(crate) alg: KeyAlgorithm,
+    /// Waits only so long between steps: for development, where descriptors live for seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) wait: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct KeyRevocation {
+    /// The key's id, its RFC 7638 thumbprint
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) kid: String,
+    /// Why, for the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+}
+
+#[derive(Args)]
+pub(crate) struct RevokeArgs {
+    pub(crate) kind: RevocationKind,
+    /// Its id: a jti, a client's or tenant's id, a kid
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) id: String,
+    /// The tenant of a client that only the tenant's identity provider knows
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// Why, for the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum RevocationKind {
+    /// One descriptor
+    Jti,
+    /// A client: it is suspended
+    Client,
+    /// A tenant: it is suspended
+    Tenant,
+    /// A signing key, for ever
+    Key,
+}
+
+impl RevocationKind {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jti => "jti",
+            Self::Client => "client",
+            Self::Tenant => "tenant",
+            Self::Key => "key",
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RevocationsCommand {
+    /// Lists what was withdrawn within the last day, and all keys, newest first
+    List {
+        /// The most entries on a page
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// Follows the pages to the end
+        #[arg(long)]
+        all: bool,
     },
 }
 

@@ -7,6 +7,7 @@ mod config;
 mod failure;
 mod output;
 mod paging;
+mod rotation;
 
 use std::process::ExitCode;
 
@@ -36,7 +37,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     // Read when a command needs the authority: a broken profile is no hindrance to making keys.
     let settings = || Settings::resolve(&cli.global);
     match cli.command {
-        Command::Keys { command } => commands::keys::run(command, json),
+        Command::Keys { command } => commands::keys::run(command, &settings, json).await,
         Command::Clients { command } => commands::clients::run(command, &settings()?, json).await,
         Command::Tenants { command } => commands::tenants::run(command, &settings()?, json).await,
         Command::Policy { command } => commands::policy::run(command, &settings()?, json).await,
@@ -50,6 +51,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Admins { command } => commands::admins::run(command, &settings()?, json).await,
         Command::Whoami => commands::admins::whoami(&settings()?, json).await,
         Command::Audit { command } => commands::audit::run(&command, settings, json).await,
+        Command::Revoke(args) => commands::revocations::revoke(&args, &settings()?, json).await,
+        Command::Revocations { command } => {
+            commands::revocations::run(&command, &settings()?, json).await
+        }
         Command::Import(args) => commands::import::run(&args, &settings()?, json).await,
         Command::Connect(args) => commands::connect::run(&args, &settings()?, json).await,
         Command::Inspect(args) => commands::inspect::run(&args, &settings()?, json).await,

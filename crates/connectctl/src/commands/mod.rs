@@ -11,6 +11,7 @@ pub(crate) mod keys;
 pub(crate) mod moderation;
 pub(crate) mod policy;
 pub(crate) mod providers;
+pub(crate) mod revocations;
 pub(crate) mod servers;
 pub(crate) mod tenants;
 pub(crate) mod verification;
