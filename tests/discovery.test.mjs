@@ -232,6 +232,7 @@ describe("what is published of the authority", () => {
       issuer,
       connect_endpoint: `${issuer}/v1/connect`,
       servers_endpoint: `${issuer}/v1/servers`,
+      revocations_endpoint: `${issuer}/v1/revocations`,
       jwks_uri: `${issuer}/.well-known/jwks.json`,
       descriptor_lifetime_seconds: 60,
       descriptor_lifetime_seconds_min: 30,
