@@ -4,15 +4,18 @@
 use axum::response::{IntoResponse, Response};
 use http::{
     HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::json;
 
 use crate::{
     authority::Denial,
-    platform::{Fault, RandomnessError, log},
+    platform::{Fault, RandomnessError, limiter, log},
     store::StoreError,
 };
+
+/// What is out may be back soon, in seconds.
+const UNAVAILABLE_RETRY_AFTER: u64 = 5;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -50,6 +53,22 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "caller_unauthenticated", detail)
     }
 
+    /// `scope` is whose limit it is: the client's, the tenant's or the address's.
+    pub(crate) fn rate_limited(scope: &str) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            format!(
+                "too many requests of this {scope}; try again in {} s",
+                limiter::RETRY_AFTER
+            ),
+        )
+    }
+
+    pub(crate) const fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// The authority fails closed; why is for the log.
     pub(crate) fn authority_unavailable(event: &str, problem: &str) -> Self {
         log::error(event, &[("problem", problem)]);
@@ -63,13 +82,21 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
             "code": self.code,
         });
+        let retry_after = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => {
+                body["retry_after"] = limiter::RETRY_AFTER.into();
+                Some(limiter::RETRY_AFTER)
+            }
+            StatusCode::SERVICE_UNAVAILABLE => Some(UNAVAILABLE_RETRY_AFTER),
+            _ => None,
+        };
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -77,6 +104,9 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -118,6 +148,10 @@ impl From<StoreError> for Problem {
             StoreError::Conflict(_) | StoreError::Unavailable(_) => {
                 Self::authority_unavailable("storage_failed", &error.to_string())
             }
+            StoreError::Unconfirmed(_) => Self {
+                detail: "it is not known whether the change was made, whole or not at all; look, or repeat it: what was made already is not made twice".into(),
+                ..Self::authority_unavailable("storage_failed", &error.to_string())
+            },
         }
     }
 }

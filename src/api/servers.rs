@@ -13,7 +13,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    platform::{log, now_millis},
+    platform::{log, metrics, now_millis},
     store::{EdgeCopy, ServerSummary, StoreError},
 };
 
@@ -86,6 +86,12 @@ pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Resp
             .ok_or_else(Problem::server_not_found);
     }
     let copy = app.store.edge_copy(&reference.name).await;
+    let found = match &copy {
+        Some(copy) if copy.is_fresh() => "fresh",
+        Some(_) => "stale",
+        None => "missing",
+    };
+    metrics::count(metrics::looked_up("edge_copy", found));
     if let Some(copy) = copy.as_ref().filter(|copy| copy.is_fresh()) {
         return Ok(document(&copy.document));
     }
@@ -98,7 +104,9 @@ pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Resp
         }
         (Ok(None), _) => Err(Problem::server_not_found()),
         (Err(error), Some(copy)) => {
-            log::error("served_from_edge_copy", &[("problem", &error.to_string())]);
+            // While D1 is out, that is each of them.
+            let problem = error.to_string();
+            log::error_once("", "served_from_edge_copy", &[("problem", &problem)]);
             Ok(document(&copy.document))
         }
         (Err(error), None) => Err(error.into()),

@@ -13,8 +13,11 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, ReadableStreamDefaultReader, ResponseInit};
 
+/// Who is asking, by its address; the platform overwrites what a client puts there.
+pub(crate) const CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
+
 /// No handler sees another header.
-const FORWARDED: [HeaderName; 2] = [AUTHORIZATION, IF_NONE_MATCH];
+const FORWARDED: [HeaderName; 3] = [AUTHORIZATION, CONNECTING_IP, IF_NONE_MATCH];
 
 /// A request that can't be handed to a handler.
 pub(crate) enum Unreadable {

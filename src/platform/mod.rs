@@ -1,9 +1,11 @@
 //! What the Workers platform gives: HTTP, settings and secrets, the clock, randomness, the way out,
-//! the log.
+//! rate limits, counting, the log.
 
 mod clock;
 pub(crate) mod http;
+pub(crate) mod limiter;
 pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod outbound;
 mod random;
 mod settings;
@@ -12,7 +14,7 @@ pub(crate) mod signer;
 use worker::Env;
 
 pub(crate) use self::{
-    clock::{now_millis, now_seconds},
+    clock::{now_millis, now_seconds, sleep, within},
     random::{RandomnessError, random_bytes},
     settings::{Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},
 };

@@ -8,6 +8,7 @@ mod clients;
 mod import;
 mod policy;
 mod servers;
+mod stats;
 mod tenants;
 
 use axum::{
@@ -74,6 +75,8 @@ pub(crate) fn router() -> Router {
             post(administrators::revoke_key),
         )
         .route("/audit", get(audit::list))
+        .route("/stats", get(stats::stats))
+        .route("/metrics", get(stats::metrics))
 }
 
 const MAX_REASON_CHARS: usize = 500;
