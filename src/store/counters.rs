@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use super::{Store, StoreError, now};
+use super::{Store, StoreError, now, nth_rows};
 use crate::platform::metrics::Series;
 
 /// A sum over all isolates, or a number of rows.
@@ -11,6 +11,46 @@ pub(crate) struct Counter {
     pub(crate) labels: String,
     pub(crate) value: f64,
 }
+
+/// Statements, and whether they have to know the time.
+const CENSUS: [(&str, bool); 7] = [
+    (
+        "SELECT 'servers' AS name, '' AS labels, count(*) AS value FROM servers",
+        false,
+    ),
+    (
+        "SELECT 'versions' AS name, 'status=\"' || status || '\"' AS labels, count(*) AS value
+         FROM versions GROUP BY status",
+        false,
+    ),
+    (
+        "SELECT 'clients' AS name, 'status=\"' || status || '\"' AS labels, count(*) AS value
+         FROM clients GROUP BY status",
+        false,
+    ),
+    (
+        "SELECT 'tenants' AS name, 'status=\"' || status || '\"' AS labels, count(*) AS value
+         FROM tenants GROUP BY status",
+        false,
+    ),
+    (
+        "SELECT 'moderated_servers' AS name, 'state=\"' || moderation || '\"' AS labels, count(*) AS value
+         FROM servers WHERE moderation <> 'active' AND coalesce(moderation_expires_at > ?1, 1)
+         GROUP BY moderation",
+        true,
+    ),
+    (
+        "SELECT 'moderated_versions' AS name, 'state=\"' || moderation || '\"' AS labels, count(*) AS value
+         FROM versions WHERE moderation <> 'active' AND coalesce(moderation_expires_at > ?1, 1)
+         GROUP BY moderation",
+        true,
+    ),
+    (
+        "SELECT 'revocations' AS name, 'kind=\"' || kind || '\"' AS labels, count(*) AS value
+         FROM revocations GROUP BY kind",
+        false,
+    ),
+];
 
 impl Store {
     /// Adds what an isolate has counted.
@@ -45,20 +85,15 @@ impl Store {
     /// What is in the registry, by counting it: this reads every row.
     #[worker::send]
     pub(crate) async fn census(&self) -> Result<Vec<Counter>, StoreError> {
-        self.rows(
-            "SELECT 'servers' AS name, '' AS labels, count(*) AS value FROM servers
-             UNION ALL SELECT 'versions', 'status=\"' || status || '\"', count(*) FROM versions GROUP BY status
-             UNION ALL SELECT 'clients', 'status=\"' || status || '\"', count(*) FROM clients GROUP BY status
-             UNION ALL SELECT 'tenants', 'status=\"' || status || '\"', count(*) FROM tenants GROUP BY status
-             UNION ALL SELECT 'moderated_servers', 'state=\"' || moderation || '\"', count(*) FROM servers
-               WHERE moderation <> 'active' AND (moderation_expires_at IS NULL OR moderation_expires_at > ?1)
-               GROUP BY moderation
-             UNION ALL SELECT 'moderated_versions', 'state=\"' || moderation || '\"', count(*) FROM versions
-               WHERE moderation <> 'active' AND (moderation_expires_at IS NULL OR moderation_expires_at > ?1)
-               GROUP BY moderation
-             UNION ALL SELECT 'revocations', 'kind=\"' || kind || '\"', count(*) FROM revocations GROUP BY kind",
-            vec![now()],
-        )
-        .await
+        let mut counters = Vec::new();
+        let statements = CENSUS.map(|(sql, is_dated)| {
+            let values = if is_dated { vec![now()] } else { Vec::new() };
+            (sql, values)
+        });
+        let results = self.read(statements.into()).await?;
+        for index in 0..results.len() {
+            counters.extend(nth_rows::<Counter>(&results, index)?);
+        }
+        Ok(counters)
     }
 }

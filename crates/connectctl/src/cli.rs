@@ -118,6 +118,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Counts what is registered, and what happened up to a few seconds ago
+    Stats,
     /// Imports servers from a dump of an MCP registry
     Import(ImportArgs),
     /// Asks for the permission to connect, and shows it

@@ -42,6 +42,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Admins { command } => commands::admins::run(command, &settings()?, json).await,
         Command::Whoami => commands::admins::whoami(&settings()?, json).await,
         Command::Audit { command } => commands::audit::run(&command, &settings()?, json).await,
+        Command::Stats => commands::stats::run(&settings()?, json).await,
         Command::Import(args) => commands::import::run(&args, &settings()?, json).await,
         Command::Connect(args) => commands::connect::run(&args, &settings()?, json).await,
         Command::Inspect(args) => commands::inspect::run(&args, &settings()?, json).await,

@@ -9,3 +9,4 @@ pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod servers;
+pub(crate) mod stats;
