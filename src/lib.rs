@@ -17,7 +17,7 @@ use worker::{Context, Env, event};
 
 use crate::{
     api::App,
-    platform::{Settings, http as adapter, limiter::Limiter},
+    platform::{Settings, http as adapter, limiter::Limiter, metrics::Dataset},
     store::Store,
 };
 
@@ -40,6 +40,7 @@ async fn fetch(
         }),
         store: Store::new(&env),
         limiter: Limiter::new(&env),
+        dataset: Dataset::new(&env),
         context: Arc::new(context),
     };
     let response = match adapter::read_head(&request)? {

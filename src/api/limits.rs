@@ -3,20 +3,22 @@
 //! any of it reaches the storage. So a flood is stopped at its own limit, and nobody can use up
 //! another's without that other's secret.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::cell::RefCell;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use http::{header::AUTHORIZATION, request::Parts};
 use sha2::{Digest, Sha256};
 
 use super::{ADMIN, App, problem::Problem};
 use crate::platform::{
+    Recent,
     http::CONNECTING_IP,
     limiter::{Scope, network},
     log, metrics,
 };
 
-/// Two generations of these are kept, so an isolate holds less than 1 MiB of them.
-const GENERATION: usize = 2048;
+/// As many credentials are remembered for sure: half a megabyte.
+const REMEMBERED: usize = 2048;
 
 /// Whose credential it was.
 #[derive(Clone)]
@@ -28,47 +30,20 @@ enum Owner {
     },
 }
 
-/// SHA-256 of a whole Authorization header, whatever kind of credential is in it.
-type Fingerprint = [u8; 32];
-
-/// Credentials that were good lately in this isolate. What it says is good for
-/// counting only: each request is authenticated anew.
-#[derive(Default)]
-struct Acquaintances {
-    young: HashMap<Fingerprint, Owner>,
-    old: HashMap<Fingerprint, Owner>,
-}
-
-impl Acquaintances {
-    fn get(&self, credential: &Fingerprint) -> Option<Owner> {
-        self.young
-            .get(credential)
-            .or_else(|| self.old.get(credential))
-            .cloned()
-    }
-
-    fn insert(&mut self, credential: &Fingerprint, owner: Owner) {
-        if self.young.len() >= GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(*credential, owner);
-    }
-
-    fn remove(&mut self, credential: &Fingerprint) {
-        self.young.remove(credential);
-        self.old.remove(credential);
-    }
-}
-
 thread_local! {
-    static ACQUAINTANCES: RefCell<Acquaintances> = RefCell::default();
+    // Credentials that were good lately in this isolate. That is for counting only: each request is
+    // authenticated anew.
+    static KNOWN: RefCell<Recent<Owner>> = RefCell::new(Recent::new(REMEMBERED));
 }
 
 /// Where a request comes from, and what it shows.
 #[derive(Clone)]
 pub(crate) struct Visitor {
     network: String,
-    credential: Option<Fingerprint>,
+    /// SHA-256 of the whole Authorization header, whatever kind of credential is in it.
+    credential: Option<String>,
+    /// Against the limits of the client that owns the credential.
+    is_counted: bool,
 }
 
 impl Visitor {
@@ -76,24 +51,26 @@ impl Visitor {
         let header = |name| head.headers.get(name);
         Self {
             network: network(header(CONNECTING_IP).and_then(|value| value.to_str().ok())),
-            credential: header(AUTHORIZATION).map(|value| Sha256::digest(value.as_bytes()).into()),
+            credential: header(AUTHORIZATION)
+                .map(|value| Base64UrlUnpadded::encode_string(&Sha256::digest(value.as_bytes()))),
+            is_counted: false,
         }
     }
 
     /// Counts a request before anything is done for it.
-    pub(crate) async fn enter(&self, head: &Parts, app: &App) -> Result<(), Problem> {
+    pub(crate) async fn enter(&mut self, head: &Parts, app: &App) -> Result<(), Problem> {
         let family = family(head.uri.path());
-        let known = self.credential.as_ref().and_then(|credential| {
-            ACQUAINTANCES.with_borrow(|acquaintances| acquaintances.get(credential))
-        });
-        match (family, known) {
+        match (family, self.known()) {
             (
                 "connect",
                 Some(Owner::Client {
                     client_id,
                     tenant_id,
                 }),
-            ) => limit_client(app, &client_id, tenant_id.as_deref()).await,
+            ) => {
+                self.is_counted = true;
+                limit_client(app, &client_id, tenant_id.as_deref()).await
+            }
             ("admin", Some(Owner::Administrator)) => Ok(()),
             _ => {
                 let network = &self.network;
@@ -102,21 +79,21 @@ impl Visitor {
         }
     }
 
-    /// The credential proved to be this client's. Where that is news, the request is counted now.
+    /// The credential proved to be this client's: counts the request, if that was not known before.
     pub(crate) async fn is_client(
         &self,
         app: &App,
         client_id: &str,
         tenant_id: Option<&str>,
     ) -> Result<(), Problem> {
-        let owner = Owner::Client {
+        if self.is_counted {
+            return Ok(());
+        }
+        self.introduce(Owner::Client {
             client_id: client_id.to_owned(),
             tenant_id: tenant_id.map(str::to_owned),
-        };
-        if self.introduce(owner) {
-            limit_client(app, client_id, tenant_id).await?;
-        }
-        Ok(())
+        });
+        limit_client(app, client_id, tenant_id).await
     }
 
     /// The credential proved to be an administrator's.
@@ -127,21 +104,19 @@ impl Visitor {
     /// The credential proved to be no good.
     pub(crate) fn is_nobody(&self) {
         if let Some(credential) = &self.credential {
-            ACQUAINTANCES.with_borrow_mut(|acquaintances| acquaintances.remove(credential));
+            KNOWN.with_borrow_mut(|known| known.forget(credential));
         }
     }
 
-    /// Whether it was not known.
-    fn introduce(&self, owner: Owner) -> bool {
-        self.credential.as_ref().is_some_and(|credential| {
-            ACQUAINTANCES.with_borrow_mut(|acquaintances| {
-                let is_news = acquaintances.get(credential).is_none();
-                if is_news || !acquaintances.young.contains_key(credential) {
-                    acquaintances.insert(credential, owner);
-                }
-                is_news
-            })
-        })
+    fn known(&self) -> Option<Owner> {
+        let credential = self.credential.as_ref()?;
+        KNOWN.with_borrow_mut(|known| known.get(credential))
+    }
+
+    fn introduce(&self, owner: Owner) {
+        if let Some(credential) = &self.credential {
+            KNOWN.with_borrow_mut(|known| known.keep(credential.clone(), owner, 1));
+        }
     }
 }
 
@@ -186,27 +161,6 @@ async fn limit(app: &App, scope: Scope<'_>) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn client(id: &str) -> Owner {
-        Owner::Client {
-            client_id: id.into(),
-            tenant_id: None,
-        }
-    }
-
-    #[test]
-    fn acquaintances_are_bounded_and_those_in_use_stay() {
-        let mut acquaintances = Acquaintances::default();
-        let hash = |n: usize| Sha256::digest(n.to_string()).into();
-        for n in 0..5 * GENERATION {
-            acquaintances.insert(&hash(n), client("c"));
-            assert!(acquaintances.young.len() + acquaintances.old.len() <= 2 * GENERATION);
-        }
-        assert!(acquaintances.get(&hash(0)).is_none());
-        assert!(acquaintances.get(&hash(5 * GENERATION - 1)).is_some());
-        acquaintances.remove(&hash(5 * GENERATION - 1));
-        assert!(acquaintances.get(&hash(5 * GENERATION - 1)).is_none());
-    }
 
     #[test]
     fn every_path_has_a_family() {

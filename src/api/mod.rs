@@ -37,7 +37,7 @@ use crate::{
         http::Unreadable,
         limiter::Limiter,
         log,
-        metrics::{self, HANDED_OVER_EVERY},
+        metrics::{self, Dataset, HANDED_OVER_EVERY},
         now_millis, sleep,
     },
     store::Store,
@@ -55,6 +55,7 @@ pub(crate) struct App {
     pub(crate) settings: Arc<Settings>,
     pub(crate) store: Store,
     pub(crate) limiter: Limiter,
+    pub(crate) dataset: Dataset,
     pub(crate) context: Arc<Context>,
 }
 
@@ -102,7 +103,7 @@ pub(crate) fn body_limit(head: &Parts) -> usize {
 
 /// Whether the request may go on, before its body is read. It then goes on knowing its visitor.
 pub(crate) async fn enter(head: &mut Parts, app: &App) -> Result<(), Response> {
-    let visitor = Visitor::of(head);
+    let mut visitor = Visitor::of(head);
     match visitor.enter(head, app).await {
         Ok(()) => {
             head.extensions.insert(visitor);

@@ -69,6 +69,15 @@ impl Problem {
         self.code
     }
 
+    pub(crate) fn is_rate_limited(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// Whether it is the authority that failed.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// The authority fails closed; why is for the log.
     pub(crate) fn authority_unavailable(event: &str, problem: &str) -> Self {
         log::error(event, &[("problem", problem)]);

@@ -103,7 +103,9 @@ impl Limiter {
             .filter(|binding| self.env.rate_limiter(binding).is_err())
             .map(|setting| Fault {
                 setting,
-                problem: "is not bound, so that nothing is limited; see [[ratelimits]] of wrangler.toml".into(),
+                problem:
+                    "is not bound, so that nothing is limited; see [[ratelimits]] of wrangler.toml"
+                        .into(),
             })
             .collect()
     }
@@ -142,7 +144,11 @@ mod tests {
         ] {
             // However it is written.
             let expected = expected.trim_start_matches('0');
-            assert_eq!(network(address).trim_start_matches('0'), expected, "{address:?}");
+            assert_eq!(
+                network(address).trim_start_matches('0'),
+                expected,
+                "{address:?}"
+            );
         }
     }
 

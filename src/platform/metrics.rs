@@ -123,7 +123,10 @@ pub(crate) fn connect_took(milliseconds: u64) {
         name: "connect_seconds_bucket",
         labels: [("le", bucket), NONE],
     });
-    add(LATENCY_SUM, Duration::from_millis(milliseconds).as_secs_f64());
+    add(
+        LATENCY_SUM,
+        Duration::from_millis(milliseconds).as_secs_f64(),
+    );
 }
 
 fn add(series: Series, value: f64) {
@@ -172,26 +175,33 @@ pub(crate) struct DataPoint<'a> {
 /// More of an index is refused.
 const MAX_INDEX_BYTES: usize = 96;
 
-impl DataPoint<'_> {
-    /// Nobody waits for it. Without the binding `METRICS`, nothing is written.
+/// Where data points go: the binding `METRICS`, if there is one.
+#[derive(Clone)]
+pub(crate) struct Dataset {
+    env: Env,
+}
+
+impl Dataset {
+    pub(crate) fn new(env: &Env) -> Self {
+        Self { env: env.clone() }
+    }
+
+    /// Nobody waits for it.
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one request")]
-    pub(crate) fn write(&self, env: &Env) {
-        let Ok(dataset) = env.analytics_engine("METRICS") else {
+    pub(crate) fn write(&self, point: &DataPoint<'_>) {
+        let Ok(dataset) = self.env.analytics_engine("METRICS") else {
             return;
         };
-        // Ids are ASCII.
-        let index = self.tenant_id.get(..MAX_INDEX_BYTES).unwrap_or(self.tenant_id);
+        let tenant_id = point.tenant_id;
         let written = AnalyticsEngineDataPointBuilder::new()
-            .indexes([index])
-            .blobs([self.code, self.server_id, self.client_id, self.tenant_id])
-            .doubles([self.milliseconds as f64])
+            // Ids are ASCII.
+            .indexes([tenant_id.get(..MAX_INDEX_BYTES).unwrap_or(tenant_id)])
+            .blobs([point.code, point.server_id, point.client_id, tenant_id])
+            .doubles([point.milliseconds as f64])
             .write_to(&dataset);
         if let Err(error) = written {
-            log::error_once(
-                "METRICS",
-                "data_point_failed",
-                &[("problem", &error.to_string())],
-            );
+            let problem = error.to_string();
+            log::error_once("METRICS", "data_point_failed", &[("problem", &problem)]);
         }
     }
 }
@@ -221,7 +231,10 @@ mod tests {
             ("answers{family=\"connect\",status=\"2xx\"}", 1.0),
             ("limiter_errors{}", 1.0),
         ];
-        assert_eq!(taken(), expected.map(|(name, value)| (name.into(), value)).into());
+        assert_eq!(
+            taken(),
+            expected.map(|(name, value)| (name.into(), value)).into()
+        );
         assert!(taken().is_empty());
     }
 
@@ -230,7 +243,10 @@ mod tests {
         for (milliseconds, bucket) in [(0, "0.005"), (5, "0.005"), (6, "0.01"), (5001, "+Inf")] {
             connect_took(milliseconds);
             let sums = taken();
-            assert_eq!(sums.get(&format!("connect_seconds_bucket{{le=\"{bucket}\"}}")), Some(&1.0));
+            assert_eq!(
+                sums.get(&format!("connect_seconds_bucket{{le=\"{bucket}\"}}")),
+                Some(&1.0)
+            );
             assert_eq!(sums.len(), 2);
         }
     }

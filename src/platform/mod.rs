@@ -1,5 +1,6 @@
 //! What the Workers platform gives: HTTP, settings and secrets, the clock, randomness, the way out,
-//! rate limits, counting, the log.
+//! rate limits, counting, memory of
+//! late, the log.
 
 mod clock;
 pub(crate) mod http;
@@ -8,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod outbound;
 mod random;
+mod recent;
 mod settings;
 pub(crate) mod signer;
 
@@ -16,6 +18,7 @@ use worker::Env;
 pub(crate) use self::{
     clock::{now_millis, now_seconds, sleep, within},
     random::{RandomnessError, random_bytes},
+    recent::Recent,
     settings::{Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},
 };
 

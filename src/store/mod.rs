@@ -12,7 +12,6 @@ mod counters;
 mod edge;
 mod import;
 mod policies;
-mod recent;
 mod revocations;
 mod servers;
 mod tenants;

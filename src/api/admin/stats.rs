@@ -15,12 +15,27 @@ const PROMETHEUS_TEXT: HeaderValue =
 
 /// What is counted, and what it says.
 const COUNTERS: [(&str, &str); 6] = [
-    ("answers", "Answers, by what was asked for and class of status."),
+    (
+        "answers",
+        "Answers, by what was asked for and class of status.",
+    ),
     ("cache_lookups", "Looks into a cache, by what was found."),
-    ("connects", "Requests to connect, by the code they were answered with."),
-    ("limiter_errors", "Requests that went on since a rate limit could not be asked."),
-    ("rate_limited", "Requests refused by a rate limit, by whose it was."),
-    ("storage_errors", "Calls of D1 and KV that failed or took too long."),
+    (
+        "connects",
+        "Requests to connect, by the code they were answered with.",
+    ),
+    (
+        "limiter_errors",
+        "Requests that went on since a rate limit could not be asked.",
+    ),
+    (
+        "rate_limited",
+        "Requests refused by a rate limit, by whose it was.",
+    ),
+    (
+        "storage_errors",
+        "Calls of D1 and KV that failed or took too long.",
+    ),
 ];
 
 /// Counts of what there is, and of what happened up to a few seconds ago.
@@ -35,9 +50,8 @@ pub(crate) async fn stats(app: App, _: Operator) -> Result<impl IntoResponse, Pr
 /// registry.
 pub(crate) async fn metrics(app: App, _: Operator) -> Result<impl IntoResponse, Problem> {
     let counters = app.store.counters().await?;
-    let text = prometheus(&counters).map_err(|error| {
-        Problem::authority_unavailable("internal_fault", &error.to_string())
-    })?;
+    let text = prometheus(&counters)
+        .map_err(|error| Problem::authority_unavailable("internal_fault", &error.to_string()))?;
     Ok(([no_store(), (CONTENT_TYPE, PROMETHEUS_TEXT)], text))
 }
 
@@ -49,15 +63,16 @@ fn nested(counters: &[Counter]) -> Value {
             let (_, value) = label.split_once('=')?;
             Some(value.trim_matches('"'))
         });
-        let place = [counter.name.as_str()]
-            .into_iter()
-            .chain(labels)
-            .fold(&mut all, |value, member| {
-                if !value.is_object() {
-                    *value = Value::Object(Map::new());
-                }
-                &mut value[member]
-            });
+        let place =
+            [counter.name.as_str()]
+                .into_iter()
+                .chain(labels)
+                .fold(&mut all, |value, member| {
+                    if !value.is_object() {
+                        *value = Value::Object(Map::new());
+                    }
+                    &mut value[member]
+                });
         *place = number(counter.value);
     }
     all
