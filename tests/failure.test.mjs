@@ -109,13 +109,12 @@ describe("while D1 fails", () => {
 });
 
 test("while KV fails, everything goes on from D1", async () => {
-  const changes = { error: "unverify", hang: "verify" };
-  for (const [kv, change] of Object.entries(changes)) {
+  for (const kv of ["error", "hang"]) {
     await authority.break({ kv });
     const shown = await authority.request(`/v1/servers/${WEATHER}`);
     assert.equal(shown.body?.id, WEATHER, `${kv}: ${shown.text}`);
     assert.equal((await authority.connect(WEATHER, key)).status, 200);
-    assert.equal((await authority.changeServer(WEATHER, change)).changed, true);
+    assert.equal((await authority.changeServer(WEATHER, "unverify")).changed, true);
     await authority.changeServer(WEATHER, "verify");
   }
 });

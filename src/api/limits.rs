@@ -9,7 +9,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use http::{header::AUTHORIZATION, request::Parts};
 use sha2::{Digest, Sha256};
 
-use super::{ADMIN, App, problem::Problem};
+use super::{App, is_administration, problem::Problem};
 use crate::platform::{
     Recent,
     http::CONNECTING_IP,
@@ -125,7 +125,7 @@ impl Visitor {
 pub(crate) fn family(path: &str) -> &'static str {
     if path == "/v1/connect" {
         "connect"
-    } else if path.starts_with(ADMIN) {
+    } else if is_administration(path) {
         "admin"
     } else if path.starts_with("/.well-known/") || path == "/v1/revocations" {
         "keys"

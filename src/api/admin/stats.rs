@@ -5,7 +5,7 @@ use http::{HeaderValue, header::CONTENT_TYPE};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::{App, extract::Operator, no_store, problem::Problem},
+    api::{App, extract::Moderator, no_store, problem::Problem},
     platform::metrics::LATENCY_BUCKETS,
     store::Counter,
 };
@@ -39,7 +39,7 @@ const COUNTERS: [(&str, &str); 6] = [
 ];
 
 /// Counts of what there is, and of what happened up to a few seconds ago.
-pub(crate) async fn stats(app: App, _: Operator) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn stats(app: App, _: Moderator) -> Result<impl IntoResponse, Problem> {
     let registry = nested(&app.store.census().await?);
     let counters = nested(&app.store.counters().await?);
     let body = json!({ "registry": registry, "counters": counters });
@@ -48,7 +48,7 @@ pub(crate) async fn stats(app: App, _: Operator) -> Result<impl IntoResponse, Pr
 
 /// The counters for Prometheus. It reads no other table, so that its cost doesn't grow with the
 /// registry.
-pub(crate) async fn metrics(app: App, _: Operator) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn metrics(app: App, _: Moderator) -> Result<impl IntoResponse, Problem> {
     let counters = app.store.counters().await?;
     let text = prometheus(&counters)
         .map_err(|error| Problem::authority_unavailable("internal_fault", &error.to_string()))?;
