@@ -142,22 +142,43 @@ describe("at the same time", () => {
     assert.equal((await rows(`SELECT * FROM versions v JOIN servers s ON s.id = v.server_id WHERE s.name = '${name}'`)).length, 1);
   });
 
-  test("changes of servers and clients all end, and each that was one has its audit row", async () => {
+  test("one of two creations of a tenant holds, and each policy has a version of its own", async () => {
+    const made = await together(6, () => authority.admin("/tenants", { tenant_id: "raced" }));
+    assert.deepEqual(made.map(({ status }) => status).sort(), [201, ...Array(5).fill(409)]);
+    const policies = await together(6, (n) =>
+      authority.admin("/tenants/raced/policy", { policy: { allow: [`com.example.n${n}/*`] }, reason: `policy ${n}` }));
+    const versions = policies.map(({ status, body, text }) => (assert.equal(status, 200, text), body.version));
+    assert.deepEqual(versions.sort(), [1, 2, 3, 4, 5, 6]);
+    const kept = await rows("SELECT version, document FROM policies WHERE scope = 'raced' ORDER BY version");
+    assert.deepEqual(kept.map(({ version }) => version), [1, 2, 3, 4, 5, 6]);
+    const [{ policy }] = await rows("SELECT policy FROM tenants WHERE tenant_id = 'raced'");
+    assert.equal(policy, kept.at(-1).document, "the last is in force");
+    assert.equal((await rows("SELECT * FROM audit WHERE reason LIKE 'policy %'")).length, 6);
+  });
+
+  test("changes of servers, clients, tenants and policies all end, and each that was one has its audit row", async () => {
     const names = ["com.example/busy-1", "com.example/busy-2"];
     for (const name of names) await authority.publish(name);
-    await authority.createClient("busy");
+    await authority.createClient("busy", { tenant_id: "busy" });
     const before = await auditRows();
     const changes = [
       ...names.flatMap((name) => ["revoke", "reinstate", "verify", "unverify"].map((change) => `/servers/${name}/${change}`)),
       "/clients/busy/suspend",
       "/clients/busy/resume",
+      "/tenants/busy/suspend",
+      "/tenants/busy/resume",
+      "/tenants/busy/policy",
     ];
-    const answers = await together(120, async (n) => {
-      const [change] = await Promise.all([
-        authority.admin(changes[(n * 7) % changes.length], { reason: `change ${n}` }),
+    const change = (path, n) => {
+      const policy = path.endsWith("/policy") ? { policy: { allow: ["*"], deny: [`com.example.n${n % 3}/*`] } } : {};
+      return authority.admin(path, { ...policy, reason: `change ${n}` });
+    };
+    const answers = await together(130, async (n) => {
+      const [answer] = await Promise.all([
+        change(changes[(n * 7) % changes.length], n),
         authority.connect(names[n % 2], key),
       ]);
-      return change;
+      return answer;
     });
     assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
     const changed = answers.filter(({ body }) => body.changed).length;

@@ -76,7 +76,7 @@ async fn answer(
     admit(presented, admission)?;
     let JsonBody(body) = body?;
     let request = ConnectRequest::try_from(body)?;
-    record.server_id = request.server_ref.name.as_str().to_owned();
+    record.server_id = request.server_ref.name.to_string();
 
     // From before the facts are read: no descriptor looks younger than what it was decided by.
     let now = now_millis();

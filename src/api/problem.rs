@@ -6,7 +6,7 @@ use http::{
     HeaderValue, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use crate::{
     authority::Denial,
@@ -91,22 +91,25 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-        });
+        let mut body = Map::from_iter([
+            ("type".to_owned(), "about:blank".into()),
+            (
+                "title".to_owned(),
+                self.status.canonical_reason().unwrap_or("Error").into(),
+            ),
+            ("status".to_owned(), self.status.as_u16().into()),
+            ("detail".to_owned(), self.detail.into()),
+            ("code".to_owned(), self.code.into()),
+        ]);
         let retry_after = match self.status {
             StatusCode::TOO_MANY_REQUESTS => {
-                body["retry_after"] = limiter::RETRY_AFTER.into();
+                body.insert("retry_after".to_owned(), limiter::RETRY_AFTER.into());
                 Some(limiter::RETRY_AFTER)
             }
             StatusCode::SERVICE_UNAVAILABLE => Some(UNAVAILABLE_RETRY_AFTER),
             _ => None,
         };
-        let mut response = (self.status, body.to_string()).into_response();
+        let mut response = (self.status, Value::Object(body).to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
