@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sources=(Cargo.toml Cargo.lock src crates/descriptor crates/catalog schema/openapi.yaml scripts/build-worker.sh)
+sources=(Cargo.toml Cargo.lock src crates/audit crates/descriptor crates/catalog schema/openapi.yaml scripts/build-worker.sh)
 if [ -f build/index_bg.wasm ] &&
   [ -z "$(find "${sources[@]}" -newer build/index_bg.wasm -type f -print -quit)" ]; then
   exit 0

@@ -1,19 +1,20 @@
 //! The MCP connect authority as a Cloudflare Worker: it decides at connect time who may connect to
 //! which MCP server, and signs the descriptor that says so. No traffic passes through it.
 //!
-//! This file holds the door and nothing else. A request goes from `platform` through the router
-//! in `api`, which asks the `store` for facts and lets the `authority` decide.
+//! This file holds the doors and nothing else. A request goes from `platform` through the router
+//! in `api`, which asks the `store` for facts and lets the `authority` decide; a cron goes to `upkeep`.
 
 mod api;
 mod authority;
 mod platform;
 mod store;
+mod upkeep;
 
 use std::{cell::OnceCell, sync::Arc};
 
 use axum::response::Response;
 use http::request::Parts;
-use worker::{Context, Env, event};
+use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use crate::{
     api::App,
@@ -34,10 +35,7 @@ async fn fetch(
     context: Context,
 ) -> worker::Result<web_sys::Response> {
     let app = App {
-        settings: SETTINGS.with(|cell| {
-            cell.get_or_init(|| Arc::new(platform::read_settings(&env)))
-                .clone()
-        }),
+        settings: settings(&env),
         store: Store::new(&env),
         limiter: Limiter::new(&env),
         dataset: Dataset::new(&env),
@@ -68,4 +66,16 @@ async fn respond(
     };
     api::account(&app, &path, &response);
     Ok(response)
+}
+
+#[event(scheduled)]
+async fn scheduled(event: ScheduledEvent, env: Env, _: ScheduleContext) {
+    upkeep::run(&event.cron(), &settings(&env), &Store::new(&env)).await;
+}
+
+fn settings(env: &Env) -> Arc<Settings> {
+    SETTINGS.with(|cell| {
+        cell.get_or_init(|| Arc::new(platform::read_settings(env)))
+            .clone()
+    })
 }

@@ -248,7 +248,9 @@ describe("moderation", () => {
         assertProblem(await authority.admin(path, { reason, force: true }), 400, "request_invalid", "force");
         assertProblem(await authority.admin(`/servers/org.moderated/nothing/${change}`, { reason }), 404, "server_not_found");
         assertProblem(await authority.admin(`/servers/org.moderated/x/${change}`, { reason }), 400, "request_invalid", "the path");
-        assertProblem(await authority.admin(`/servers/${NAME}@1.0.0/${change}`, { reason }), 400, "request_invalid", "the path");
+        if (change.endsWith("verify")) {
+          assertProblem(await authority.admin(`/servers/${NAME}@1.0.0/${change}`, { reason }), 400, "request_invalid", "the path");
+        }
       }
     });
     assert.deepEqual(added, []);

@@ -51,6 +51,7 @@ describe("the list", () => {
           endpoint: "https://mcp.example.com/mcp",
           transport: "streamable_http",
           verified: false,
+          verification: "none",
           status: "active",
         },
       ],
@@ -150,6 +151,7 @@ describe("the detail", () => {
     endpoint: "https://mcp.example.com/mcp",
     transport: "streamable_http",
     verified: false,
+    verification: "none",
     status: "active",
   };
 

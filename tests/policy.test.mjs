@@ -5,6 +5,7 @@ import { decodeJwt } from "jose";
 
 import { entry, eventually, startAuthority } from "./support/authority.mjs";
 import { assertProblem } from "./support/problem.mjs";
+import { connectctl } from "./support/programs.mjs";
 
 const WEATHER = "com.example/weather";
 const ALL = { allow: ["*"] };
@@ -125,6 +126,7 @@ describe("a policy", () => {
     await assertGranted(WEATHER, key, "1.1.0");
     await setPolicy(pin("1.0.0"), "acme");
     await assertGranted(WEATHER, key, "1.0.0");
+    await assertGranted(WEATHER, key, "1.0.0"); // of the policy that the isolate holds now
     await assertGranted(`${WEATHER}@1.0.0`, key, "1.0.0");
     await assertGranted(WEATHER, rival, "1.1.0");
     const rule = `tenant: versions[0] "${WEATHER}" pin 1.0.0: the version is 1.1.0`;
@@ -137,6 +139,7 @@ describe("a policy", () => {
     await setPolicy(ALL, "acme");
     await assertGranted(WEATHER, key, "1.1.0");
     await setPolicy(pin("1.0.0"));
+    await assertGranted(WEATHER, homeless, "1.0.0");
     await assertGranted(WEATHER, homeless, "1.0.0");
 
     await setPolicy(pin("9.9.9"));
@@ -359,7 +362,7 @@ describe("an explanation", () => {
         ["tenant", "versions", `versions[0] "${WEATHER}" minimum 1.0.0: the version is 1.1.0`],
         ["tenant", "require_verification", "require_verification is not set"],
         ["setting", "require_verification", "require_verification is not set"],
-      ].map(([scope, group, finding]) => ({ scope, group, permits: true, finding })),
+      ].map(([scope, group, because]) => ({ scope, group, permits: true, because })),
     });
     const denied = (await explain({ client_id: "desktop", server_ref: "org.other/tool" })).body;
     assert.deepEqual([denied.code, denied.rule], ["policy_blocked", "tenant: no rule of allow matches"]);
@@ -383,6 +386,82 @@ describe("an explanation", () => {
     assertProblem(await explain({ server_ref: WEATHER, tenant_id: "nobodys", client_id: "cli" }), 404, "tenant_not_found");
     assertProblem(await explain({ server_ref: WEATHER, client_id: "desktop", tenant_id: "rival" }), 400, "request_invalid", "tenant_id");
     assertProblem(await explain({ server_ref: "weather" }), 400, "request_invalid", "server_ref");
+  });
+});
+
+describe("connectctl", () => {
+  const ctl = async (args, input) => {
+    const done = await connectctl(["--authority", authority.url, "--operator-token", authority.operatorToken, ...args], input);
+    return { ...done, shown: `${done.code}\n${done.stdout}\n${done.stderr}` };
+  };
+
+  test("names, shows and suspends tenants", async () => {
+    const created = await ctl(["tenants", "create", "globex", "--name", "Globex"]);
+    assert.match(created.stdout, /globex +Globex +active +– +\d{4}/, created.shown);
+    assert.match((await ctl(["tenants", "create", "globex"])).stderr, /is taken/);
+    const listed = await ctl(["tenants", "list", "--json"]);
+    const ids = JSON.parse(listed.stdout).tenants.map((tenant) => tenant.tenant_id);
+    assert.ok(ids.includes("globex") && ids.includes("acme"), listed.shown);
+    const suspended = await ctl(["tenants", "suspend", "globex", "--reason", "left"]);
+    assert.match(suspended.stdout, /globex +Globex +suspended/, suspended.shown);
+    assert.match((await ctl(["tenants", "suspend", "globex", "--reason", "left"])).stderr, /nothing changed/);
+    assert.match((await ctl(["tenants", "resume", "globex", "--reason", "came back"])).stdout, /active/);
+    const missing = await ctl(["tenants", "show", "nobodys"]);
+    assert.equal(missing.code, 1, missing.shown);
+    assert.match(missing.stderr, /create it first/);
+    const stray = await ctl(["clients", "create", "stray", "--tenant", "nobodys"]);
+    assert.match(stray.stderr, /no such tenant; create it first/, stray.shown);
+  });
+
+  test("shows a policy that can be edited and set again, and what became of it", async () => {
+    const tenant = ["--tenant", "globex"];
+    const first = await ctl(["policy", "show", ...tenant]);
+    assert.deepEqual(JSON.parse(first.stdout), ALL, first.shown);
+    assert.match(first.stderr, /Nobody wrote a policy yet/);
+
+    const edited = JSON.stringify({ allow: ["com.example/*"], deny: [WEATHER] });
+    const set = (input, ...args) => ctl(["policy", "set", "-", "--reason", "tests", ...tenant, ...args], input);
+    const done = await set(edited, "--if-version", "0");
+    assert.equal(done.code, 0, done.shown);
+    assert.match(done.stdout, /1 +\d{4}.* +operator +tests/, done.shown);
+    assert.match(done.stderr, /In force from now on/);
+    assert.match((await set(edited)).stderr, /nothing changed/);
+    const late = await set(JSON.stringify(ALL), "--if-version", "0");
+    assert.equal(late.code, 1, late.shown);
+    assert.match(late.stderr, /at version 1 now/);
+    const wrong = await set('{"allow": ["*"], "deny": ["bad"]}');
+    assert.equal(wrong.code, 1, wrong.shown);
+    assert.match(wrong.stderr, /policy\.deny\[0\]: "bad" is none of/);
+    assert.equal((await set("{")).code, 2);
+
+    const shown = await ctl(["policy", "show", ...tenant]);
+    assert.deepEqual(JSON.parse(shown.stdout), JSON.parse(edited), shown.shown);
+    assert.match(shown.stderr, /Version 1, by operator at .*: tests/);
+    const history = await ctl(["policy", "history", ...tenant, "--json"]);
+    assert.deepEqual(JSON.parse(history.stdout).versions.map(({ version, reason }) => [version, reason]), [[1, "tests"]]);
+  });
+
+  test("explains a decision to an administrator", async () => {
+    await setPolicy(ALL);
+    const explain = (...args) => ctl(["policy", "explain", ...args]);
+    const denied = await explain(WEATHER, "--tenant", "globex", "--client", "cli");
+    assert.equal(denied.code, 0, denied.shown);
+    for (const line of [
+      /decision +denied: policy_blocked/,
+      /caller +cli of globex/,
+      /server +com\.example\/weather 1\.1\.0/,
+      /verified +operator/,
+      /decided by +tenant: deny\[0\] "com\.example\/weather"/,
+      /caller is told +the policy of your tenant says no: it does not allow this server/,
+      /authority +allow +yes +allow\[0\] "\*"/,
+      /tenant +deny +no +deny\[0\] "com\.example\/weather"/,
+    ]) {
+      assert.match(denied.stdout, line, denied.shown);
+    }
+    const granted = await explain("com.example/new", "--tenant", "globex");
+    assert.match(granted.stdout, /decision +granted\s+caller +a client of globex/, granted.shown);
+    const { code } = JSON.parse((await explain(WEATHER, "--client", "desktop", "--json")).stdout);
+    assert.equal(code, (await authority.connect(WEATHER, key)).body.code ?? "ok");
   });
 });
 

@@ -1,7 +1,7 @@
 -- Tenants, their policy, and who may speak for their callers.
 
 CREATE TABLE tenants (
-  tenant_id     TEXT    PRIMARY KEY,
+  tenant_id     TEXT    NOT NULL PRIMARY KEY,
   name          TEXT,
   status        TEXT    NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
   created_at    INTEGER NOT NULL,
@@ -10,7 +10,7 @@ CREATE TABLE tenants (
   pins          TEXT,                                 -- {"namespace/name": "version"}, if any
   policy        TEXT,
   CHECK ((policy IS NULL) = (policy_digest IS NULL))
-) STRICT, WITHOUT ROWID;
+) STRICT;                                             -- with rows so long, a rowid finds faster
 
 INSERT INTO tenants (tenant_id, created_at)
 SELECT tenant_id, min(created_at) FROM clients WHERE tenant_id IS NOT NULL GROUP BY tenant_id;
@@ -42,7 +42,7 @@ CREATE TABLE policies (
   at       INTEGER NOT NULL,
   document TEXT    NOT NULL,
   PRIMARY KEY (scope, version)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Whose access tokens are taken, and for which tenant.
 CREATE TABLE identity_providers (

@@ -9,13 +9,17 @@ CREATE TABLE proofs (
   actor      TEXT    NOT NULL,
   reason     TEXT,
   proven_at  INTEGER NOT NULL,
-  checked_at INTEGER NOT NULL,                        -- when it was last found to hold, or not to
-  failures   INTEGER NOT NULL DEFAULT 0,              -- checks since then that found it gone
+  confirmed_at INTEGER NOT NULL,                      -- when it was last found to hold
+  checked_at INTEGER NOT NULL,                        -- when it was last looked at, whatever came of it
+  failures   INTEGER NOT NULL DEFAULT 0,              -- checks in a row that found it gone
   PRIMARY KEY (server_id, level)
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO proofs (server_id, level, subject, method, actor, proven_at, checked_at)
-SELECT id, 'operator', coalesce(verified_origin, ''), 'decision', 'operator', created_at, created_at
+-- Those that a cron looks at, the longest unseen first.
+CREATE INDEX proofs_to_check ON proofs (checked_at) WHERE method = 'challenge';
+
+INSERT INTO proofs (server_id, level, subject, method, actor, proven_at, confirmed_at, checked_at)
+SELECT id, 'operator', coalesce(verified_origin, ''), 'decision', 'operator', created_at, created_at, created_at
 FROM servers WHERE verified = 1;
 
 -- What connect reads of the proofs. 'endpoint' and 'operator' are about verified_origin; a version

@@ -10,6 +10,7 @@ use super::{
     limits::Visitor,
     no_store,
     problem::Problem,
+    signing_key,
 };
 use crate::{
     authority::{Caller, ConnectRequest, Presented, Ticket, admit, authenticate, decide, mint},
@@ -18,6 +19,7 @@ use crate::{
         metrics::{self, DataPoint},
         now_millis, random_bytes, signer,
     },
+    upkeep,
 };
 
 #[derive(Deserialize)]
@@ -90,15 +92,15 @@ async fn answer(
     }
     let grant = decide(&request, caller, &facts, admission, now)
         .inspect_err(|denial| record.rule = denial.rule())?;
-    let key = issuing
-        .keys
-        .signer(|key_id| facts.revoked_keys.iter().any(|revoked| revoked == key_id))
-        .ok_or_else(|| {
-            Problem::authority_unavailable(
-                "no_signing_key",
-                "the active key was revoked, and there is no next one",
-            )
-        })?;
+    let key = signing_key(issuing.keys, &facts.revoked_keys)?;
+    upkeep::health::admit(
+        issuing.health_gating,
+        &grant.endpoint,
+        app.settings.endpoint_rules(),
+        &app.store,
+        &app.context,
+    )
+    .await?;
     let ticket = mint(
         grant,
         issuing.issuer,

@@ -27,6 +27,22 @@ pub(crate) async fn health(app: App) -> impl IntoResponse {
             Err(error) => stored = Err(error),
         }
     }
+    if let (Ok(()), Ok(keys)) = (&stored, app.settings.signing_keys()) {
+        match app.store.revoked_keys().await {
+            Ok(revoked) => {
+                if keys
+                    .signer(|key_id| revoked.iter().any(|key| key.id == key_id))
+                    .is_none()
+                {
+                    faults.push(json!({
+                        "setting": "SIGNING_KEYS",
+                        "problem": "its active key was revoked, and there is no next one: put another set",
+                    }));
+                }
+            }
+            Err(error) => stored = Err(error),
+        }
+    }
     if let Err(error) = stored {
         log::error("storage_failed", &[("problem", &error.to_string())]);
         faults.push(json!({

@@ -4,11 +4,13 @@
 
 mod admin;
 mod authenticate;
+mod caching;
 mod connect;
 mod extract;
 mod health;
 mod limits;
 mod problem;
+mod revocations;
 mod servers;
 mod well_known;
 
@@ -26,6 +28,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE},
     request::Parts,
 };
+use mcp_connect_descriptor::{SigningKey, SigningKeys};
 use tower_service::Service;
 use worker::Context;
 
@@ -65,6 +68,11 @@ pub(crate) fn router() -> Router {
         .route("/v1/connect", post(connect::connect))
         .route("/v1/servers", get(servers::list))
         .route("/v1/servers/{namespace}/{name}", get(servers::detail))
+        .route("/v1/revocations", get(revocations::feed_of_all))
+        .route(
+            "/v1/servers/{namespace}/{name}/challenge",
+            get(servers::challenge),
+        )
         .route("/.well-known/jwks.json", get(well_known::jwks))
         .route(
             "/.well-known/mcp-connect-authority",
@@ -119,12 +127,29 @@ pub(crate) async fn enter(head: &mut Parts, app: &App) -> Result<(), Response> {
 }
 
 pub(crate) async fn answer(mut router: Router, app: App, head: Parts, body: Vec<u8>) -> Response {
+    let is_change = head.method == Method::POST && is_administration(head.uri.path());
+    let changed = is_change.then(|| app.clone());
     let mut request = Request::from_parts(head, Body::from(body));
     request.extensions_mut().insert(app);
-    router
+    let response = router
         .call(request)
         .await
-        .unwrap_or_else(|never| match never {})
+        .unwrap_or_else(|never| match never {});
+    if let Some(app) = changed.filter(|_| response.status().is_success()) {
+        seal_audit(&app);
+    }
+    response
+}
+
+/// After the answer: the change and its audit row are stored already, and whoever seals next seals
+/// what this one could not.
+fn seal_audit(app: &App) {
+    let store = app.store.clone();
+    app.context.wait_until(async move {
+        if let Err(error) = store.seal_audit().await {
+            log::error("audit_unsealed", &[("problem", &error.to_string())]);
+        }
+    });
 }
 
 /// Counts an answer, and sees to it that what was counted reaches the store: some time after the
@@ -187,6 +212,17 @@ async fn method_not_allowed() -> Problem {
         "method_not_allowed",
         "this endpoint knows other methods; see the header Allow",
     )
+}
+
+/// The key that signs: the active one; where that was withdrawn, the next.
+fn signing_key<'a>(keys: &'a SigningKeys, revoked: &[String]) -> Result<&'a SigningKey, Problem> {
+    keys.signer(|key_id| revoked.iter().any(|revoked| revoked == key_id))
+        .ok_or_else(|| {
+            Problem::authority_unavailable(
+                "no_signing_key",
+                "the active key was revoked, and there is no next one",
+            )
+        })
 }
 
 /// For answers that hold a secret or a decision of this moment.

@@ -10,19 +10,24 @@ use serde_json::{Map, Value};
 
 use crate::{
     authority::Denial,
-    platform::{Fault, RandomnessError, limiter, log},
+    platform::{Fault, RandomnessError, iso_date, limiter, log},
     store::StoreError,
 };
 
 /// What is out may be back soon, in seconds.
-const UNAVAILABLE_RETRY_AFTER: u64 = 5;
+const UNAVAILABLE_RETRY_SECONDS: u32 = 5;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    /// When it may be worth to ask again, in seconds.
+    retry_after: Option<u32>,
 }
+
+/// How long a closed endpoint stays so at least, more or less: the cron asks it every minute.
+const ENDPOINT_RETRY_SECONDS: u32 = 30;
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
@@ -30,6 +35,7 @@ impl Problem {
             status,
             code,
             detail: detail.into(),
+            retry_after: None,
         }
     }
 
@@ -55,14 +61,12 @@ impl Problem {
 
     /// `scope` is whose limit it is: the client's, the tenant's or the address's.
     pub(crate) fn rate_limited(scope: &str) -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
-            format!(
-                "too many requests of this {scope}; try again in {} s",
-                limiter::RETRY_AFTER
-            ),
-        )
+        let seconds = limiter::RETRY_SECONDS;
+        let detail = format!("too many requests of this {scope}; try again in {seconds} s");
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
+        }
     }
 
     pub(crate) const fn code(&self) -> &'static str {
@@ -81,11 +85,15 @@ impl Problem {
     /// The authority fails closed; why is for the log.
     pub(crate) fn authority_unavailable(event: &str, problem: &str) -> Self {
         log::error(event, &[("problem", problem)]);
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "authority_unavailable",
-            "the authority can't decide this now; try again in a few seconds",
-        )
+        let detail = "the authority can't decide this now; try again in a few seconds";
+        Self {
+            retry_after: Some(UNAVAILABLE_RETRY_SECONDS),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "authority_unavailable",
+                detail,
+            )
+        }
     }
 }
 
@@ -101,14 +109,9 @@ impl IntoResponse for Problem {
             ("detail".to_owned(), self.detail.into()),
             ("code".to_owned(), self.code.into()),
         ]);
-        let retry_after = match self.status {
-            StatusCode::TOO_MANY_REQUESTS => {
-                body.insert("retry_after".to_owned(), limiter::RETRY_AFTER.into());
-                Some(limiter::RETRY_AFTER)
-            }
-            StatusCode::SERVICE_UNAVAILABLE => Some(UNAVAILABLE_RETRY_AFTER),
-            _ => None,
-        };
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            body.insert("retry_after".to_owned(), self.retry_after.into());
+        }
         let mut response = (self.status, Value::Object(body).to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -116,7 +119,7 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = retry_after {
+        if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
@@ -142,8 +145,21 @@ impl From<Denial> for Problem {
             | Denial::TransportNotSupported
             | Denial::VersionDeleted
             | Denial::VersionRevoked => StatusCode::FORBIDDEN,
+            Denial::ServerUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, denial.code(), denial.to_string())
+        let problem = Self::new(status, denial.code(), denial.to_string());
+        let Denial::ServerUnavailable { last_success } = denial else {
+            return problem;
+        };
+        let since = last_success.map_or_else(
+            || "it has not since this authority first asked".to_owned(),
+            |at| format!("it last did at {}", iso_date(at)),
+        );
+        Self {
+            detail: format!("{}; {since}", problem.detail),
+            retry_after: Some(ENDPOINT_RETRY_SECONDS),
+            ..problem
+        }
     }
 }
 

@@ -9,10 +9,11 @@ use serde_json::value::RawValue;
 
 use super::{
     App,
-    extract::{RefPath, UrlQuery, page_size},
+    extract::{NamePath, RefPath, UrlQuery, page_size},
     problem::Problem,
 };
 use crate::{
+    authority::Challenge,
     platform::{log, metrics, now_millis},
     store::{EdgeCopy, ServerSummary, StoreError},
 };
@@ -32,6 +33,16 @@ struct List {
     servers: Vec<ServerSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Challenges {
+    /// Of a namespace that is a public domain's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<Challenge>,
+    /// Of a server that can be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<Challenge>,
 }
 
 pub(crate) async fn list(
@@ -111,6 +122,27 @@ pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Resp
         }
         (Err(error), None) => Err(error.into()),
     }
+}
+
+/// What the publisher of a server serves, and where, to prove its namespace and its endpoint. No
+/// secret: the tokens are worth something only where the owner alone can put them.
+pub(crate) async fn challenge(
+    app: App,
+    NamePath(name): NamePath,
+) -> Result<impl IntoResponse, Problem> {
+    let issuer = app.settings.issuer()?;
+    let candidate = app
+        .store
+        .candidate(&name)
+        .await?
+        .ok_or_else(Problem::server_not_found)?;
+    let challenges = Challenges {
+        namespace: Challenge::of_namespace(issuer, &name, app.settings.endpoint_rules()).ok(),
+        endpoint: candidate
+            .origin
+            .map(|origin| Challenge::of_origin(issuer, &name, &origin)),
+    };
+    Ok(([(CACHE_CONTROL, CACHEABLE)], Json(challenges)))
 }
 
 async fn load(app: &App, reference: &ServerRef) -> Result<Option<Box<RawValue>>, StoreError> {

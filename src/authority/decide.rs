@@ -182,6 +182,11 @@ pub(crate) enum Denial {
         required: Level,
         rule: String,
     },
+    #[error("the endpoint does not answer as an MCP server")]
+    ServerUnavailable {
+        /// When it last did, in milliseconds since the Unix epoch.
+        last_success: Option<u64>,
+    },
 }
 
 impl Denial {
@@ -199,6 +204,7 @@ impl Denial {
             Self::ServerRevoked | Self::VersionRevoked | Self::VersionDeleted => "server_revoked",
             Self::TransportNotSupported => "transport_not_supported",
             Self::ServerUnverified { .. } => "server_unverified",
+            Self::ServerUnavailable { .. } => "server_unavailable",
         }
     }
 
@@ -309,8 +315,8 @@ pub(crate) fn decide(
         .ok_or(Denial::TransportNotSupported)?;
     apply_policies(&policy_findings(request, caller, facts, version, admission))?;
 
-    // What pins a server is known of the origin where it was verified.
-    let is_pinned = version.level >= Level::Endpoint;
+    // What pins a server is the operator's word, about the origin where the operator verified it.
+    let is_pinned = version.level == Level::Operator;
     Ok(Grant {
         server_id: request.server_ref.name.to_string(),
         version: version.version.clone(),
@@ -639,10 +645,10 @@ mod tests {
     }
 
     #[test]
-    fn what_pins_a_server_is_said_only_of_an_origin_that_was_verified() {
+    fn what_pins_a_server_is_said_only_of_the_origin_that_an_operator_verified() {
         for (level, verified, pinned) in [
             (Level::Namespace, true, false),
-            (Level::Endpoint, true, true),
+            (Level::Endpoint, true, false),
             (Level::Operator, true, true),
         ] {
             let grant = with(|_, f| {

@@ -4,8 +4,11 @@
 mod administrator;
 mod credential;
 mod decide;
+mod feed;
+mod health;
 mod mint;
 mod policy;
+mod proof;
 
 pub(crate) use self::{
     administrator::{
@@ -18,6 +21,13 @@ pub(crate) use self::{
         ModerationFacts, Presented, Scope, ServerFacts, TenantFacts, VersionFacts, admit,
         authenticate, decide, policy_findings,
     },
+    feed::{FeedRow, WINDOW_SECONDS, feed},
+    health::{
+        Gating, LEGACY_VERSION, MODERN_VERSION, Verdict, admit_endpoint, discover_request,
+        endpoint_hash, holds_answer, initialize_request, judge_discover, judge_initialize,
+        negotiated_version,
+    },
     mint::{Ticket, mint},
     policy::{Finding, Group, Level, Policy, PolicyDocument},
+    proof::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, Unprovable, lies_under},
 };

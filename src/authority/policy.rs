@@ -33,14 +33,20 @@ pub(crate) enum Level {
     Operator,
 }
 
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Level {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
             Self::None => "none",
             Self::Namespace => "namespace",
             Self::Endpoint => "endpoint",
             Self::Operator => "operator",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -365,6 +371,12 @@ impl Policy {
         ]
     }
 
+    /// The version of this server for those who name none.
+    pub(crate) fn pin(&self, server: &ServerName) -> Option<&str> {
+        let hit = self.pins.hit([server.as_str()])?;
+        self.versions.get(hit.index)?.pin.as_deref()
+    }
+
     fn clients_finding(&self, client_id: Option<&str>) -> Finding<'_> {
         let Some([allow, deny]) = &self.clients else {
             return unset(Group::Clients, "clients");
@@ -655,7 +667,10 @@ mod tests {
             r#"{"allow":["*"],"versions":[{"servers":"com.example/weather","pin":"1.0.0"}],"clients":{"allow":["*"]}}"#
         );
         assert_eq!(document.pins(), [("com.example/weather", "1.0.0")].into());
-        assert!(Policy::read(&text, &digest).is_ok());
+        let read = Policy::read(&text, &digest).unwrap();
+        let pin = |server: &str| read.pin(&server.parse().unwrap()).map(str::to_owned);
+        assert_eq!(pin("com.example/weather").as_deref(), Some("1.0.0"));
+        assert_eq!(pin("com.example/other"), None);
         assert!(Policy::read(&text.replace("1.0.0", "1.0.1"), &digest).is_err());
         let broken = "{}";
         assert!(Policy::read(broken, &super::digest(broken)).is_err());

@@ -13,9 +13,15 @@ pub(crate) fn now_millis() -> u64 {
     Date::now().as_millis()
 }
 
-/// Seconds since the Unix epoch.
-pub(crate) fn now_seconds() -> u64 {
-    now_millis() / 1000
+/// A date as it goes over the wire, of milliseconds since the Unix epoch.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "dates that JavaScript has are exact"
+)]
+pub(crate) fn iso_date(millis: u64) -> String {
+    js_sys::Date::new(&wasm_bindgen::JsValue::from_f64(millis as f64))
+        .to_iso_string()
+        .into()
 }
 
 /// Lets time pass.

@@ -77,15 +77,16 @@ pub(crate) async fn read_body(
         }
         None => {}
     }
-    Ok(read_stream(&stream, max)
+    Ok(read_stream(&stream, max, |_| false)
         .await?
         .ok_or(Unreadable::BodyTooLarge))
 }
 
-/// `None`: longer than `max` bytes.
+/// What comes until the end, or until it is `enough`. `None`: longer than `max` bytes.
 pub(super) async fn read_stream(
     stream: &ReadableStream,
     max: usize,
+    enough: fn(&[u8]) -> bool,
 ) -> Result<Option<Vec<u8>>, JsValue> {
     let mut body = Vec::new();
     let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
@@ -100,6 +101,10 @@ pub(super) async fn read_stream(
             return Ok(None);
         }
         body.extend_from_slice(&chunk.to_vec());
+        if enough(&body) {
+            JsFuture::from(reader.cancel()).await?;
+            return Ok(Some(body));
+        }
     }
 }
 

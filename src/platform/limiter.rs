@@ -10,7 +10,7 @@ use super::{Fault, log, metrics};
 
 /// The period of the limits in wrangler.toml, in seconds: after this, whoever was refused may ask
 /// again, well before the descriptor that it holds runs out.
-pub(crate) const RETRY_AFTER: u64 = 10;
+pub(crate) const RETRY_SECONDS: u32 = 10;
 
 const BINDINGS: [&str; 3] = ["CLIENT_LIMIT", "TENANT_LIMIT", "ADDRESS_LIMIT"];
 

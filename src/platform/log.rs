@@ -6,11 +6,11 @@ use std::{cell::RefCell, collections::HashSet};
 use serde_json::{Map, Value};
 use worker::{console_error, console_log};
 
-use super::now_seconds;
+use super::now_millis;
 
-/// What may happen with every request of a flood is logged once in so many seconds, and about no
+/// What may happen with every request of a flood is logged once in so many milliseconds, and about no
 /// more than so many subjects.
-const QUIET_SECONDS: u64 = 10;
+const QUIET_MILLIS: u64 = 10_000;
 const MAX_SUBJECTS: usize = 50;
 
 thread_local! {
@@ -40,7 +40,7 @@ pub(crate) fn error_once(subject: &str, event: &str, members: &[(&str, &str)]) {
 }
 
 fn is_news(subject: &str, event: &str) -> bool {
-    let now = now_seconds() / QUIET_SECONDS;
+    let now = now_millis() / QUIET_MILLIS;
     LOGGED.with_borrow_mut(|(period, subjects)| {
         if *period != now {
             *period = now;

@@ -16,7 +16,7 @@ pub(crate) mod signer;
 use worker::Env;
 
 pub(crate) use self::{
-    clock::{now_millis, now_seconds, sleep, within},
+    clock::{iso_date, now_millis, sleep, within},
     random::{RandomnessError, random_bytes},
     recent::Recent,
     settings::{Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use js_sys::Reflect;
 use mcp_connect_catalog::Endpoint;
 use wasm_bindgen::{JsCast, JsValue};
@@ -36,13 +36,29 @@ pub(crate) struct Answer {
 pub(crate) enum OutboundError {
     #[error("no answer: {0}")]
     Failed(String),
+    #[error("no answer in time")]
+    TimedOut,
     #[error("the answer is longer than {0} bytes")]
     TooLarge(usize),
 }
 
 /// Asks another host.
-#[worker::send]
 pub(crate) async fn fetch(request: &Outbound<'_>) -> Result<Answer, OutboundError> {
+    let method = if request.body.is_some() {
+        Method::POST
+    } else {
+        Method::GET
+    };
+    exchange(request, &method, |_| false).await
+}
+
+/// Asks with any method, and reads no more of the answer than is `enough`: a stream may never end.
+#[worker::send]
+pub(crate) async fn exchange(
+    request: &Outbound<'_>,
+    method: &Method,
+    enough: fn(&[u8]) -> bool,
+) -> Result<Answer, OutboundError> {
     let init = RequestInit::new();
     let headers = web_sys::Headers::new()?;
     for (name, value) in request.headers {
@@ -50,8 +66,8 @@ pub(crate) async fn fetch(request: &Outbound<'_>) -> Result<Answer, OutboundErro
     }
     init.set_headers(&headers);
     init.set_redirect(RequestRedirect::Manual);
+    init.set_method(method.as_str());
     if let Some(body) = request.body {
-        init.set_method("POST");
         init.set_body(&JsValue::from_str(body));
     }
     let milliseconds = u32::try_from(request.time_limit.as_millis()).unwrap_or(u32::MAX);
@@ -66,7 +82,7 @@ pub(crate) async fn fetch(request: &Outbound<'_>) -> Result<Answer, OutboundErro
         .map_err(|_| OutboundError::Failed("its status is none of HTTP".into()))?;
     let body = match response.body() {
         None => Vec::new(),
-        Some(stream) => http::read_stream(&stream, request.max_bytes)
+        Some(stream) => http::read_stream(&stream, request.max_bytes, enough)
             .await?
             .ok_or(OutboundError::TooLarge(request.max_bytes))?,
     };
@@ -93,6 +109,10 @@ fn read_headers(response: &web_sys::Response) -> Result<HeaderMap, OutboundError
 
 impl From<JsValue> for OutboundError {
     fn from(error: JsValue) -> Self {
+        let name = Reflect::get(&error, &JsValue::from_str("name"));
+        if name.is_ok_and(|name| name == "TimeoutError") {
+            return Self::TimedOut;
+        }
         let text = error
             .dyn_ref::<js_sys::Error>()
             .map_or_else(|| format!("{error:?}"), |error| error.message().into());

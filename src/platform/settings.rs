@@ -5,7 +5,7 @@ use mcp_connect_catalog::EndpointRules;
 use mcp_connect_descriptor::SigningKeys;
 use url::Url;
 
-use crate::authority::{Admission, CredentialHash};
+use crate::authority::{Admission, CredentialHash, Gating};
 
 /// The shortest and the longest lifetime of a descriptor in production, in seconds.
 pub(crate) const MIN_LIFETIME: u64 = 30;
@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     descriptor_lifetime: Result<u64, Fault>,
     require_verified: Result<bool, Fault>,
     allow_anonymous: Result<bool, Fault>,
+    health_gating: Result<Gating, Fault>,
     development: Result<bool, Fault>,
 }
 
@@ -46,6 +47,7 @@ pub(crate) struct Issuing<'a> {
     pub(crate) keys: &'a SigningKeys,
     pub(crate) lifetime: u64,
     pub(crate) admission: Admission,
+    pub(crate) health_gating: Gating,
 }
 
 impl Settings {
@@ -64,6 +66,7 @@ impl Settings {
             ),
             require_verified: flag("REQUIRE_VERIFIED", true),
             allow_anonymous: flag("ALLOW_ANONYMOUS", false),
+            health_gating: parse_health_gating(lookup("HEALTH_GATING").as_deref()),
             development,
         }
     }
@@ -76,6 +79,7 @@ impl Settings {
             self.descriptor_lifetime.as_ref().err(),
             self.require_verified.as_ref().err(),
             self.allow_anonymous.as_ref().err(),
+            self.health_gating.as_ref().err(),
             self.development.as_ref().err(),
         ]
         .into_iter()
@@ -96,6 +100,7 @@ impl Settings {
                 require_verified: self.require_verified.clone()?,
                 allow_anonymous: self.allow_anonymous()?,
             },
+            health_gating: self.health_gating()?,
         })
     }
 
@@ -121,6 +126,10 @@ impl Settings {
             Ok(token) => Ok(token.as_ref()),
             Err(fault) => Err(fault.clone()),
         }
+    }
+
+    pub(crate) fn health_gating(&self) -> Result<Gating, Fault> {
+        self.health_gating.clone()
     }
 
     pub(crate) fn endpoint_rules(&self) -> EndpointRules {
@@ -188,6 +197,18 @@ fn parse_lifetime(value: Option<&str>, development: bool) -> Result<u64, Fault> 
     }
 }
 
+fn parse_health_gating(value: Option<&str>) -> Result<Gating, Fault> {
+    match value {
+        None | Some("off") => Ok(Gating::Off),
+        Some("cached") => Ok(Gating::Cached),
+        Some("inline") => Ok(Gating::Inline),
+        Some(_) => Err(Fault::new(
+            "HEALTH_GATING",
+            "is none of \"off\", \"cached\" and \"inline\"",
+        )),
+    }
+}
+
 fn parse_flag(setting: &'static str, value: Option<&str>, default: bool) -> Result<bool, Fault> {
     match value {
         None => Ok(default),
@@ -250,6 +271,7 @@ mod tests {
             ("DESCRIPTOR_LIFETIME_SECONDS", Some("60s")),
             ("REQUIRE_VERIFIED", Some("no")),
             ("ALLOW_ANONYMOUS", Some("TRUE")),
+            ("HEALTH_GATING", Some("on")),
             ("DEVELOPMENT", Some("1")),
         ] {
             let settings = read(&[(setting, value)]);

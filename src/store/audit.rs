@@ -1,21 +1,7 @@
-use serde::{Deserialize, Serialize};
+use mcp_connect_audit::{AuditEntry, ChainHash};
+use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Page, Statement, Store, StoreError, now, number, text};
-
-/// One change: who did what to whom, when and why.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct AuditEntry {
-    pub(crate) seq: u64,
-    pub(crate) at: String,
-    pub(crate) actor: String,
-    pub(crate) action: String,
-    pub(crate) subject: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
-    /// What it was changed to, where the action does not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) detail: Option<String>,
-}
+use super::{Page, Statement, Store, StoreError, date, now, nth_rows, number, text};
 
 /// What an audit row says beside when.
 pub(super) struct Event<'a> {
@@ -44,23 +30,137 @@ impl Event<'_> {
     }
 }
 
+/// Which entries to list.
+#[derive(Default)]
+pub(crate) struct AuditFilter<'a> {
+    pub(crate) actor: Option<&'a str>,
+    pub(crate) action: Option<&'a str>,
+    /// With a server its versions are meant, too.
+    pub(crate) subject: Option<&'a str>,
+    /// Milliseconds since the Unix epoch: from the first, before the second.
+    pub(crate) since: Option<u64>,
+    pub(crate) until: Option<u64>,
+    pub(crate) oldest_first: bool,
+}
+
+/// A hash that was stored, of the entry of this number.
+#[derive(Deserialize)]
+struct Seal {
+    seq: u64,
+    hash: ChainHash,
+}
+
+fn columns() -> String {
+    let at = date("a.at");
+    format!("a.seq, {at} AS at, a.actor, a.action, a.subject, a.reason, a.detail")
+}
+
+/// How many entries are sealed at once.
+const SEALED_AT_ONCE: u32 = 500;
+
 impl Store {
-    /// Up to `limit` entries before the given one, newest first.
+    /// Up to `limit` entries after the one of the given number, in the order asked for.
     #[worker::send]
     pub(crate) async fn list_audit(
         &self,
-        before: Option<u64>,
+        filter: &AuditFilter<'_>,
+        after: Option<u64>,
         limit: u32,
     ) -> Result<Page<AuditEntry>, StoreError> {
-        let rows = self
-            .rows(
-                "SELECT seq, strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at,
-                    actor, action, subject, reason, detail
-             FROM audit WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
-                vec![number(before.unwrap_or(MAX_SEQ)), (limit + 1).into()],
+        let (beyond, order, start) = if filter.oldest_first {
+            (">", "ASC", 0)
+        } else {
+            ("<", "DESC", MAX_SEQ)
+        };
+        let sql = format!(
+            "SELECT {} FROM audit a WHERE a.seq {beyond} ?1 AND a.actor = coalesce(?3, a.actor)
+               AND a.action = coalesce(?4, a.action)
+               AND (?5 IS NULL OR a.subject = ?5
+                 OR (a.subject > ?5 || '@' AND a.subject < ?5 || 'A'))
+               AND a.at >= ?6 AND a.at < ?7
+             ORDER BY a.seq {order} LIMIT ?2",
+            columns()
+        );
+        let values = vec![
+            number(after.unwrap_or(start)),
+            (limit + 1).into(),
+            text(filter.actor),
+            text(filter.action),
+            text(filter.subject),
+            number(filter.since.unwrap_or(0)),
+            number(filter.until.unwrap_or(MAX_SEQ)),
+        ];
+        let rows = self.rows(&sql, values).await?;
+        Ok(Page::new(rows, limit))
+    }
+
+    /// Up to `limit` entries after the one of the given number, oldest first.
+    #[worker::send]
+    pub(crate) async fn export_audit(
+        &self,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let sql = format!(
+            "SELECT {}, l.hash FROM audit a LEFT JOIN audit_seals l ON l.seq = a.seq
+             WHERE a.seq > ?1 ORDER BY a.seq LIMIT ?2",
+            columns()
+        );
+        self.rows(&sql, vec![number(after), limit.into()]).await
+    }
+
+    /// Continues the hash chain over the entries that have no hash yet; how many there were. What an
+    /// entry's hash is follows from the entries, so it does no harm that several do it at once.
+    #[worker::send]
+    pub(crate) async fn seal_audit(&self) -> Result<usize, StoreError> {
+        let unsealed = format!(
+            "SELECT {} FROM audit a WHERE a.seq > coalesce((SELECT max(seq) FROM audit_seals), 0)
+             ORDER BY a.seq LIMIT {SEALED_AT_ONCE}",
+            columns()
+        );
+        let mut count = 0;
+        loop {
+            let results = self
+                .batch(vec![
+                    (
+                        "SELECT seq, hash FROM audit_seals ORDER BY seq DESC LIMIT 1",
+                        Vec::new(),
+                    ),
+                    (&unsealed, Vec::new()),
+                ])
+                .await?;
+            let last: Option<Seal> = nth_rows(&results, 0)?.pop();
+            let entries: Vec<AuditEntry> = nth_rows(&results, 1)?;
+            let (mut seq, mut hash) =
+                last.map_or((0, ChainHash::START), |last| (last.seq, last.hash));
+            let mut seals = Vec::with_capacity(entries.len());
+            for entry in &entries {
+                // Over a gap there is no chain: `audit verify` is to find it, not to find it sealed.
+                if entry.seq != seq + 1 {
+                    return Err(StoreError::Unavailable(format!(
+                        "the audit trail lacks its entry {}",
+                        seq + 1
+                    )));
+                }
+                (seq, hash) = (entry.seq, hash.seal(entry));
+                seals.push((seq, hash.to_string()));
+            }
+            if seals.is_empty() {
+                return Ok(count);
+            }
+            let seals_json = serde_json::to_string(&seals)
+                .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            self.rows::<IgnoredAny>(
+                "INSERT OR IGNORE INTO audit_seals (seq, hash)
+                 SELECT value ->> 0, value ->> 1 FROM json_each(?1)",
+                vec![seals_json.into()],
             )
             .await?;
-        Ok(Page::new(rows, limit))
+            count += seals.len();
+            if seals.len() < SEALED_AT_ONCE as usize {
+                return Ok(count);
+            }
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Page, Status, Store, StoreError, audit::Event, changed, nth_rows, number, text};
+use super::{
+    Page, Statement, Status, Store, StoreError, audit::Event, changed, now, nth_rows, number,
+    revocations::Revocation, text,
+};
 use crate::{authority::ApiKey, platform::now_millis};
 
 /// A registered client.
@@ -93,30 +96,80 @@ impl Store {
         actor: &str,
         reason: &str,
     ) -> Result<Option<(Client, bool)>, StoreError> {
-        let action = match status {
-            Status::Active => "client.resume",
-            Status::Suspended => "client.suspend",
-        };
         let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
-        let results = self
-            .batch(vec![
-                (
-                    "UPDATE clients SET status = ?2 WHERE client_id = ?1 AND status <> ?2",
-                    vec![client_id.into(), status.as_str().into()],
-                ),
-                Event {
-                    actor,
-                    action,
-                    subject: client_id,
-                    reason: Some(reason),
-                    detail: None,
-                }
-                .if_changed(),
-                (&select, vec![client_id.into()]),
-            ])
-            .await?;
-        let client = nth_rows(&results, 2)?.pop();
+        let mut statements: Vec<Statement<'_>> = set_status(client_id, None, status, actor, reason);
+        statements.push((&select, vec![client_id.into()]));
+        let last = statements.len() - 1;
+        let results = self.batch(statements).await?;
+        let client = nth_rows(&results, last)?.pop();
         let changed = changed(&results, 0)?;
         Ok(client.map(|client| (client, changed)))
     }
+
+    /// Suspends a client. One that only the identity provider of this tenant knows is registered as
+    /// suspended; one of another tenant stays as it is. `None`: no such client, and no such tenant.
+    #[worker::send]
+    pub(crate) async fn revoke_client(
+        &self,
+        client_id: &str,
+        tenant_id: Option<&str>,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<(Client, bool)>, StoreError> {
+        let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
+        let mut statements = vec![(
+            "INSERT INTO clients (client_id, tenant_id, status, created_at)
+             SELECT ?1, tenant_id, 'active', ?3 FROM tenants WHERE tenant_id = ?2
+             ON CONFLICT DO NOTHING",
+            vec![client_id.into(), text(tenant_id), now()],
+        )];
+        let suspended = Status::Suspended;
+        statements.extend(set_status(client_id, tenant_id, suspended, actor, reason));
+        statements.push((&select, vec![client_id.into()]));
+        let last = statements.len() - 1;
+        let results = self.batch(statements).await?;
+        let client = nth_rows(&results, last)?.pop();
+        let changed = changed(&results, 1)?;
+        Ok(client.map(|client| (client, changed)))
+    }
+}
+
+/// The change, its audit row and, where it withdraws the client, its revocation.
+fn set_status(
+    client_id: &str,
+    tenant_id: Option<&str>,
+    status: Status,
+    actor: &str,
+    reason: &str,
+) -> Vec<Statement<'static>> {
+    let action = match status {
+        Status::Active => "client.resume",
+        Status::Suspended => "client.suspend",
+    };
+    let mut statements = vec![
+        (
+            "UPDATE clients SET status = ?2
+             WHERE client_id = ?1 AND status <> ?2 AND (?3 IS NULL OR tenant_id IS ?3)",
+            vec![client_id.into(), status.as_str().into(), text(tenant_id)],
+        ),
+        Event {
+            actor,
+            action,
+            subject: client_id,
+            reason: Some(reason),
+            detail: None,
+        }
+        .if_changed(),
+    ];
+    if status == Status::Suspended {
+        let revocation = Revocation {
+            kind: "client",
+            subject: client_id,
+            tenant_id,
+            actor,
+            reason,
+        };
+        statements.push(revocation.if_changed());
+    }
+    statements
 }

@@ -25,7 +25,7 @@ thread_local! {
 /// A policy that was in force when it was last looked at.
 pub(super) struct Held {
     pub(super) digest: Arc<str>,
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
 }
 
 /// What was in force for this hint.

@@ -4,7 +4,11 @@ use mcp_connect_catalog::VersionStatus;
 use serde::Deserialize;
 use wasm_bindgen::JsValue;
 
-use super::{Status, Store, StoreError, compiled, text};
+use super::{
+    Status, Store, StoreError,
+    compiled::{self, Held},
+    text,
+};
 use crate::authority::{
     Caller, ConnectRequest, CredentialHash, Facts, KeyFacts, Level, Moderation, ModerationFacts,
     Policy, Presented, ServerFacts, TenantFacts, VersionFacts,
@@ -41,16 +45,18 @@ impl<'a> About<'a> {
 fn facts_query(
     request: &ConnectRequest,
     about: About<'_>,
-    [digest, tenant_digest]: [Option<&str>; 2],
+    [held, held_of_tenant]: [Option<&Held>; 2],
 ) -> (String, Vec<JsValue>) {
     const CLIENT: &str = "c.client_id, c.tenant_id, c.status AS client_status,
         t.status AS tenant_status, t.policy_digest AS tenant_policy_digest,
         CASE WHEN t.policy_digest IS ?3 THEN NULL ELSE t.policy END AS tenant_policy,";
-    let mut values = vec![request.server_ref.name.as_str().into(), text(digest)];
+    let digest = |held: Option<&Held>| text(held.map(|held| &*held.digest));
+    let name = &request.server_ref.name;
+    let mut values = vec![name.as_str().into(), digest(held)];
     let (caller, from) = match about {
         About::Nobody => (String::new(), ""),
         About::Key(key_id) => {
-            values.extend([text(tenant_digest), key_id.into()]);
+            values.extend([digest(held_of_tenant), key_id.into()]);
             (
                 format!("k.secret_hash, k.expires_at, k.revoked_at, {CLIENT}"),
                 "LEFT JOIN api_keys k ON k.key_id = ?4
@@ -62,17 +68,13 @@ fn facts_query(
             client_id,
             tenant_id,
         } => {
-            values.extend([tenant_digest, client_id, tenant_id].map(text));
+            values.extend([digest(held_of_tenant), text(client_id), text(tenant_id)]);
             (
                 CLIENT.to_owned(),
                 "LEFT JOIN clients c ON c.client_id = ?4
                  LEFT JOIN tenants t ON t.tenant_id = coalesce(?5, c.tenant_id)",
             )
         }
-    };
-    let pin = match about {
-        About::Nobody => "a.pins ->> ?1",
-        About::Key(_) | About::Named { .. } => "coalesce(t.pins ->> ?1, a.pins ->> ?1)",
     };
     let (versions, of): (_, fn(&str) -> String) = if let Some(version) = &request.server_ref.version
     {
@@ -83,6 +85,20 @@ fn facts_query(
             |column| format!("v.{column}"),
         )
     } else {
+        let mut pin = |of: &str, held: Option<&Held>| {
+            // Known of a policy that the isolate holds; looked up in JSON only of another.
+            values.push(text(held.and_then(|held| held.policy.pin(name))));
+            let (known, digest) = (values.len(), if of == "a" { 2 } else { 3 });
+            format!(
+                "CASE WHEN {of}.policy_digest IS ?{digest} THEN ?{known} ELSE {of}.pins ->> ?1 END"
+            )
+        };
+        let pin = match about {
+            About::Nobody => pin("a", held),
+            About::Key(_) | About::Named { .. } => {
+                format!("coalesce({}, {})", pin("t", held_of_tenant), pin("a", held))
+            }
+        };
         (
             // A pin to what there is not leads to a version that the policy then refuses.
             format!(
@@ -181,8 +197,8 @@ impl Store {
         // Whose policy it will be is known only afterwards, but likely it is the one of last time.
         let held = compiled::held(compiled::AUTHORITY);
         let held_of_tenant = about.hint().and_then(compiled::held);
-        let digests = [&held, &held_of_tenant].map(|held| held.as_ref().map(|held| &*held.digest));
-        let (sql, values) = facts_query(request, about, digests);
+        let holding = [held.as_ref(), held_of_tenant.as_ref()];
+        let (sql, values) = facts_query(request, about, holding);
         let row: Row = self.rows(&sql, values).await?.pop().ok_or_else(|| {
             StoreError::Unavailable("the row of the table authority is missing".into())
         })?;

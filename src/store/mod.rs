@@ -10,8 +10,11 @@ mod compiled;
 mod connect;
 mod counters;
 mod edge;
+mod health;
 mod import;
+mod moderation;
 mod policies;
+mod proofs;
 mod revocations;
 mod servers;
 mod tenants;
@@ -31,13 +34,16 @@ pub(crate) use self::{
     administrators::{
         AdministratorChange, AdministratorKeyRecord, AdministratorRecord, NewAdministratorKey,
     },
-    audit::AuditEntry,
+    audit::AuditFilter,
     clients::{Client, NewClient},
     counters::Counter,
     edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},
+    moderation::{Moderated, ModerationChange, ModerationFilter, ModerationOutcome},
     policies::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
-    servers::{Identity, ServerChange, ServerSummary},
+    proofs::{DueProof, Identity, Method},
+    revocations::{RevocationEntry, Sole},
+    servers::ServerSummary,
     tenants::Tenant,
 };
 use crate::platform::{metrics, now_millis, within};
@@ -125,7 +131,8 @@ impl Store {
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         let tables =
             "SELECT 1 FROM servers, versions, servers_fts, authority, tenants, clients, api_keys,
-             revocations, audit LIMIT 0";
+             revocations, audit, audit_seals,
+             administrators, administrator_keys LIMIT 0";
         self.rows::<IgnoredAny>(tables, Vec::new()).await?;
         Ok(())
     }
@@ -200,12 +207,17 @@ fn nth_rows<T: DeserializeOwned>(results: &[D1Result], index: usize) -> Result<V
 }
 
 fn changed(results: &[D1Result], index: usize) -> Result<bool, StoreError> {
+    Ok(changes(results, index)? > 0)
+}
+
+/// How many rows a statement changed.
+fn changes(results: &[D1Result], index: usize) -> Result<usize, StoreError> {
     let changes = results
         .get(index)
         .and_then(|result| result.meta().transpose())
         .transpose()?
         .and_then(|meta| meta.changes);
-    Ok(changes.unwrap_or(0) > 0)
+    Ok(changes.unwrap_or(0))
 }
 
 /// Numbers go to D1 as JavaScript has them: whole up to 2^53, where `D1Type::Integer` has 32 bits.

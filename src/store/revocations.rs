@@ -1,4 +1,9 @@
-use super::{Statement, now};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Page, Statement, Store, StoreError, audit::Event, changed, date, nth_rows, number, text,
+};
+use crate::authority::FeedRow;
 
 /// Something that the revocation feed tells servers of.
 pub(super) struct Revocation<'a> {
@@ -6,7 +11,7 @@ pub(super) struct Revocation<'a> {
     pub(super) kind: &'static str,
     /// `ns/name`, `ns/name@version`, or an id.
     pub(super) subject: &'a str,
-    /// Of a client, where it has one.
+    /// Of a client; that of the registered one where it is left out.
     pub(super) tenant_id: Option<&'a str>,
     pub(super) actor: &'a str,
     pub(super) reason: &'a str,
@@ -15,19 +20,199 @@ pub(super) struct Revocation<'a> {
 impl Revocation<'_> {
     /// To stand right after the change's audit row: a row, if there was a change.
     pub(super) fn if_changed(&self) -> Statement<'static> {
+        self.insert(false)
+    }
+
+    /// The change itself, where nothing else is: a row, if there is none of it yet.
+    fn if_new(&self) -> Statement<'static> {
+        self.insert(true)
+    }
+
+    /// By D1's own clock, at the moment of the change: what was decided before has no later date.
+    fn insert(&self, is_change: bool) -> Statement<'static> {
         (
             "INSERT INTO revocations (kind, subject, tenant_id, revoked_at, actor, reason)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE changes() > 0
+             SELECT ?1, ?2,
+               coalesce(?3, (SELECT tenant_id FROM clients WHERE client_id = ?2 AND ?1 = 'client'), ''),
+               CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?4, ?5 WHERE ?6 OR changes() > 0
              ON CONFLICT (kind, subject, tenant_id) DO UPDATE
-             SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason",
+             SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason
+             WHERE NOT ?6",
             vec![
                 self.kind.into(),
                 self.subject.into(),
-                self.tenant_id.unwrap_or_default().into(),
-                now(),
+                text(self.tenant_id),
                 self.actor.into(),
                 self.reason.into(),
+                u32::from(is_change).into(),
             ],
         )
     }
+}
+
+/// A withdrawal, with who decided it and why.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct RevocationEntry {
+    pub(crate) kind: String,
+    pub(crate) id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) revoked_at: String,
+    pub(crate) actor: String,
+    pub(crate) reason: String,
+    /// Where the next page begins.
+    #[serde(skip_serializing)]
+    pub(crate) cursor: String,
+}
+
+/// What is withdrawn by its row alone: nothing else of the registry says it.
+#[derive(Clone, Copy)]
+pub(crate) enum Sole {
+    Key,
+    Jti,
+}
+
+/// Older rows speak of no live descriptor, and of no key that is looked for.
+const KEPT_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
+fn columns() -> String {
+    format!(
+        "kind, subject AS id, nullif(tenant_id, '') AS tenant_id, {} AS revoked_at, actor, reason,
+         revoked_at || '~' || kind || '~' || tenant_id || '~' || subject AS cursor",
+        date("revoked_at")
+    )
+}
+
+impl Store {
+    /// Withdraws a signing key or a single descriptor; whether that was new.
+    #[worker::send]
+    pub(crate) async fn revoke(
+        &self,
+        what: Sole,
+        id: &str,
+        actor: &str,
+        reason: &str,
+    ) -> Result<(RevocationEntry, bool), StoreError> {
+        let (kind, action) = match what {
+            Sole::Key => ("key", "key.revoke"),
+            Sole::Jti => ("jti", "jti.revoke"),
+        };
+        let revocation = Revocation {
+            kind,
+            subject: id,
+            tenant_id: None,
+            actor,
+            reason,
+        };
+        let event = Event {
+            actor,
+            action,
+            subject: id,
+            reason: Some(reason),
+            detail: None,
+        };
+        let select = select_one();
+        let results = self
+            .batch(vec![
+                revocation.if_new(),
+                event.if_changed(),
+                (&select, vec![kind.into(), id.into(), "".into()]),
+            ])
+            .await?;
+        let entry = nth_rows(&results, 2)?
+            .pop()
+            .ok_or_else(|| StoreError::Unavailable("the revocation can't be read".into()))?;
+        Ok((entry, changed(&results, 0)?))
+    }
+
+    /// A withdrawal that is still known.
+    #[worker::send]
+    pub(crate) async fn revocation(
+        &self,
+        kind: &str,
+        id: &str,
+        tenant_id: Option<&str>,
+    ) -> Result<Option<RevocationEntry>, StoreError> {
+        let tenant_id = tenant_id.unwrap_or_default();
+        let values = vec![kind.into(), id.into(), tenant_id.into()];
+        Ok(self.rows(&select_one(), values).await?.pop())
+    }
+
+    /// Up to `limit` withdrawals, newest first, after the one of this cursor.
+    #[worker::send]
+    pub(crate) async fn list_revocations(
+        &self,
+        after: Option<(u64, &str, &str, &str)>,
+        limit: u32,
+    ) -> Result<Page<RevocationEntry>, StoreError> {
+        let (condition, mut values) = match after {
+            None => ("", vec![(limit + 1).into()]),
+            Some((revoked_at, kind, tenant_id, subject)) => (
+                "WHERE (revoked_at, kind, tenant_id, subject) < (?2, ?3, ?4, ?5)",
+                vec![
+                    (limit + 1).into(),
+                    number(revoked_at),
+                    kind.into(),
+                    tenant_id.into(),
+                    subject.into(),
+                ],
+            ),
+        };
+        let sql = format!(
+            "SELECT {} FROM revocations {condition}
+             ORDER BY revocations.revoked_at DESC, kind DESC, revocations.tenant_id DESC, subject DESC
+             LIMIT ?1",
+            columns()
+        );
+        let rows = self.rows(&sql, std::mem::take(&mut values)).await?;
+        Ok(Page::new(rows, limit))
+    }
+
+    /// What the revocation feed is made of: keys, whenever they were withdrawn, and the newest of the
+    /// rest since `since`, in milliseconds since the Unix epoch, at most one more than `limit`.
+    #[worker::send]
+    pub(crate) async fn feed_rows(
+        &self,
+        since: u64,
+        limit: usize,
+    ) -> Result<Vec<FeedRow>, StoreError> {
+        let columns = "SELECT kind, subject, tenant_id, revoked_at FROM revocations WHERE";
+        let keys = format!("{columns} kind = 'key'");
+        let rest = format!(
+            "{columns} kind <> 'key' AND revoked_at > ?1 ORDER BY revoked_at DESC LIMIT ?2"
+        );
+        let limit = u32::try_from(limit + 1).unwrap_or(u32::MAX);
+        let results = self
+            .batch(vec![
+                (&keys, Vec::new()),
+                (&rest, vec![number(since), limit.into()]),
+            ])
+            .await?;
+        let mut rows: Vec<FeedRow> = nth_rows(&results, 0)?;
+        rows.extend(nth_rows::<FeedRow>(&results, 1)?);
+        Ok(rows)
+    }
+
+    /// Every signing key that was ever withdrawn.
+    #[worker::send]
+    pub(crate) async fn revoked_keys(&self) -> Result<Vec<RevocationEntry>, StoreError> {
+        let sql = format!("SELECT {} FROM revocations WHERE kind = 'key'", columns());
+        self.rows(&sql, Vec::new()).await
+    }
+
+    /// Forgets what no live descriptor can be refused by. A key stays withdrawn for ever.
+    #[worker::send]
+    pub(crate) async fn forget_old_revocations(&self, now: u64) -> Result<(), StoreError> {
+        let oldest = number(now.saturating_sub(KEPT_MILLIS));
+        let sql = "DELETE FROM revocations WHERE kind <> 'key' AND revoked_at < ?1";
+        self.batch(vec![(sql, vec![oldest])]).await?;
+        Ok(())
+    }
+}
+
+fn select_one() -> String {
+    format!(
+        "SELECT {} FROM revocations WHERE kind = ?1 AND subject = ?2 AND tenant_id = ?3",
+        columns()
+    )
 }

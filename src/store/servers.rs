@@ -1,11 +1,13 @@
-use std::fmt;
-
-use mcp_connect_catalog::{SearchQuery, ServerName, ServerRef, Version, VersionStatus};
+use mcp_connect_catalog::{SearchQuery, ServerRef, Version, VersionStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use worker::D1Result;
 
-use super::{Page, Store, StoreError, audit::Event, changed, nth_rows, text};
-use crate::authority::Moderation;
+use super::{
+    Page, Store, StoreError, date, moderation::in_force, now, nth_rows, proofs::EFFECTIVE_LEVEL,
+    text,
+};
+use crate::authority::{Level, Moderation};
 
 /// A server as discovery shows it.
 #[derive(Serialize)]
@@ -21,18 +23,34 @@ pub(crate) struct ServerSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) transport: Option<&'static str>,
     pub(crate) verified: bool,
+    /// How far this version was verified.
+    pub(crate) verification: Level,
     pub(crate) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) jwks_uri: Option<String>,
+}
+
+/// A server, or one version of it, with what holds it back.
+#[derive(Serialize)]
+pub(crate) struct Standing {
+    #[serde(flatten)]
+    pub(crate) summary: ServerSummary,
+    /// Why it is held back, and until when, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status_until: Option<String>,
+    #[serde(skip)]
+    pub(super) moderation: Moderation,
+    #[serde(skip)]
+    pub(super) version_moderation: Moderation,
 }
 
 /// One server, or one version of it, with everything that is public about it.
 #[derive(Serialize)]
 pub(crate) struct ServerDetail {
     #[serde(flatten)]
-    pub(crate) summary: ServerSummary,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) status_reason: Option<String>,
+    pub(crate) standing: Standing,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) published_at: Option<String>,
     pub(crate) server: Box<RawValue>,
@@ -41,39 +59,14 @@ pub(crate) struct ServerDetail {
     pub(crate) versions: Option<Vec<VersionSummary>>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Serialize)]
 pub(crate) struct VersionSummary {
     pub(crate) version: String,
-    pub(crate) status: VersionStatus,
+    pub(crate) status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status_reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) published_at: Option<String>,
-}
-
-/// What an operator does to a server.
-#[derive(Clone, Copy)]
-pub(crate) enum ServerChange<'a> {
-    Verify(Identity<'a>),
-    Unverify,
-    Revoke,
-    Reinstate,
-}
-
-/// What pins a verified server; what is left out stays as it is.
-#[derive(Clone, Copy)]
-pub(crate) struct Identity<'a> {
-    pub(crate) jwks_uri: Option<&'a str>,
-    pub(crate) tls_pin_sha256: Option<&'a str>,
-}
-
-impl fmt::Display for Identity<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "jwks_uri {}, tls_pin_sha256 {}",
-            self.jwks_uri.unwrap_or("as before"),
-            self.tls_pin_sha256.unwrap_or("as before")
-        )
-    }
 }
 
 #[derive(Deserialize)]
@@ -83,23 +76,73 @@ struct SummaryRow {
     title: Option<String>,
     description: String,
     endpoint: Option<String>,
-    verified: u8,
+    verification: Level,
     moderation: Moderation,
+    version_moderation: Moderation,
     version_status: VersionStatus,
     jwks_uri: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct DetailRow {
+struct VersionRow {
+    version: String,
+    moderation: Moderation,
+    moderation_reason: Option<String>,
+    status: VersionStatus,
+    published_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct StandingRow {
     #[serde(flatten)]
     summary: SummaryRow,
     moderation_reason: Option<String>,
+    moderated_until: Option<String>,
+    version_moderation_reason: Option<String>,
+    version_moderated_until: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DetailRow {
+    #[serde(flatten)]
+    standing: StandingRow,
     published_at: Option<String>,
     server_json: String,
 }
 
-const SUMMARY_COLUMNS: &str = "s.name, v.version, v.title, v.description, v.endpoint,
-    (s.namespace_proven OR (s.origin_level <> 'none' AND s.verified_origin IS v.origin)) AS verified, s.moderation, v.status AS version_status, s.jwks_uri";
+/// `now` is the parameter of that time.
+fn summary_columns(now: &str) -> String {
+    format!(
+        "s.name, v.version, v.title, v.description, v.endpoint,
+         {EFFECTIVE_LEVEL} AS verification,
+         {} AS moderation, {} AS version_moderation, v.status AS version_status, s.jwks_uri",
+        in_force("s", now),
+        in_force("v", now),
+    )
+}
+
+/// Of the server ?1 in the version ?2, or in its default one; ?3 is now.
+pub(super) fn standing_query(more_columns: &str) -> String {
+    format!(
+        "SELECT {}, s.moderation_reason, {} AS moderated_until,
+           v.moderation_reason AS version_moderation_reason, {} AS version_moderated_until
+           {more_columns}
+         FROM servers s JOIN versions v ON v.id = CASE WHEN ?2 IS NULL THEN s.default_version
+           ELSE (SELECT id FROM versions WHERE server_id = s.id AND version = ?2) END
+         WHERE s.name = ?1",
+        summary_columns("?3"),
+        date("s.moderation_expires_at"),
+        date("v.moderation_expires_at"),
+    )
+}
+
+pub(super) fn nth_standing(
+    results: &[D1Result],
+    index: usize,
+) -> Result<Option<Standing>, StoreError> {
+    let row = nth_rows::<StandingRow>(results, index)?.pop();
+    Ok(row.map(Standing::from))
+}
 
 const PUBLISHED_AT: &str =
     "strftime('%Y-%m-%dT%H:%M:%fZ', v.published_at / 1000000.0, 'unixepoch') AS published_at";
@@ -118,13 +161,13 @@ impl Store {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<ServerSummary>, StoreError> {
-        let mut values = vec![text(after), (limit + 1).into()];
+        let mut values = vec![text(after), (limit + 1).into(), now()];
         // Each walks one index from where the page begins, so the last page costs what the first does.
         let from = if let Some(query) = query {
             values.push(query.to_fts5().into());
             "FROM servers_fts f CROSS JOIN servers s ON s.id = f.rowid
              CROSS JOIN versions v ON v.id = s.default_version
-             WHERE servers_fts MATCH ?3
+             WHERE servers_fts MATCH ?4
                AND f.rowid > coalesce((SELECT id FROM servers WHERE name = ?1), 0)
                AND v.status <> 'deleted'
              ORDER BY f.rowid"
@@ -133,7 +176,7 @@ impl Store {
              WHERE s.name > coalesce(?1, '') AND v.status <> 'deleted'
              ORDER BY s.name"
         };
-        let sql = format!("SELECT {SUMMARY_COLUMNS} {from} LIMIT ?2");
+        let sql = format!("SELECT {} {from} LIMIT ?2", summary_columns("?3"));
         let rows: Vec<SummaryRow> = self.rows(&sql, values).await?;
         let rows = rows.into_iter().map(ServerSummary::from).collect();
         Ok(Page::new(rows, limit))
@@ -146,21 +189,17 @@ impl Store {
         reference: &ServerRef,
     ) -> Result<Option<ServerDetail>, StoreError> {
         let version = reference.version.as_ref().map(Version::as_str);
-        let detail = format!(
-            "SELECT {SUMMARY_COLUMNS}, s.moderation_reason, v.server_json, {PUBLISHED_AT}
-             FROM servers s JOIN versions v ON v.id = CASE WHEN ?2 IS NULL THEN s.default_version
-               ELSE (SELECT id FROM versions WHERE server_id = s.id AND version = ?2) END
-             WHERE s.name = ?1"
-        );
+        let detail = standing_query(&format!(", v.server_json, {PUBLISHED_AT}"));
         let versions = format!(
-            "SELECT v.version, v.status, {PUBLISHED_AT}
+            "SELECT v.version, v.status, {} AS moderation, v.moderation_reason, {PUBLISHED_AT}
              FROM versions v JOIN servers s ON s.id = v.server_id
-             WHERE s.name = ?1 ORDER BY v.sort_key DESC, v.id DESC LIMIT {MAX_VERSIONS}"
+             WHERE s.name = ?1 ORDER BY v.sort_key DESC, v.id DESC LIMIT {MAX_VERSIONS}",
+            in_force("v", "?2"),
         );
         let name = reference.name.as_str();
-        let mut statements = vec![(detail.as_str(), vec![name.into(), text(version)])];
+        let mut statements = vec![(detail.as_str(), vec![name.into(), text(version), now()])];
         if version.is_none() {
-            statements.push((&versions, vec![name.into()]));
+            statements.push((&versions, vec![name.into(), now()]));
         }
         let results = self.read(statements).await?;
         let Some(row) = nth_rows::<DetailRow>(&results, 0)?.pop() else {
@@ -168,117 +207,99 @@ impl Store {
         };
         let versions = match version {
             Some(_) => None,
-            None => Some(nth_rows(&results, 1)?),
-        };
-        row.into_detail(versions).map(Some)
-    }
-
-    /// The server after the change, and whether it was one. `None`: no such server.
-    #[worker::send]
-    pub(crate) async fn change_server(
-        &self,
-        name: &ServerName,
-        change: ServerChange<'_>,
-        actor: &str,
-        reason: &str,
-    ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
-        let name = name.as_str();
-        let mut detail = None;
-        let (action, sql, values) = match change {
-            ServerChange::Verify(identity) => {
-                detail = Some(identity.to_string());
-                (
-                    "server.verify",
-                    "UPDATE servers SET origin_level = 'operator', jwks_uri = coalesce(?2, jwks_uri),
-                       tls_pin_sha256 = coalesce(?3, tls_pin_sha256),
-                       verified_origin = (SELECT origin FROM versions WHERE id = default_version)
-                     WHERE name = ?1 AND (origin_level, jwks_uri, tls_pin_sha256, verified_origin)
-                       IS NOT ('operator', coalesce(?2, jwks_uri), coalesce(?3, tls_pin_sha256),
-                               (SELECT origin FROM versions WHERE id = default_version))",
-                    vec![
-                        name.into(),
-                        text(identity.jwks_uri),
-                        text(identity.tls_pin_sha256),
-                    ],
-                )
+            None => {
+                let rows: Vec<VersionRow> = nth_rows(&results, 1)?;
+                Some(rows.into_iter().map(VersionSummary::from).collect())
             }
-            ServerChange::Unverify => (
-                "server.unverify",
-                "UPDATE servers SET origin_level = 'none', verified_origin = NULL, jwks_uri = NULL,
-                   tls_pin_sha256 = NULL
-                 WHERE name = ?1 AND origin_level <> 'none'",
-                vec![name.into()],
-            ),
-            ServerChange::Revoke => (
-                "server.revoke",
-                "UPDATE servers SET moderation = 'revoked', moderation_reason = ?2
-                 WHERE name = ?1 AND moderation <> 'revoked'",
-                vec![name.into(), reason.into()],
-            ),
-            ServerChange::Reinstate => (
-                "server.reinstate",
-                "UPDATE servers SET moderation = 'active', moderation_reason = NULL
-                 WHERE name = ?1 AND moderation <> 'active'",
-                vec![name.into()],
-            ),
         };
-        let select = format!(
-            "SELECT {SUMMARY_COLUMNS} FROM servers s JOIN versions v ON v.id = s.default_version
-             WHERE s.name = ?1"
-        );
-        let results = self
-            .batch(vec![
-                (sql, values),
-                Event {
-                    actor,
-                    action,
-                    subject: name,
-                    reason: Some(reason),
-                    detail: detail.as_deref(),
-                }
-                .if_changed(),
-                (&select, vec![name.into()]),
-            ])
-            .await?;
-        let row = nth_rows::<SummaryRow>(&results, 2)?.pop();
-        let changed = changed(&results, 0)?;
-        Ok(row.map(|row| (row.into(), changed)))
+        Ok(Some(ServerDetail {
+            standing: row.standing.into(),
+            published_at: row.published_at,
+            server: RawValue::from_string(row.server_json)
+                .map_err(|error| StoreError::Unavailable(format!("server_json: {error}")))?,
+            versions,
+        }))
+    }
+}
+
+/// Of the default version of the server ?1; ?2 is now.
+pub(super) fn summary_query() -> String {
+    format!(
+        "SELECT {} FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1",
+        summary_columns("?2"),
+    )
+}
+
+pub(super) fn nth_summary(
+    results: &[D1Result],
+    index: usize,
+) -> Result<Option<ServerSummary>, StoreError> {
+    let row = nth_rows::<SummaryRow>(results, index)?.pop();
+    Ok(row.map(ServerSummary::from))
+}
+
+/// The status that is shown: what holds the server back, else what holds the version back, else
+/// what the publisher says of it.
+fn status(server: Moderation, version: Moderation, published: VersionStatus) -> &'static str {
+    match (server, version) {
+        (Moderation::Revoked, _) | (_, Moderation::Revoked) => "revoked",
+        (Moderation::Quarantined, _) | (_, Moderation::Quarantined) => "quarantined",
+        (Moderation::Active, Moderation::Active) => published.as_str(),
     }
 }
 
 impl From<SummaryRow> for ServerSummary {
     fn from(row: SummaryRow) -> Self {
-        let status = match row.moderation {
-            Moderation::Active => row.version_status.as_str(),
-            Moderation::Quarantined => "quarantined",
-            Moderation::Revoked => "revoked",
-        };
         Self {
+            status: status(row.moderation, row.version_moderation, row.version_status),
             id: row.name,
             version: row.version,
             title: row.title,
             description: row.description,
             transport: row.endpoint.as_ref().map(|_| "streamable_http"),
             endpoint: row.endpoint,
-            verified: row.verified == 1,
-            status,
-            jwks_uri: row.jwks_uri.filter(|_| row.verified == 1),
+            verified: row.verification != Level::None,
+            verification: row.verification,
+            // An operator said so, of that origin.
+            jwks_uri: row.jwks_uri.filter(|_| row.verification == Level::Operator),
         }
     }
 }
 
-impl DetailRow {
-    fn into_detail(
-        self,
-        versions: Option<Vec<VersionSummary>>,
-    ) -> Result<ServerDetail, StoreError> {
-        Ok(ServerDetail {
-            summary: self.summary.into(),
-            status_reason: self.moderation_reason,
-            published_at: self.published_at,
-            server: RawValue::from_string(self.server_json)
-                .map_err(|error| StoreError::Unavailable(format!("server_json: {error}")))?,
-            versions,
-        })
+impl From<VersionRow> for VersionSummary {
+    fn from(row: VersionRow) -> Self {
+        Self {
+            version: row.version,
+            status: status(Moderation::Active, row.moderation, row.status),
+            status_reason: row
+                .moderation_reason
+                .filter(|_| row.moderation != Moderation::Active),
+            published_at: row.published_at,
+        }
+    }
+}
+
+impl From<StandingRow> for Standing {
+    fn from(row: StandingRow) -> Self {
+        let (moderation, version_moderation) =
+            (row.summary.moderation, row.summary.version_moderation);
+        // Of the one that the status tells; where that could be either, of the server.
+        let (status_reason, status_until) = match (moderation, version_moderation) {
+            (Moderation::Active, Moderation::Active) => (None, None),
+            (Moderation::Revoked, _)
+            | (Moderation::Quarantined, Moderation::Active | Moderation::Quarantined) => {
+                (row.moderation_reason, row.moderated_until)
+            }
+            (Moderation::Active | Moderation::Quarantined, _) => {
+                (row.version_moderation_reason, row.version_moderated_until)
+            }
+        };
+        Self {
+            summary: row.summary.into(),
+            status_reason,
+            status_until,
+            moderation,
+            version_moderation,
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::{
 
 /// Whose clients share a policy.
 #[derive(Deserialize, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names that go over the wire")]
 pub(crate) struct Tenant {
     pub(crate) tenant_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,19 @@ const { createTestHarness } = await import("wrangler");
 
 export const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
 
+// The harness sends what the Worker asks of the network through this process's fetch, which follows
+// redirects and fails where there is no answer. Of what hosts.worker.mjs marks, both are taken back.
+const platformFetch = globalThis.fetch;
+globalThis.fetch = async (input, init) => {
+  // The harness has a Headers class of its own.
+  if (!init?.headers?.has?.("x-test-host")) return platformFetch(input, init);
+  const { method, headers, body, signal } = init;
+  const request = { method, headers: [...headers], body, signal, redirect: "manual", ...(body && { duplex: "half" }) };
+  return platformFetch(input, request).catch(
+    () => new Response(null, { status: 502, headers: { "x-test-no-answer": "true" } }),
+  );
+};
+
 const SECRETS = ["OPERATOR_TOKEN", "SIGNING_KEYS"];
 
 /// A private JWK of the authority, for EdDSA or ES256.
@@ -51,24 +64,25 @@ const NO_LIMITS = { CLIENT: 1_000_000, TENANT: 1_000_000, ADDRESS: 1_000_000 };
 /// `settings` are vars and secrets by name; `undefined` takes one away. `limits` are how many
 /// requests `CLIENT`, `TENANT` and `ADDRESS` have in 10 s; `undefined` takes away the binding.
 /// `meterD1` puts a line into the log for each round trip to D1; `faults` lets D1 and KV fail, by
-/// `authority.break`.
-export async function startAuthority({ settings = {}, limits = {}, meterD1 = false, faults = false } = {}) {
+/// `authority.break`; `hosts` are https hosts that live at a port of this machine.
+export async function startAuthority({ settings = {}, limits = {}, meterD1 = false, faults = false, hosts } = {}) {
   // Only these files, so that a developer's .dev.vars doesn't reach the tests.
   const root = mkdtempSync(join(tmpdir(), "connect-authority-"));
   symlinkSync(join(REPOSITORY, "schema"), join(root, "schema"));
   writeFileSync(join(root, "wrangler.toml"), configuration({ ...NO_LIMITS, ...limits }));
   cpSync(join(REPOSITORY, "build"), join(root, "build"), { recursive: true });
-  if (meterD1 || faults) {
+  const front = meterD1 ? "d1-meter.worker.mjs" : faults ? "faults.worker.mjs" : hosts && "hosts.worker.mjs";
+  if (front) {
     renameSync(join(root, "build/index.js"), join(root, "build/authority.mjs"));
-    const wrapper = meterD1 ? "d1-meter.worker.mjs" : "faults.worker.mjs";
-    cpSync(new URL(wrapper, import.meta.url), join(root, "build/index.js"));
+    cpSync(new URL(front, import.meta.url), join(root, "build/index.js"));
   }
 
-  const authority = new Authority(root, !meterD1 && !faults, {
+  const authority = new Authority(root, !front, {
     ISSUER: "http://127.0.0.1:1",
     DEVELOPMENT: "true",
     OPERATOR_TOKEN: randomBytes(32).toString("base64url"),
     SIGNING_KEYS: keySet(generateKey()),
+    ...(hosts && { HOSTS: JSON.stringify(hosts) }),
     ...settings,
   });
   try {
@@ -211,6 +225,12 @@ class Authority {
 
   async mend() {
     await this.break({});
+  }
+
+  /// Runs the jobs of a cron of wrangler.toml, to their end.
+  async scheduled(cron) {
+    const { outcome } = await this.#worker.scheduled({ cron });
+    if (outcome !== "ok") throw new Error(`the cron ${cron} ended as ${outcome}`);
   }
 
   async database() {

@@ -10,7 +10,7 @@ export function assertProblem(answer, status, code, detail = "") {
   assert.equal(answer.headers.get("cache-control"), "no-store", shown);
   const { detail: text, ...members } = answer.body;
   // Who asked too often, or in vain, is told when to come back.
-  const wait = { 429: 10, 503: 5 }[status];
+  const wait = { rate_limited: 10, authority_unavailable: 5, server_unavailable: 30 }[code];
   assert.equal(answer.headers.get("retry-after"), wait ? String(wait) : null, shown);
   const expected = { type: "about:blank", title: STATUS_CODES[status], status, code };
   assert.deepEqual(members, status === 429 ? { ...expected, retry_after: wait } : expected, shown);

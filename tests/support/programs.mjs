@@ -23,9 +23,9 @@ export async function connectctl(args, input = "") {
   return { code, stdout, stderr };
 }
 
-/// Starts the reference server, governed by the authority, on a free port.
-export async function startReferenceServer(authority, serverId, options = []) {
-  const args = ["--listen", "127.0.0.1:0", "--authority", authority, "--server-id", serverId, ...options];
+/// Starts the reference server, governed by the authority, on a free port or a given one.
+export async function startReferenceServer(authority, serverId, options = [], port = 0) {
+  const args = ["--listen", `127.0.0.1:${port}`, "--authority", authority, "--server-id", serverId, ...options];
   const program = start("hapi-server", args, ["ignore", "pipe", "ignore"]);
   const exited = once(program, "exit");
   const announced = once(createInterface(program.stdout), "line");

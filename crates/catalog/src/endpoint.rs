@@ -87,6 +87,14 @@ impl Endpoint {
         Url::parse(&self.0).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
     }
 
+    /// The host as it stands in the URL: a domain in lower case, or an address.
+    pub fn host(&self) -> String {
+        Url::parse(&self.0)
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned))
+            .unwrap_or_default()
+    }
+
     /// The endpoint as a URL.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -232,6 +240,7 @@ mod tests {
     fn the_origin_leaves_path_and_query_out() {
         let endpoint = public("https://MCP.exa.ai:8443/a?b").unwrap();
         assert_eq!(endpoint.origin(), "https://mcp.exa.ai:8443");
+        assert_eq!(endpoint.host(), "mcp.exa.ai");
     }
 
     #[test]

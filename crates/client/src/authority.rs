@@ -172,15 +172,26 @@ impl Authority {
         path: &str,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<T, ConnectError> {
-        let url = Url::parse(&format!("{}{path}", self.base_url))
-            .ok()
-            .filter(|url| path.starts_with('/') && self.is_own(url))
-            .ok_or_else(|| ConnectError::BaseUrl(format!("does not take the path {path:?}")))?;
-        let mut request = self.authenticated(method, url).timeout(CALL_TIMEOUT);
+        let mut request = self.own(method, path)?;
         if let Some(body) = body {
             request = request.json(body);
         }
         exchange::json(request, LIST_BYTES).await
+    }
+
+    /// … of an answer that is text of its own kind.
+    pub async fn text(&self, path: &str) -> Result<String, ConnectError> {
+        let body = exchange::bytes(self.own(Method::GET, path)?, LIST_BYTES).await?;
+        String::from_utf8(body).map_err(|error| ConnectError::InvalidAnswer(error.to_string()))
+    }
+
+    /// A request for a path of this authority.
+    fn own(&self, method: Method, path: &str) -> Result<RequestBuilder, ConnectError> {
+        let url = Url::parse(&format!("{}{path}", self.base_url))
+            .ok()
+            .filter(|url| path.starts_with('/') && self.is_own(url))
+            .ok_or_else(|| ConnectError::BaseUrl(format!("does not take the path {path:?}")))?;
+        Ok(self.authenticated(method, url).timeout(CALL_TIMEOUT))
     }
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {

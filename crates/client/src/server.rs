@@ -24,6 +24,9 @@ pub struct Server {
     pub transport: Option<String>,
     /// Whether the authority has verified it.
     pub verified: bool,
+    /// How far: `none`, `namespace`, `endpoint` or `operator`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<String>,
     /// `active`, `deprecated`, `deleted`, `revoked` or `quarantined`.
     pub status: String,
     /// Its own key set, where the registry knows it.
@@ -55,6 +58,9 @@ pub struct ServerDetail {
     /// Why it has its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
+    /// Until when, where that is known (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_until: Option<String>,
     /// `server.json` as published.
     pub server: Value,
     /// All versions, when no single one was asked for.
@@ -70,6 +76,9 @@ pub struct ServerVersion {
     pub version: String,
     /// As [`Server::status`].
     pub status: String,
+    /// Why, where the version is held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
     /// When it was published (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_at: Option<String>,

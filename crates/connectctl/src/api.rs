@@ -2,8 +2,15 @@
 //! checked them, or [`segment`] escapes them.
 
 mod administrators;
+mod audit;
+mod moderation;
+mod policies;
+mod tenants;
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    iter::{once, repeat},
+};
 
 use mcp_connect_catalog::ServerName;
 use mcp_connect_client::{Authority, ConnectError, Server};
@@ -11,7 +18,13 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
 
-pub(crate) use self::administrators::{Administrator, AdministratorKey, NewKey, WithKey};
+pub(crate) use self::{
+    administrators::{Administrator, AdministratorKey, NewKey, WithKey},
+    audit::AuditFilter,
+    moderation::{Moderated, ModerationAction, ModerationFilter},
+    policies::{Explanation, NewPolicy, PolicyHead},
+    tenants::Tenant,
+};
 use crate::paging::Page;
 
 /// The authority, for its operator.
@@ -55,27 +68,9 @@ pub(crate) struct Identity<'a> {
     pub(crate) tls_pin_sha256: Option<&'a str>,
 }
 
-/// One change: who did what to whom, when and why.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct AuditEntry {
-    pub(crate) seq: u64,
-    pub(crate) at: String,
-    pub(crate) actor: String,
-    pub(crate) action: String,
-    pub(crate) subject: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
-}
-
 #[derive(Deserialize)]
 struct ClientPage {
     clients: Vec<Client>,
-    next_cursor: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct AuditPage {
-    entries: Vec<AuditEntry>,
     next_cursor: Option<String>,
 }
 
@@ -87,9 +82,47 @@ pub(crate) enum ClientAction {
 
 pub(crate) enum ServerAction<'a> {
     Verify(Identity<'a>),
-    Unverify,
-    Revoke,
-    Reinstate,
+    /// One level, or all.
+    Unverify(Option<&'static str>),
+}
+
+/// What holds of how a server was verified.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Proofs {
+    pub(crate) id: String,
+    pub(crate) verification: String,
+    pub(crate) proofs: Vec<Proof>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Proof {
+    pub(crate) level: String,
+    pub(crate) subject: String,
+    pub(crate) method: String,
+    pub(crate) actor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    pub(crate) proven_at: String,
+    pub(crate) confirmed_at: String,
+    pub(crate) checked_at: String,
+    pub(crate) failures: u32,
+}
+
+/// Whether an endpoint answers as an MCP server.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Health {
+    pub(crate) id: String,
+    pub(crate) endpoint: String,
+    pub(crate) gating: String,
+    pub(crate) health: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) checked_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_success: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failures: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
 }
 
 /// What became of one entry of an import.
@@ -160,24 +193,12 @@ impl Admin {
         })
     }
 
-    pub(crate) async fn audit(
-        &self,
-        cursor: Option<&str>,
-        limit: u32,
-    ) -> Result<Page<AuditEntry>, ConnectError> {
-        let page: AuditPage = self.page("/v1/admin/audit", cursor, limit).await?;
-        Ok(Page {
-            items: page.entries,
-            next_cursor: page.next_cursor,
-        })
-    }
-
     pub(crate) async fn stats(&self) -> Result<Value, ConnectError> {
         let path = "/v1/admin/stats";
         self.authority.call(Method::GET, path, None::<&()>).await
     }
 
-    pub(crate) async fn moderate(
+    pub(crate) async fn change_server(
         &self,
         server: &ServerName,
         action: ServerAction<'_>,
@@ -186,17 +207,52 @@ impl Admin {
         #[derive(Serialize)]
         struct Body<'a> {
             reason: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            level: Option<&'static str>,
             #[serde(flatten)]
             identity: Identity<'a>,
         }
-        let (verb, identity) = match action {
-            ServerAction::Verify(identity) => ("verify", identity),
-            ServerAction::Unverify => ("unverify", Identity::default()),
-            ServerAction::Revoke => ("revoke", Identity::default()),
-            ServerAction::Reinstate => ("reinstate", Identity::default()),
+        let mut body = Body {
+            reason,
+            level: None,
+            identity: Identity::default(),
+        };
+        let verb = match action {
+            ServerAction::Verify(identity) => {
+                body.identity = identity;
+                "verify"
+            }
+            ServerAction::Unverify(level) => {
+                body.level = level;
+                "unverify"
+            }
         };
         let path = format!("/v1/admin/servers/{server}/{verb}");
-        self.post(&path, &Body { reason, identity }).await
+        self.post(&path, &body).await
+    }
+
+    pub(crate) async fn prove(
+        &self,
+        server: &ServerName,
+        level: &'static str,
+    ) -> Result<Changed<Server>, ConnectError> {
+        let path = format!("/v1/admin/servers/{server}/prove");
+        self.post(&path, &json!({ "level": level })).await
+    }
+
+    pub(crate) async fn proofs(&self, server: &ServerName) -> Result<Proofs, ConnectError> {
+        self.get(&format!("/v1/admin/servers/{server}/proofs"))
+            .await
+    }
+
+    pub(crate) async fn health(&self, server: &ServerName) -> Result<Health, ConnectError> {
+        self.get(&format!("/v1/admin/servers/{server}/health"))
+            .await
+    }
+
+    pub(crate) async fn probe(&self, server: &ServerName) -> Result<Health, ConnectError> {
+        self.post(&format!("/v1/admin/servers/{server}/probe"), &json!({}))
+            .await
     }
 
     /// The results, in the order of the entries.
@@ -228,12 +284,13 @@ impl Admin {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<T, ConnectError> {
-        let mut path = format!("{path}?limit={limit}");
-        if let Some(cursor) = cursor {
-            path.push_str("&cursor=");
-            path.push_str(&segment(cursor));
-        }
+        let limit = limit.to_string();
+        let path = query(path, &[("limit", Some(&limit)), ("cursor", cursor)]);
         self.authority.call(Method::GET, &path, None::<&()>).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ConnectError> {
+        self.authority.call(Method::GET, path, None::<&()>).await
     }
 
     async fn post<T: DeserializeOwned>(
@@ -243,6 +300,18 @@ impl Admin {
     ) -> Result<T, ConnectError> {
         self.authority.call(Method::POST, path, Some(body)).await
     }
+}
+
+/// A path with those parameters that have a value.
+fn query(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let mut path = path.to_owned();
+    let given = parameters
+        .iter()
+        .filter_map(|(name, value)| Some((name, (*value)?)));
+    for ((name, value), sign) in given.zip(once('?').chain(repeat('&'))) {
+        let _ = write!(path, "{sign}{name}={}", segment(value));
+    }
+    path
 }
 
 impl fmt::Display for ClientAction {

@@ -1,6 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mcp_connect_audit::ChainHash;
 use mcp_connect_catalog::{ServerName, ServerRef};
 use mcp_connect_descriptor::KeyStatus;
 
@@ -101,10 +102,25 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ClientsCommand,
     },
+    /// Names the tenants that clients belong to
+    Tenants {
+        #[command(subcommand)]
+        command: TenantsCommand,
+    },
+    /// Says who may connect to what: for all, or for one tenant
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Finds, shows and moderates servers
     Servers {
         #[command(subcommand)]
         command: ServersCommand,
+    },
+    /// Shows which servers and versions are held back, by whom and why
+    Moderation {
+        #[command(subcommand)]
+        command: ModerationCommand,
     },
     /// Names who may administer the authority, and makes their keys
     Admins {
@@ -113,7 +129,7 @@ pub(crate) enum Command {
     },
     /// Shows which administrator the authority takes you for, and your role
     Whoami,
-    /// Shows who changed what, when and why
+    /// Shows who changed what, when and why, and proves that nobody altered it
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
@@ -200,6 +216,117 @@ pub(crate) struct ClientChange {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum TenantsCommand {
+    /// Names a tenant; clients can be registered for it from then on
+    Create {
+        /// The tenant's id
+        id: String,
+        /// What people call it
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Lists all tenants
+    List,
+    /// Shows one tenant
+    Show {
+        /// The tenant's id
+        id: String,
+    },
+    /// Refuses all clients of a tenant from now on
+    Suspend(TenantChange),
+    /// Lets the clients of a suspended tenant connect again
+    Resume(TenantChange),
+}
+
+#[derive(Args)]
+pub(crate) struct TenantChange {
+    /// The tenant's id
+    pub(crate) id: String,
+    /// Why, for the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+}
+
+const POLICY_HELP: &str = "\
+A policy is a JSON object; only \"allow\" is required:
+
+  {
+    \"allow\": [\"*\"],
+    \"deny\": [\"com.bad/*\", \"com.example/broken\"],
+    \"require_verification\": \"none\" | \"namespace\" | \"endpoint\" | \"operator\",
+    \"publishers\": [\"com.example\"],
+    \"versions\": [{\"servers\": \"com.example/weather\", \"pin\": \"1.2.0\"},
+                 {\"servers\": \"com.example/*\", \"minimum\": \"1.0.0\"}],
+    \"clients\": {\"allow\": [\"*\"], \"deny\": [\"old-desktop\"]}
+  }
+
+Servers are \"*\", \"namespace/*\" or \"namespace/name\"; a publisher is a namespace with all below it. What
+denies wins over what allows, and order means nothing. A caller needs the leave of the policy for
+all, and of its tenant's.";
+
+#[derive(Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Prints the policy in force, or an older version
+    Show {
+        #[command(flatten)]
+        scope: PolicyScope,
+        /// An older version, as `policy history` lists them
+        #[arg(long)]
+        version: Option<u32>,
+    },
+    /// Puts a policy into force, at once
+    #[command(after_help = POLICY_HELP)]
+    Set(SetPolicyArgs),
+    /// Lists the versions, newest first
+    History {
+        #[command(flatten)]
+        scope: PolicyScope,
+        /// The most versions on a page
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// Follows the pages to the end
+        #[arg(long)]
+        all: bool,
+    },
+    /// Says whether a caller could connect to a server now, and which rule decides
+    Explain(ExplainArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct PolicyScope {
+    /// The policy of this tenant; without it, the one for all
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct SetPolicyArgs {
+    /// The policy; "-" reads standard input
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) scope: PolicyScope,
+    /// Why, for the history and the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+    /// Only where this is still the version in force, so that no change of another is lost
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) if_version: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// namespace/name or namespace/name@version
+    pub(crate) server_ref: ServerRef,
+    /// The caller: a registered client, or, with --tenant, one of its identity provider; without
+    /// both, an anonymous caller
+    #[arg(long)]
+    pub(crate) client: Option<String>,
+    /// The caller's tenant, where the client is not registered
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+}
+
+#[derive(Subcommand)]
 pub(crate) enum ServersCommand {
     /// Searches by words of the name, the title and the description
     Search {
@@ -217,18 +344,93 @@ pub(crate) enum ServersCommand {
         /// namespace/name or namespace/name@version
         server_ref: ServerRef,
     },
-    /// Marks a server as verified
+    /// Shows what its publisher serves, and where, to prove the namespace and the endpoint
+    Challenge {
+        /// namespace/name
+        server: ServerName,
+    },
+    /// Asks the publisher's host now, and notes what that proves
+    Prove {
+        /// namespace/name
+        server: ServerName,
+        /// What is to be proven
+        level: Provable,
+    },
+    /// Lists the proofs that hold, and how the last look at them went
+    Proofs {
+        /// namespace/name
+        server: ServerName,
+    },
+    /// Verifies a server because a person decided so: the highest level
     Verify(Verification),
-    /// Takes the mark back
-    Unverify(Moderation),
-    /// Stops issuing descriptors for a server, at once
+    /// Takes one level of verification away, or all
+    Unverify {
+        #[command(flatten)]
+        change: ServerChange,
+        /// Only this one; what rests on it goes with it
+        #[arg(long)]
+        level: Option<Level>,
+    },
+    /// Shows whether the endpoint answered as an MCP server when it was last asked
+    Health {
+        /// namespace/name
+        server: ServerName,
+    },
+    /// Asks the endpoint now
+    Probe {
+        /// namespace/name
+        server: ServerName,
+    },
+    /// Holds a server or version back, at once, for a time or until somebody reinstates it
+    Quarantine {
+        #[command(flatten)]
+        moderation: Moderation,
+        /// How long: 90s, 15m, 12h, 2d; without it, until it is reinstated
+        #[arg(long = "for", value_name = "TIME", value_parser = span)]
+        expires_in: Option<u64>,
+    },
+    /// Stops issuing descriptors for a server or version, at once
     Revoke(Moderation),
-    /// Lets a revoked server be connected to again
+    /// Lets a quarantined or revoked server or version be connected to again
     Reinstate(Moderation),
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Provable {
+    /// The publisher owns the namespace: its domain serves the token
+    Namespace,
+    /// The publisher controls the endpoint: its origin serves the token, or lies under the domain
+    Endpoint,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Level {
+    Namespace,
+    Endpoint,
+    Operator,
+}
+
+impl Provable {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
+impl Level {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Endpoint => "endpoint",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 #[derive(Args)]
-pub(crate) struct Moderation {
+pub(crate) struct ServerChange {
     /// namespace/name
     pub(crate) server: ServerName,
     /// Why, for the audit log
@@ -237,15 +439,69 @@ pub(crate) struct Moderation {
 }
 
 #[derive(Args)]
+pub(crate) struct Moderation {
+    /// namespace/name or namespace/name@version
+    pub(crate) server_ref: ServerRef,
+    /// Why, for the audit log and for everybody who looks at the server
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
+}
+
+#[derive(Args)]
 pub(crate) struct Verification {
     #[command(flatten)]
-    pub(crate) moderation: Moderation,
+    pub(crate) change: ServerChange,
     /// The server's own key set, for its descriptors; what is left out stays as it is
     #[arg(long, value_name = "URL")]
     pub(crate) jwks_uri: Option<String>,
     /// The SHA-256 of the server's SPKI in base64url, for its descriptors
     #[arg(long, value_name = "DIGEST")]
     pub(crate) tls_pin_sha256: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ModerationCommand {
+    /// Lists what is held back, in the order of the names
+    List {
+        #[command(flatten)]
+        filter: ModerationFilter,
+        /// The most entries on a page
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// Follows the pages to the end
+        #[arg(long)]
+        all: bool,
+    },
+    /// Prints everything that is held back, one JSON object a line
+    Export {
+        #[command(flatten)]
+        filter: ModerationFilter,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct ModerationFilter {
+    /// Only what is in this state
+    #[arg(long)]
+    pub(crate) state: Option<HeldState>,
+    /// Only servers of this namespace
+    #[arg(long)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum HeldState {
+    Quarantined,
+    Revoked,
+}
+
+impl HeldState {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quarantined => "quarantined",
+            Self::Revoked => "revoked",
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -344,14 +600,53 @@ pub(crate) enum AdminKeysCommand {
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
     /// Lists changes, newest first
-    List {
-        /// The most entries on a page
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
-        limit: u32,
-        /// Follows the pages to the end
-        #[arg(long)]
-        all: bool,
+    List(AuditList),
+    /// Prints all changes with their hashes, one JSON object a line, oldest first
+    Export {
+        /// Writes them to this file
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Begins after the change of this number
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        after: u64,
     },
+    /// Recomputes the hash chain over all changes: whether one was altered, removed or moved
+    Verify {
+        /// Checks an export instead of asking the authority; "-" reads standard input
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The head that an earlier check told: finds a trail that was rewritten whole, or cut
+        #[arg(long, value_name = "HASH", allow_hyphen_values = true)]
+        head: Option<ChainHash>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct AuditList {
+    /// Only what this administrator did
+    #[arg(long)]
+    pub(crate) actor: Option<String>,
+    /// Only this, such as server.revoke
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// Only what was done to this; with a server, its versions too
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
+    /// Only from this time on (RFC 3339)
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<String>,
+    /// Only before this time (RFC 3339)
+    #[arg(long, value_name = "DATE")]
+    pub(crate) until: Option<String>,
+    /// Lists the oldest first
+    #[arg(long)]
+    pub(crate) oldest_first: bool,
+    /// The most entries on a page
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) limit: u32,
+    /// Follows the pages to the end
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Args)]

@@ -38,10 +38,15 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Keys { command } => commands::keys::run(command, json),
         Command::Clients { command } => commands::clients::run(command, &settings()?, json).await,
+        Command::Tenants { command } => commands::tenants::run(command, &settings()?, json).await,
+        Command::Policy { command } => commands::policy::run(command, &settings()?, json).await,
         Command::Servers { command } => commands::servers::run(command, &settings()?, json).await,
+        Command::Moderation { command } => {
+            commands::moderation::run(&command, &settings()?, json).await
+        }
         Command::Admins { command } => commands::admins::run(command, &settings()?, json).await,
         Command::Whoami => commands::admins::whoami(&settings()?, json).await,
-        Command::Audit { command } => commands::audit::run(&command, &settings()?, json).await,
+        Command::Audit { command } => commands::audit::run(&command, settings, json).await,
         Command::Stats => commands::stats::run(&settings()?, json).await,
         Command::Import(args) => commands::import::run(&args, &settings()?, json).await,
         Command::Connect(args) => commands::connect::run(&args, &settings()?, json).await,

@@ -67,9 +67,16 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     line(&escape_json(&text))
 }
 
-/// Outside of strings there is nothing but ASCII, and in them C0 is escaped already: only the line
+/// … on one line.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Failure::unavailable(format!("can't write JSON: {error}")))?;
+    line(&escape_json(&text))
+}
+
+/// The same JSON without anything unprintable. Outside of strings there is nothing but ASCII, and in them C0 is escaped already: only the line
 /// breaks between members are control characters that stay.
-fn escape_json(text: &str) -> String {
+pub(crate) fn escape_json(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut out, c| {
             if c != '\n' && is_unprintable(c) {
@@ -123,11 +130,15 @@ pub(crate) fn table(header: &[&str]) -> Table {
             .iter()
             .map(|name| cell(name).add_attribute(Attribute::Bold)),
     );
-    // What things are called has to be copied in one piece.
-    if let Some(names) = table.column_mut(0) {
+    keep_whole(&mut table, 0);
+    table
+}
+
+/// What things are called has to be copied in one piece.
+pub(crate) fn keep_whole(table: &mut Table, column: usize) {
+    if let Some(names) = table.column_mut(column) {
         names.set_constraint(ColumnConstraint::ContentWidth);
     }
-    table
 }
 
 /// One thing, member by member.
@@ -174,6 +185,23 @@ pub(crate) fn verified(verified: bool) -> Cell {
         cell("verified").fg(Color::Green)
     } else {
         cell("unverified").fg(Color::Yellow)
+    }
+}
+
+/// How far a server is verified, as its authority calls it.
+pub(crate) fn level(level: &str) -> Cell {
+    match level {
+        "none" => verified(false),
+        level => cell(level).fg(Color::Green),
+    }
+}
+
+pub(crate) fn health(health: &str) -> Cell {
+    let cell = cell(health);
+    match health {
+        "healthy" => cell.fg(Color::Green),
+        "unhealthy" => cell.fg(Color::Red),
+        _ => cell.fg(Color::Yellow),
     }
 }
 

@@ -2,6 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{LATEST_DATE, MAX_LIFETIME_SECONDS, strict_json};
 
+pub(crate) const MAX_DATE_PROBLEM: &str = "a date is after the year 9999";
+
 /// What a descriptor says, whoever signed it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[allow(clippy::exhaustive_structs)] // the authority builds it member by member
@@ -130,7 +132,7 @@ impl Payload {
             return Err("exp - iat is not within 1 to 120 s");
         }
         if self.exp.max(self.nbf) > LATEST_DATE {
-            return Err("a date is after the year 9999");
+            return Err(MAX_DATE_PROBLEM);
         }
         if self.jti.is_empty() {
             return Err("jti is empty");

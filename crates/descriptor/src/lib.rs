@@ -46,6 +46,7 @@
 
 mod claims;
 mod code;
+mod feed;
 mod jwk;
 #[cfg(feature = "verify")]
 mod jws;
@@ -61,6 +62,9 @@ mod unsigned;
 
 pub use claims::{Confirmation, Descriptor, ServerIdentity};
 pub use code::RefusalCode;
+#[cfg(feature = "verify")]
+pub use feed::verify_feed;
+pub use feed::{MAX_FEED_ENTRIES, RevocationFeed, Withdrawal, Withdrawn};
 pub use jwk::Algorithm;
 #[cfg(feature = "verify")]
 pub use key_set::{KeySet, KeySetError};
@@ -96,3 +100,9 @@ pub const MAX_KEY_SET_BYTES: usize = 64 * 1024;
 
 /// `typ` of a descriptor's header (RFC 8725, section 3.11).
 pub const TOKEN_TYPE: &str = "mcp-connect+jwt";
+
+/// The most bytes that a revocation feed may have in its compact form.
+pub const MAX_FEED_BYTES: usize = 64 * 1024;
+
+/// `typ` of a revocation feed's header.
+pub const FEED_TYPE: &str = "mcp-revocations+jwt";

@@ -29,6 +29,18 @@ where
     T::deserialize(Value::Object(members)).map_err(D::Error::custom)
 }
 
+/// For a list of such objects.
+pub(crate) fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    Vec::<Map<String, Value>>::deserialize(deserializer)?
+        .into_iter()
+        .map(|members| T::deserialize(Value::Object(members)).map_err(D::Error::custom))
+        .collect()
+}
+
 /// Accepts any JSON value in which no object has two members of one name.
 struct UniqueMembers;
 

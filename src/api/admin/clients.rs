@@ -6,7 +6,7 @@ use axum::{
 use http::{StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 
-use super::{ListQuery, ReasonBody, check_name, check_reason, tenants};
+use super::{Changed, ListQuery, ReasonBody, check_name, check_reason, tenants};
 use crate::{
     api::{
         App,
@@ -33,13 +33,6 @@ struct Created {
     client: Client,
     /// Shown here and never again.
     api_key: String,
-}
-
-#[derive(Serialize)]
-struct Changed {
-    #[serde(flatten)]
-    client: Client,
-    changed: bool,
 }
 
 #[derive(Serialize)]
@@ -146,7 +139,14 @@ async fn set_status(
         .set_client_status(client_id, status, moderator.actor(), reason)
         .await?
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "client_not_found", "no such client"))?;
-    Ok(([no_store()], Json(Changed { client, changed })).into_response())
+    Ok((
+        [no_store()],
+        Json(Changed {
+            subject: client,
+            changed,
+        }),
+    )
+        .into_response())
 }
 
 /// `{client_id}` of a path.

@@ -5,9 +5,13 @@
 mod administrators;
 mod audit;
 mod clients;
+mod health;
 mod import;
+mod keys;
+mod moderation;
 mod policy;
-mod servers;
+mod proofs;
+mod revocations;
 mod stats;
 mod tenants;
 
@@ -15,11 +19,11 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use mcp_connect_catalog::date_micros;
+use mcp_connect_catalog::{ServerName, date_micros};
 use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
-use crate::platform::now_millis;
+use super::{App, problem::Problem};
+use crate::platform::{log, now_millis};
 
 pub(crate) fn router() -> Router {
     Router::new()
@@ -38,16 +42,28 @@ pub(crate) fn router() -> Router {
         .route("/policy", get(policy::show).post(policy::write))
         .route("/policy/history", get(policy::history))
         .route("/policy/explain", post(policy::explain))
-        .route("/servers/{namespace}/{name}/verify", post(servers::verify))
+        .route("/servers/{namespace}/{name}/proofs", get(proofs::list))
+        .route("/servers/{namespace}/{name}/prove", post(proofs::prove))
+        .route("/servers/{namespace}/{name}/verify", post(proofs::verify))
         .route(
             "/servers/{namespace}/{name}/unverify",
-            post(servers::unverify),
+            post(proofs::unverify),
         )
-        .route("/servers/{namespace}/{name}/revoke", post(servers::revoke))
+        .route(
+            "/servers/{namespace}/{name}/quarantine",
+            post(moderation::quarantine),
+        )
+        .route(
+            "/servers/{namespace}/{name}/revoke",
+            post(moderation::revoke),
+        )
+        .route("/servers/{namespace}/{name}/health", get(health::show))
+        .route("/servers/{namespace}/{name}/probe", post(health::probe))
         .route(
             "/servers/{namespace}/{name}/reinstate",
-            post(servers::reinstate),
+            post(moderation::reinstate),
         )
+        .route("/moderation", get(moderation::list))
         .route("/import", post(import::import))
         .route("/whoami", get(administrators::whoami))
         .route(
@@ -74,7 +90,13 @@ pub(crate) fn router() -> Router {
             "/administrators/{name}/keys/{key_id}/revoke",
             post(administrators::revoke_key),
         )
+        .route("/keys", get(keys::list))
+        .route(
+            "/revocations",
+            get(revocations::list).post(revocations::revoke),
+        )
         .route("/audit", get(audit::list))
+        .route("/audit/export", get(audit::export))
         .route("/stats", get(stats::stats))
         .route("/metrics", get(stats::metrics))
 }
@@ -152,5 +174,12 @@ fn expiry(expires_at: Option<&str>, expires_in: Option<u64>) -> Result<Option<u6
         (None, Some(_)) => Err(Problem::request_invalid(
             "expires_in: must be 1 to 315360000 seconds",
         )),
+    }
+}
+
+/// After a change, which holds already: the copy would be at most a minute old.
+async fn drop_edge_copy(app: &App, name: &ServerName) {
+    if let Err(error) = app.store.drop_edge_copy(name).await {
+        log::error("edge_copy_failed", &[("problem", &error.to_string())]);
     }
 }

@@ -95,7 +95,7 @@ struct ExplainedFinding {
     scope: Scope,
     group: Group,
     permits: bool,
-    finding: String,
+    because: String,
 }
 
 pub(crate) async fn show(
@@ -324,7 +324,7 @@ impl From<(Scope, Finding<'_>)> for ExplainedFinding {
             scope,
             group: finding.group,
             permits: finding.permits,
-            finding: finding.to_string(),
+            because: finding.to_string(),
         }
     }
 }

@@ -1,8 +1,15 @@
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::Path,
+};
+
+use mcp_connect_audit::{AuditEntry, ChainHash, Head, verify_chain};
 use serde_json::json;
 
 use crate::{
-    api::{Admin, AuditEntry},
-    cli::AuditCommand,
+    api::{Admin, AuditFilter},
+    cli::{AuditCommand, AuditList},
     config::Settings,
     failure::Failure,
     output,
@@ -11,12 +18,47 @@ use crate::{
 
 pub(crate) async fn run(
     command: &AuditCommand,
-    settings: &Settings,
+    settings: impl Fn() -> Result<Settings, Failure>,
     json: bool,
 ) -> Result<(), Failure> {
-    let AuditCommand::List { limit, all } = *command;
-    let admin = Admin::new(settings.operator()?);
-    let list = pages(all, async |cursor| admin.audit(cursor, limit).await).await?;
+    let admin = || Ok::<_, Failure>(Admin::new(settings()?.operator()?));
+    match command {
+        AuditCommand::List(args) => list(&admin()?, args, json).await,
+        AuditCommand::Export { output, after } => {
+            let admin = admin()?;
+            match output {
+                None => export(&admin, *after, &mut io::stdout().lock()).await,
+                Some(path) => {
+                    let fault = |error| unwritable(path, &error);
+                    let mut file = File::create(path).map_err(fault)?;
+                    export(&admin, *after, &mut file).await?;
+                    file.sync_all().map_err(fault)
+                }
+            }
+        }
+        AuditCommand::Verify { file, head } => {
+            let entries = match file {
+                Some(file) => parse(&output::read_input(file)?)?,
+                None => fetch(&admin()?).await?,
+            };
+            verify(&entries, *head, json)
+        }
+    }
+}
+
+async fn list(admin: &Admin, args: &AuditList, json: bool) -> Result<(), Failure> {
+    let filter = AuditFilter {
+        actor: args.actor.as_deref(),
+        action: args.action.as_deref(),
+        subject: args.subject.as_deref(),
+        since: args.since.as_deref(),
+        until: args.until.as_deref(),
+        oldest_first: args.oldest_first,
+    };
+    let list = pages(args.all, async |cursor| {
+        admin.audit(filter, cursor, args.limit).await
+    })
+    .await?;
     if json {
         return match list.next_cursor {
             Some(cursor) => output::json(&json!({ "entries": list.items, "next_cursor": cursor })),
@@ -30,8 +72,106 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// As the authority gives it, part by part, so that it may be long.
+async fn export(admin: &Admin, mut after: u64, out: &mut impl Write) -> Result<(), Failure> {
+    loop {
+        let lines = admin.export_audit(after).await?;
+        let Some(last) = parse(&lines)?.pop() else {
+            return Ok(());
+        };
+        if last.seq <= after {
+            return Err(not_further());
+        }
+        after = last.seq;
+        // Whatever is in it, no character of it may move a terminal.
+        out.write_all(output::escape_json(&lines).as_bytes())
+            .map_err(|error| Failure::unavailable(format!("can't write the output: {error}")))?;
+    }
+}
+
+async fn fetch(admin: &Admin) -> Result<Vec<AuditEntry>, Failure> {
+    let mut entries: Vec<AuditEntry> = Vec::new();
+    loop {
+        let after = entries.last().map_or(0, |last| last.seq);
+        let part = parse(&admin.export_audit(after).await?)?;
+        match part.last() {
+            None => return Ok(entries),
+            Some(last) if last.seq <= after => return Err(not_further()),
+            Some(_) => entries.extend(part),
+        }
+    }
+}
+
+fn not_further() -> Failure {
+    Failure::unavailable("the authority's export does not go on")
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::usage(format!("can't write {}: {error}", path.display()))
+}
+
+fn parse(lines: &str) -> Result<Vec<AuditEntry>, Failure> {
+    lines
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(index, line)| {
+            serde_json::from_str(line)
+                .map_err(|error| Failure::usage(format!("line {}: {error}", index + 1)))
+        })
+        .collect()
+}
+
+fn verify(entries: &[AuditEntry], noted: Option<ChainHash>, json: bool) -> Result<(), Failure> {
+    let head = verify_chain(entries).map_err(|broken| {
+        Failure::no(format!("the audit trail is broken: {broken}")).hint(
+            "keep the database and the export as they are, and compare them with earlier exports",
+        )
+    })?;
+    let noted_at = noted.map(|noted| find(entries, head, noted)).transpose()?;
+    let Head {
+        seq,
+        hash,
+        unsealed,
+    } = head;
+    if json {
+        return output::json(&json!({
+            "intact": true, "entries": seq, "head": hash, "unsealed": unsealed,
+            "noted_head_at": noted_at,
+        }));
+    }
+    let noted_at = noted_at.map(|seq| format!("entry {seq}"));
+    output::print_table(&output::record([
+        ("entries", output::cell(&seq.to_string())),
+        ("not sealed yet", output::cell(&unsealed.to_string())),
+        ("noted head", output::maybe(noted_at.as_deref())),
+        ("head", output::cell(&hash.to_string())),
+    ]))?;
+    output::note("The trail is intact. Note the head: with --head the next check starts from it.");
+    Ok(())
+}
+
+/// Which entry of an intact trail has the hash that was noted earlier.
+fn find(entries: &[AuditEntry], head: Head, noted: ChainHash) -> Result<u64, Failure> {
+    if noted == head.hash {
+        return Ok(head.seq);
+    }
+    entries
+        .iter()
+        .find(|entry| entry.hash == Some(noted))
+        .map(|entry| entry.seq)
+        .ok_or_else(|| {
+            Failure::no(
+                "the audit trail was rewritten or cut: no entry has the head that was noted",
+            )
+            .hint("compare it with the export that the head was noted of")
+        })
+}
+
 fn table(entries: &[AuditEntry]) -> comfy_table::Table {
-    let mut table = output::table(&["seq", "at", "actor", "action", "subject", "reason"]);
+    let mut table = output::table(&[
+        "seq", "at", "actor", "action", "subject", "detail", "reason",
+    ]);
     for entry in entries {
         table.add_row([
             output::cell(&entry.seq.to_string()),
@@ -39,6 +179,7 @@ fn table(entries: &[AuditEntry]) -> comfy_table::Table {
             output::cell(&entry.actor),
             output::cell(&entry.action),
             output::cell(&entry.subject),
+            output::maybe(entry.detail.as_deref()),
             output::maybe(entry.reason.as_deref()),
         ]);
     }

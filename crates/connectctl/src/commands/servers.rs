@@ -1,9 +1,12 @@
+use std::slice;
+
 use mcp_connect_client::{Authority, Server, ServerDetail};
 use serde_json::json;
 
+use super::verification;
 use crate::{
-    api::{Admin, Identity, ServerAction},
-    cli::{Moderation, ServersCommand},
+    api::{Admin, Changed, Identity, ModerationAction, ServerAction},
+    cli::{Level, Moderation, ServerChange, ServersCommand},
     config::Settings,
     failure::Failure,
     output,
@@ -37,14 +40,45 @@ pub(crate) async fn run(
                 tls_pin_sha256: args.tls_pin_sha256.as_deref(),
             };
             let action = ServerAction::Verify(identity);
-            moderate(settings, action, &args.moderation, json).await
+            change(settings, action, &args.change, json).await
         }
-        ServersCommand::Unverify(args) => {
-            moderate(settings, ServerAction::Unverify, &args, json).await
+        ServersCommand::Unverify {
+            change: args,
+            level,
+        } => {
+            let action = ServerAction::Unverify(level.map(Level::as_str));
+            change(settings, action, &args, json).await
         }
-        ServersCommand::Revoke(args) => moderate(settings, ServerAction::Revoke, &args, json).await,
+        ServersCommand::Challenge { server } => {
+            verification::challenge(settings, &server, json).await
+        }
+        ServersCommand::Prove { server, level } => {
+            let answer = Admin::new(settings.operator()?)
+                .prove(&server, level.as_str())
+                .await?;
+            show_change(&answer, json)
+        }
+        ServersCommand::Proofs { server } => verification::proofs(settings, &server, json).await,
+        ServersCommand::Health { server } => {
+            let admin = Admin::new(settings.operator()?);
+            verification::health(&admin.health(&server).await?, json)
+        }
+        ServersCommand::Probe { server } => {
+            let admin = Admin::new(settings.operator()?);
+            verification::health(&admin.probe(&server).await?, json)
+        }
+        ServersCommand::Quarantine {
+            moderation,
+            expires_in,
+        } => {
+            let action = ModerationAction::Quarantine(expires_in);
+            moderate(settings, action, &moderation, json).await
+        }
+        ServersCommand::Revoke(args) => {
+            moderate(settings, ModerationAction::Revoke, &args, json).await
+        }
         ServersCommand::Reinstate(args) => {
-            moderate(settings, ServerAction::Reinstate, &args, json).await
+            moderate(settings, ModerationAction::Reinstate, &args, json).await
         }
     }
 }
@@ -82,17 +116,47 @@ async fn search(
 
 async fn moderate(
     settings: &Settings,
-    action: ServerAction<'_>,
+    action: ModerationAction,
     args: &Moderation,
     json: bool,
 ) -> Result<(), Failure> {
     let answer = Admin::new(settings.operator()?)
-        .moderate(&args.server, action, &args.reason)
+        .moderate(&args.server_ref, action, &args.reason)
         .await?;
     if json {
         return output::json(&answer);
     }
-    output::print_table(&list(&[answer.subject]))?;
+    let standing = &answer.subject;
+    output::print_table(&output::record([
+        ("server", output::cell(&standing.server.id)),
+        ("version", output::cell(&standing.server.version)),
+        ("status", output::status(&standing.server.status)),
+        ("until", output::maybe(standing.status_until.as_deref())),
+        ("reason", output::maybe(standing.status_reason.as_deref())),
+    ]))?;
+    if !answer.changed {
+        output::note("It was so already: nothing changed.");
+    }
+    Ok(())
+}
+
+async fn change(
+    settings: &Settings,
+    action: ServerAction<'_>,
+    args: &ServerChange,
+    json: bool,
+) -> Result<(), Failure> {
+    let answer = Admin::new(settings.operator()?)
+        .change_server(&args.server, action, &args.reason)
+        .await?;
+    show_change(&answer, json)
+}
+
+fn show_change(answer: &Changed<Server>, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(answer);
+    }
+    output::print_table(&list(slice::from_ref(&answer.subject)))?;
     if !answer.changed {
         output::note("It was so already: nothing changed.");
     }
@@ -100,17 +164,24 @@ async fn moderate(
 }
 
 fn list(servers: &[Server]) -> comfy_table::Table {
-    let mut table = output::table(&["server", "version", "", "status", "description"]);
+    let mut table = output::table(&["server", "version", "verified", "status", "description"]);
     for server in servers {
         table.add_row([
             output::cell(&server.id),
             output::cell(&server.version),
-            output::verified(server.verified),
+            verified(server),
             output::status(&server.status),
             output::cell(&server.description),
         ]);
     }
     table
+}
+
+fn verified(server: &Server) -> comfy_table::Cell {
+    match &server.verification {
+        Some(level) => output::level(level),
+        None => output::verified(server.verified),
+    }
 }
 
 fn show(detail: &ServerDetail) -> Result<(), Failure> {
@@ -121,21 +192,23 @@ fn show(detail: &ServerDetail) -> Result<(), Failure> {
         ("title", output::maybe(server.title.as_deref())),
         ("description", output::cell(&server.description)),
         ("endpoint", output::maybe(server.endpoint.as_deref())),
-        ("verified", output::verified(server.verified)),
+        ("verified", verified(server)),
         ("status", output::status(&server.status)),
         ("reason", output::maybe(detail.status_reason.as_deref())),
+        ("until", output::maybe(detail.status_until.as_deref())),
         ("published", output::maybe(detail.published_at.as_deref())),
         ("key set", output::maybe(server.jwks_uri.as_deref())),
     ]))?;
     if detail.versions.is_empty() {
         return Ok(());
     }
-    let mut table = output::table(&["version", "status", "published"]);
+    let mut table = output::table(&["version", "status", "published", "reason"]);
     for version in &detail.versions {
         table.add_row([
             output::cell(&version.version),
             output::status(&version.status),
             output::maybe(version.published_at.as_deref()),
+            output::maybe(version.status_reason.as_deref()),
         ]);
     }
     output::print_table(&table)

@@ -1,0 +1,185 @@
+//! How servers are verified: proven by their publishers, or decided by an operator.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use http::StatusCode;
+use mcp_connect_catalog::{Endpoint, ServerName};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Changed, check_reason, drop_edge_copy};
+use crate::{
+    api::{
+        App,
+        extract::{JsonBody, Moderator, NamePath},
+        no_store,
+        problem::Problem,
+    },
+    authority::{Challenge, Found, Level, Provable, Unprovable, lies_under},
+    store::{Identity, Method, ServerSummary},
+    upkeep,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerifyBody {
+    reason: String,
+    jwks_uri: Option<String>,
+    tls_pin_sha256: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UnverifyBody {
+    reason: String,
+    /// All, where it is left out.
+    level: Option<Level>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProveBody {
+    level: Provable,
+}
+
+pub(crate) async fn list(
+    app: App,
+    _: Moderator,
+    NamePath(name): NamePath,
+) -> Result<impl IntoResponse, Problem> {
+    let (verification, proofs) = app
+        .store
+        .proofs(&name)
+        .await?
+        .ok_or_else(Problem::server_not_found)?;
+    let body = json!({ "id": name.as_str(), "verification": verification, "proofs": proofs });
+    Ok(([no_store()], Json(body)))
+}
+
+pub(crate) async fn verify(
+    app: App,
+    moderator: Moderator,
+    NamePath(name): NamePath,
+    JsonBody(body): JsonBody<VerifyBody>,
+) -> Result<impl IntoResponse, Problem> {
+    let jwks_uri = body
+        .jwks_uri
+        .map(|uri| Endpoint::parse(&uri, app.settings.endpoint_rules()))
+        .transpose()
+        .map_err(|error| Problem::request_invalid(format!("jwks_uri: {error}")))?;
+    if let Some(pin) = &body.tls_pin_sha256
+        && Base64UrlUnpadded::decode_vec(pin).map_or(0, |bytes| bytes.len()) != 32
+    {
+        return Err(Problem::request_invalid(
+            "tls_pin_sha256: must be 32 bytes of base64url, unpadded: the SHA-256 of the server's SPKI",
+        ));
+    }
+    let identity = Identity {
+        jwks_uri: jwks_uri.as_ref().map(Endpoint::as_str),
+        tls_pin_sha256: body.tls_pin_sha256.as_deref(),
+    };
+    let reason = check_reason(&body.reason)?;
+    let changed = app
+        .store
+        .verify_server(&name, identity, moderator.actor(), reason)
+        .await?;
+    answer(&app, &name, changed).await
+}
+
+pub(crate) async fn unverify(
+    app: App,
+    moderator: Moderator,
+    NamePath(name): NamePath,
+    JsonBody(body): JsonBody<UnverifyBody>,
+) -> Result<impl IntoResponse, Problem> {
+    if body.level == Some(Level::None) {
+        return Err(Problem::request_invalid(
+            "level: is none of \"namespace\", \"endpoint\" and \"operator\"; leave it out to take all away",
+        ));
+    }
+    let reason = check_reason(&body.reason)?;
+    let changed = app
+        .store
+        .unverify_server(&name, body.level, moderator.actor(), reason)
+        .await?;
+    answer(&app, &name, changed).await
+}
+
+/// Asks the publisher's host now; what it does not prove changes nothing.
+pub(crate) async fn prove(
+    app: App,
+    moderator: Moderator,
+    NamePath(name): NamePath,
+    JsonBody(body): JsonBody<ProveBody>,
+) -> Result<Response, Problem> {
+    let (issuer, rules) = (app.settings.issuer()?, app.settings.endpoint_rules());
+    let candidate = app
+        .store
+        .candidate(&name)
+        .await?
+        .ok_or_else(Problem::server_not_found)?;
+    let namespace = Challenge::of_namespace(issuer, &name, rules);
+    let (challenge, is_below_domain) = match body.level {
+        Provable::Namespace => (namespace.map_err(|why| unprovable(body.level, why))?, false),
+        Provable::Endpoint => {
+            let (endpoint, origin) = candidate
+                .endpoint
+                .as_deref()
+                .and_then(|endpoint| Endpoint::parse(endpoint, rules).ok())
+                .zip(candidate.origin.as_deref())
+                .ok_or_else(|| unprovable(body.level, Unprovable::NoEndpoint))?;
+            let is_below_domain = candidate.namespace_is_proven()
+                && namespace.is_ok_and(|proven| lies_under(&endpoint.host(), &proven.subject));
+            (Challenge::of_origin(issuer, &name, origin), is_below_domain)
+        }
+    };
+    let method = if is_below_domain {
+        Method::Domain
+    } else {
+        match upkeep::proofs::ask(&challenge, rules).await {
+            Found::Holds => Method::Challenge,
+            Found::Gone(found) | Found::Unclear(found) => {
+                return Err(unproven(body.level, &challenge, &found));
+            }
+        }
+    };
+    let changed = app
+        .store
+        .prove_server(
+            &name,
+            body.level,
+            &challenge.subject,
+            method,
+            moderator.actor(),
+        )
+        .await?;
+    answer(&app, &name, changed).await
+}
+
+async fn answer(
+    app: &App,
+    name: &ServerName,
+    changed: Option<(ServerSummary, bool)>,
+) -> Result<Response, Problem> {
+    let (subject, changed) = changed.ok_or_else(Problem::server_not_found)?;
+    drop_edge_copy(app, name).await;
+    Ok(([no_store()], Json(Changed { subject, changed })).into_response())
+}
+
+fn unprovable(level: Provable, why: Unprovable) -> Problem {
+    let detail = format!("level {}: {why}", level.as_str());
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "proof_failed", detail)
+}
+
+fn unproven(level: Provable, challenge: &Challenge, found: &str) -> Problem {
+    let detail = format!(
+        "level {}: {}: {found}; serve the line {} there, as text",
+        level.as_str(),
+        challenge.url,
+        challenge.token,
+    );
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "proof_failed", detail)
+}

@@ -1,0 +1,191 @@
+use axum::{Json, response::IntoResponse};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{ListQuery, check_reason, clients::check_id, tenants};
+use crate::{
+    api::{
+        App,
+        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size},
+        no_store,
+        problem::Problem,
+    },
+    store::{RevocationEntry, Sole, Status},
+};
+
+/// Of a key's RFC 7638 thumbprint: SHA-256 in base64url.
+const KEY_ID_CHARS: usize = 43;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeBody {
+    kind: Kind,
+    id: String,
+    tenant_id: Option<String>,
+    reason: String,
+}
+
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Client,
+    Jti,
+    Key,
+    Tenant,
+}
+
+#[derive(Serialize)]
+struct Changed {
+    #[serde(flatten)]
+    revocation: RevocationEntry,
+    changed: bool,
+}
+
+#[derive(Serialize)]
+struct List {
+    revocations: Vec<RevocationEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// Withdraws a client, a tenant, a signing key or a single descriptor, at once.
+pub(crate) async fn revoke(
+    app: App,
+    operator: Operator,
+    JsonBody(body): JsonBody<RevokeBody>,
+) -> Result<impl IntoResponse, Problem> {
+    let reason = check_reason(&body.reason)?;
+    check_id("id", &body.id)?;
+    if let Some(tenant_id) = &body.tenant_id {
+        check_id("tenant_id", tenant_id)?;
+        if body.kind != Kind::Client {
+            return Err(Problem::request_invalid(
+                "tenant_id: belongs to kind \"client\"; leave it out",
+            ));
+        }
+    }
+    let (id, actor) = (body.id.as_str(), operator.actor());
+    let (revocation, changed) = match body.kind {
+        Kind::Jti => app.store.revoke(Sole::Jti, id, actor, reason).await?,
+        Kind::Key => {
+            if id.len() != KEY_ID_CHARS {
+                return Err(Problem::request_invalid(
+                    "id: must be a key's kid: the 43 characters of its RFC 7638 thumbprint",
+                ));
+            }
+            app.store.revoke(Sole::Key, id, actor, reason).await?
+        }
+        Kind::Client => revoke_client(&app, &body, actor, reason).await?,
+        Kind::Tenant => revoke_tenant(&app, id, actor, reason).await?,
+    };
+    Ok((
+        [no_store()],
+        Json(Changed {
+            revocation,
+            changed,
+        }),
+    ))
+}
+
+/// Suspends it. A client that only its tenant's identity provider knows is registered as suspended.
+async fn revoke_client(
+    app: &App,
+    body: &RevokeBody,
+    actor: &str,
+    reason: &str,
+) -> Result<(RevocationEntry, bool), Problem> {
+    let tenant_id = body.tenant_id.as_deref();
+    let (client, changed) = app
+        .store
+        .revoke_client(&body.id, tenant_id, actor, reason)
+        .await?
+        .ok_or_else(|| {
+            let detail = match tenant_id {
+                None => {
+                    "no such client; name its tenant_id, if only the tenant's provider knows it"
+                }
+                Some(_) => "no such client, and no such tenant",
+            };
+            Problem::new(StatusCode::NOT_FOUND, "client_not_found", detail)
+        })?;
+    if tenant_id.is_some() && client.tenant_id.as_deref() != tenant_id {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "client_exists",
+            "tenant_id: the client is registered elsewhere; leave tenant_id out, or name the right one",
+        ));
+    }
+    known(
+        app,
+        "client",
+        &body.id,
+        client.tenant_id.as_deref(),
+        changed,
+    )
+    .await
+}
+
+async fn revoke_tenant(
+    app: &App,
+    tenant_id: &str,
+    actor: &str,
+    reason: &str,
+) -> Result<(RevocationEntry, bool), Problem> {
+    let (_, changed) = app
+        .store
+        .set_tenant_status(tenant_id, Status::Suspended, actor, reason)
+        .await?
+        .ok_or_else(tenants::not_found)?;
+    known(app, "tenant", tenant_id, None, changed).await
+}
+
+/// The row that stands for it, which may be gone where it was suspended long ago.
+async fn known(
+    app: &App,
+    kind: &'static str,
+    id: &str,
+    tenant_id: Option<&str>,
+    changed: bool,
+) -> Result<(RevocationEntry, bool), Problem> {
+    let entry = app.store.revocation(kind, id, tenant_id).await?;
+    let entry = entry.ok_or_else(|| {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "already_suspended",
+            format!("the {kind} is suspended already, for longer than any descriptor lives"),
+        )
+    })?;
+    Ok((entry, changed))
+}
+
+pub(crate) async fn list(
+    app: App,
+    _: Moderator,
+    UrlQuery(query): UrlQuery<ListQuery>,
+) -> Result<impl IntoResponse, Problem> {
+    let limit = page_size(query.limit.as_deref())?;
+    let after = match &query.cursor {
+        None => None,
+        Some(cursor) => Some(
+            parse_cursor(cursor)
+                .ok_or_else(|| Problem::request_invalid("cursor: is not one of this list"))?,
+        ),
+    };
+    let page = app.store.list_revocations(after, limit).await?;
+    let next_cursor = page.next_after().map(|entry| entry.cursor.clone());
+    let revocations = page.rows;
+    Ok((
+        [no_store()],
+        Json(List {
+            revocations,
+            next_cursor,
+        }),
+    ))
+}
+
+/// When, kind, tenant and subject of the last row of a page.
+fn parse_cursor(cursor: &str) -> Option<(u64, &str, &str, &str)> {
+    let mut parts = cursor.splitn(4, '~');
+    let revoked_at = parts.next()?.parse().ok()?;
+    Some((revoked_at, parts.next()?, parts.next()?, parts.next()?))
+}

@@ -1,0 +1,338 @@
+//! How a publisher proves that a namespace, or an endpoint, is its own: it serves a token of this
+//! authority's where only the owner can put it.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use mcp_connect_catalog::{Endpoint, EndpointRules, ServerName};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub(crate) const CHALLENGE_PATH: &str = "/.well-known/mcp-connect-challenge";
+pub(crate) const MAX_CHALLENGE_BYTES: usize = 64 * 1024;
+
+/// So many checks in a row that find the proof gone, and it is lost.
+const LOST_AFTER_FAILURES: u32 = 3;
+/// A proof that nothing confirmed for so long is lost, whatever kept it from being looked at.
+const LOST_AFTER_MILLIS: u64 = 14 * 24 * 60 * 60 * 1000;
+
+/// What a publisher can prove without a person deciding.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Provable {
+    Namespace,
+    Endpoint,
+}
+
+/// What has to be served, where, and what that proves.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Challenge {
+    /// The domain, or the origin.
+    pub(crate) subject: String,
+    pub(crate) url: String,
+    pub(crate) token: String,
+}
+
+/// Why a namespace, or an endpoint, can't be proven at all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum Unprovable {
+    #[error(
+        "the namespace is not the reverse of a public domain, as com.example is of example.com"
+    )]
+    NoDomain,
+    #[error("the server has no endpoint that a client can be sent to")]
+    NoEndpoint,
+}
+
+/// What one look at a challenge's document found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Found {
+    Holds,
+    /// Whoever answers there does not serve the token.
+    Gone(String),
+    /// Nobody could be asked.
+    Unclear(String),
+}
+
+/// What the checks so far say of a proof.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Standing {
+    /// In a row, of checks that found it gone.
+    pub(crate) failures: u32,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) confirmed_at: u64,
+}
+
+impl Provable {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
+impl Challenge {
+    /// For the namespace of a server. It proves that namespace and none below it, which is
+    /// another domain's: who serves `github.io` is not who serves `alice.github.io`.
+    pub(crate) fn of_namespace(
+        issuer: &str,
+        name: &ServerName,
+        rules: EndpointRules,
+    ) -> Result<Self, Unprovable> {
+        let domain = domain_of(name.namespace()).ok_or(Unprovable::NoDomain)?;
+        let url = format!("https://{domain}{CHALLENGE_PATH}");
+        let url = Endpoint::parse(&url, rules).map_err(|_| Unprovable::NoDomain)?;
+        // A "domain" that is read as an address is none.
+        if url.host() != domain {
+            return Err(Unprovable::NoDomain);
+        }
+        Ok(Self {
+            subject: domain,
+            url: url.as_str().to_owned(),
+            token: token(issuer, Provable::Namespace, name.namespace()),
+        })
+    }
+
+    /// For the origin at which a server is reached.
+    pub(crate) fn of_origin(issuer: &str, name: &ServerName, origin: &str) -> Self {
+        Self {
+            subject: origin.to_owned(),
+            url: format!("{origin}{CHALLENGE_PATH}"),
+            token: token(issuer, Provable::Endpoint, name.as_str()),
+        }
+    }
+
+    /// What an answer with a status other than that of a document says, or whether the document,
+    /// one token a line, has this one.
+    pub(crate) fn judge(&self, status: u16, body: &[u8]) -> Found {
+        match status {
+            200 if has_line(body, &self.token) => Found::Holds,
+            200 => Found::Gone("the token is not in the document".into()),
+            300..=399 => Found::Gone(format!("a redirect (HTTP {status}), which is not followed")),
+            404 | 410 => Found::Gone(format!("there is no such document (HTTP {status})")),
+            408 | 425 | 429 | 500.. => Found::Unclear(format!("HTTP {status}")),
+            _ => Found::Gone(format!("HTTP {status} instead of 200")),
+        }
+    }
+}
+
+impl Standing {
+    /// `None`: the proof is lost.
+    pub(crate) fn after(self, finding: &Found, now: u64) -> Option<Self> {
+        let after = match finding {
+            Found::Holds => Self {
+                failures: 0,
+                confirmed_at: now,
+            },
+            Found::Gone(_) => Self {
+                failures: self.failures.saturating_add(1),
+                ..self
+            },
+            Found::Unclear(_) => self,
+        };
+        let is_lost = after.failures >= LOST_AFTER_FAILURES
+            || now.saturating_sub(after.confirmed_at) > LOST_AFTER_MILLIS;
+        (!is_lost).then_some(after)
+    }
+}
+
+/// `example.com` of `com.example`.
+fn domain_of(namespace: &str) -> Option<String> {
+    let labels: Vec<&str> = namespace.rsplit('.').collect();
+    let top = labels.last()?;
+    let is_domain = labels.len() >= 2
+        && top.starts_with(|first: char| first.is_ascii_alphabetic())
+        && labels.iter().all(|label| {
+            (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+        });
+    is_domain.then(|| labels.join(".").to_ascii_lowercase())
+}
+
+/// Whether a host is the domain, or below it.
+pub(crate) fn lies_under(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// The same for everybody who asks, so that nothing has to be kept until it is served. It is no
+/// secret: what counts is where it is served.
+fn token(issuer: &str, provable: Provable, subject: &str) -> String {
+    let labelled = format!(
+        "mcp-connect-challenge\n{}\n{issuer}\n{subject}",
+        provable.as_str()
+    );
+    Base64UrlUnpadded::encode_string(&Sha256::digest(labelled))
+}
+
+fn has_line(body: &[u8], token: &str) -> bool {
+    body.split(|byte| *byte == b'\n')
+        .any(|line| line.trim_ascii() == token.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ISSUER: &str = "https://authority.example";
+
+    fn challenge(name: &str) -> Result<Challenge, Unprovable> {
+        Challenge::of_namespace(ISSUER, &name.parse().unwrap(), EndpointRules::Public)
+    }
+
+    #[test]
+    fn a_namespace_is_proven_at_its_domain() {
+        for (name, domain) in [
+            ("com.example/weather", "example.com"),
+            ("io.github.Alice/tool", "alice.github.io"),
+            ("com.example.eu-1/x1", "eu-1.example.com"),
+            ("dev.xn--bcher-kva/x1", "xn--bcher-kva.dev"),
+        ] {
+            let challenge = challenge(name).unwrap();
+            assert_eq!(challenge.subject, domain);
+            assert_eq!(challenge.url, format!("https://{domain}{CHALLENGE_PATH}"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_public_domain_proves_nothing() {
+        for name in [
+            "example/weather",
+            "com..example/weather",
+            "com.-example/weather",
+            "1.0.0.127/x1",
+            "8.8.8.8/x1",
+            "0x1.127/x1",
+            "localhost.dev/x1",
+            "local.printer/x1",
+            "internal.google.metadata/x1",
+        ] {
+            assert_eq!(challenge(name).err(), Some(Unprovable::NoDomain), "{name}");
+        }
+        let long = format!("com.{}/x1", "a".repeat(64));
+        assert_eq!(challenge(&long).err(), Some(Unprovable::NoDomain));
+    }
+
+    #[test]
+    fn a_token_is_for_one_authority_one_level_and_one_subject() {
+        let name: ServerName = "com.example/weather".parse().unwrap();
+        let namespace = challenge("com.example/weather").unwrap().token;
+        assert_eq!(namespace, challenge("com.example/other").unwrap().token);
+        // As anybody can compute it: SHA-256 of four lines.
+        let digest = Sha256::digest(
+            b"mcp-connect-challenge\nnamespace\nhttps://authority.example\ncom.example",
+        );
+        assert_eq!(namespace, Base64UrlUnpadded::encode_string(&digest));
+        let origin = |issuer| Challenge::of_origin(issuer, &name, "https://mcp.example.com").token;
+        let others = [
+            challenge("com.example.a/weather").unwrap().token,
+            origin(ISSUER),
+            origin("https://other.example"),
+        ];
+        assert!(others.iter().all(|other| *other != namespace));
+        assert_ne!(others[1], others[2]);
+    }
+
+    #[test]
+    fn the_document_has_one_token_a_line() {
+        let challenge = challenge("com.example/weather").unwrap();
+        let token = &challenge.token;
+        for document in [
+            token.clone(),
+            format!("other\r\n  {token}\t\r\nmore\r\n"),
+            format!("\n{token}"),
+        ] {
+            assert_eq!(challenge.judge(200, document.as_bytes()), Found::Holds);
+        }
+        for document in [
+            String::new(),
+            format!("{token}x"),
+            format!("x {token}"),
+            token.to_lowercase(),
+            format!("<p>{token}</p>"),
+            token[1..].to_owned(),
+        ] {
+            assert!(
+                matches!(challenge.judge(200, document.as_bytes()), Found::Gone(_)),
+                "{document}"
+            );
+        }
+        for status in [201, 204, 301, 302, 307, 401, 403, 404, 410] {
+            assert!(matches!(
+                challenge.judge(status, token.as_bytes()),
+                Found::Gone(_)
+            ));
+        }
+        for status in [408, 429, 500, 502, 503, 599] {
+            assert!(matches!(
+                challenge.judge(status, token.as_bytes()),
+                Found::Unclear(_)
+            ));
+        }
+    }
+
+    #[test]
+    fn a_host_lies_under_a_domain_at_a_dot() {
+        assert!(lies_under("example.com", "example.com"));
+        assert!(lies_under("a.b.example.com", "example.com"));
+        assert!(!lies_under("evilexample.com", "example.com"));
+        assert!(!lies_under("example.com.evil.net", "example.com"));
+        assert!(!lies_under("example.com", "mcp.example.com"));
+        assert!(!lies_under("example.com.", "example.com"));
+        assert!(!lies_under("8.8.8.8", "example.com"));
+    }
+
+    #[test]
+    fn three_nights_without_the_token_lose_a_proof_and_one_with_it_mends_it() {
+        let gone = Found::Gone(String::new());
+        let first = Standing {
+            failures: 0,
+            confirmed_at: 1,
+        };
+        let second = first.after(&gone, 2).unwrap();
+        let third = second.after(&gone, 3).unwrap();
+        assert_eq!(third.after(&gone, 4), None);
+        assert_eq!(
+            third.after(&Found::Holds, 4),
+            Some(Standing {
+                failures: 0,
+                confirmed_at: 4
+            })
+        );
+        let unclear = Found::Unclear(String::new());
+        assert_eq!(third.after(&unclear, 4), Some(third));
+    }
+
+    #[test]
+    fn a_proof_that_nobody_can_confirm_ends_after_two_weeks() {
+        let standing = Standing {
+            failures: 0,
+            confirmed_at: 1_000,
+        };
+        let unclear = Found::Unclear(String::new());
+        let end = 1_000 + LOST_AFTER_MILLIS;
+        assert_eq!(standing.after(&unclear, end), Some(standing));
+        assert_eq!(standing.after(&unclear, end + 1), None);
+        assert!(standing.after(&Found::Holds, end + 1).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_namespace_is_proven_at_is_its_own_labels(namespace in "[a-zA-Z0-9.-]{2,40}") {
+            let name = format!("{namespace}/tool");
+            let Ok(name) = name.parse::<ServerName>() else { return Ok(()) };
+            if let Ok(challenge) = Challenge::of_namespace(ISSUER, &name, EndpointRules::Public) {
+                let mut labels: Vec<&str> = challenge.subject.split('.').collect();
+                labels.reverse();
+                prop_assert_eq!(labels.join("."), namespace.to_ascii_lowercase());
+            }
+        }
+
+        #[test]
+        fn under_means_the_same_last_labels(host in "[a-z.]{1,20}", domain in "[a-z]{1,5}\\.[a-z]{2,3}") {
+            let labels = |text: &str| text.rsplit('.').map(str::to_owned).collect::<Vec<_>>();
+            let expected = labels(&host).starts_with(&labels(&domain));
+            prop_assert_eq!(lies_under(&host, &domain), expected);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Verdicts on endpoints, and which of them are in use, in KV: they may be a minute old, and nothing
+//! is lost with them.
+
+use std::cell::RefCell;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Store, StoreError};
+use crate::{
+    authority::{Verdict, endpoint_hash},
+    platform::{Recent, log, now_millis},
+};
+
+/// How long a location may answer with what it read last, in seconds: KV's least.
+const NEARBY_SECONDS: u64 = 30;
+/// How long the last success stays known, in seconds.
+const KEPT_SECONDS: u64 = 24 * 60 * 60;
+/// How long an endpoint counts as in use, in seconds, and how often that is written at most.
+const IN_USE_SECONDS: u64 = 15 * 60;
+const MARKED_FOR_MILLIS: u64 = 5 * 60 * 1000;
+
+const IN_USE: &str = "in-use:";
+
+const MAX_REMEMBERED: usize = 1_000;
+
+thread_local! {
+    // What this isolate wrote, which KV may show it only a minute later.
+    static VERDICTS: RefCell<Recent<Verdict>> = RefCell::new(Recent::new(MAX_REMEMBERED));
+    static MARKED_AT: RefCell<Recent<u64>> = RefCell::new(Recent::new(MAX_REMEMBERED));
+}
+
+#[derive(Deserialize, Serialize)]
+struct Mark {
+    endpoint: String,
+    marked_at: u64,
+}
+
+impl Store {
+    /// The newest verdict that is known here. KV is no authority on who may connect: where it does not
+    /// answer, nothing is known.
+    #[worker::send]
+    pub(crate) async fn verdict(&self, endpoint: &str) -> Option<Verdict> {
+        let stored = self
+            .kv_json(&verdict_key(endpoint))
+            .await
+            .unwrap_or_else(|error| {
+                log::error("health_unknown", &[("problem", &error.to_string())]);
+                None
+            });
+        let own = VERDICTS.with_borrow_mut(|verdicts| verdicts.get(endpoint));
+        [stored, own]
+            .into_iter()
+            .flatten()
+            .max_by_key(|verdict| verdict.checked_at)
+    }
+
+    /// For the requests of this isolate, at once; [`Store::keep_verdict`] does it for all others.
+    pub(crate) fn remember_verdict(endpoint: &str, verdict: &Verdict) {
+        VERDICTS.with_borrow_mut(|verdicts| verdicts.keep(endpoint.to_owned(), verdict.clone(), 1));
+    }
+
+    /// Where KV does not take it, the next probe makes up for it.
+    #[worker::send]
+    pub(crate) async fn keep_verdict(&self, endpoint: &str, verdict: &Verdict) {
+        let key = verdict_key(endpoint);
+        if let Err(error) = self.put_kv_json(&key, verdict, KEPT_SECONDS).await {
+            log::error("health_not_kept", &[("problem", &error.to_string())]);
+        }
+    }
+
+    /// Whether this isolate has to say anew that an endpoint is in use.
+    pub(crate) fn wants_mark(endpoint: &str) -> bool {
+        let now = now_millis();
+        MARKED_AT.with_borrow_mut(|marked| {
+            let is_marked = marked
+                .get(endpoint)
+                .is_some_and(|at| now.saturating_sub(at) < MARKED_FOR_MILLIS);
+            if !is_marked {
+                marked.keep(endpoint.to_owned(), now, 1);
+            }
+            !is_marked
+        })
+    }
+
+    /// Lets the cron look after an endpoint for a while.
+    #[worker::send]
+    pub(crate) async fn mark_in_use(&self, endpoint: &str) -> Result<(), StoreError> {
+        let key = format!("{IN_USE}{}", endpoint_hash(endpoint));
+        let known: Option<Mark> = self.kv_json(&key).await?;
+        let now = now_millis();
+        // Another isolate did.
+        if known.is_some_and(|mark| now.saturating_sub(mark.marked_at) < MARKED_FOR_MILLIS) {
+            return Ok(());
+        }
+        let mark = Mark {
+            endpoint: endpoint.to_owned(),
+            marked_at: now,
+        };
+        self.put_kv_json(&key, &mark, IN_USE_SECONDS).await
+    }
+
+    /// Up to `limit` endpoints in use whose verdict is due, those unseen for the longest first.
+    #[worker::send]
+    pub(crate) async fn due_endpoints(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(String, Option<Verdict>)>, StoreError> {
+        // The most keys that KV lists in one call.
+        let marks = self.env.kv("KV")?.list().prefix(IN_USE.into());
+        let now = now_millis();
+        let mut due = Vec::new();
+        for key in marks.execute().await?.keys {
+            let Some(mark) = self.kv_json::<Mark>(&key.name).await? else {
+                continue;
+            };
+            let verdict = self.verdict(&mark.endpoint).await;
+            if verdict.as_ref().is_none_or(|verdict| verdict.is_due(now)) {
+                due.push((mark.endpoint, verdict));
+            }
+        }
+        due.sort_by_key(|(_, verdict)| verdict.as_ref().map(|verdict| verdict.checked_at));
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    /// What can't be read is not there.
+    async fn kv_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let kv = self.env.kv("KV")?;
+        let json = kv.get(key).cache_ttl(NEARBY_SECONDS).text().await?;
+        Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
+    }
+
+    async fn put_kv_json(
+        &self,
+        key: &str,
+        value: &impl Serialize,
+        seconds: u64,
+    ) -> Result<(), StoreError> {
+        // As text: the library would store an object of its own making as `{}`.
+        let json = serde_json::to_string(value)
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let put = self.env.kv("KV")?.put(key, json)?;
+        Ok(put.expiration_ttl(seconds).execute().await?)
+    }
+}
+
+fn verdict_key(endpoint: &str) -> String {
+    format!("health:{}", endpoint_hash(endpoint))
+}

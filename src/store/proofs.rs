@@ -1,0 +1,369 @@
+//! How servers were verified. Each change writes the proof, its audit row, and what connect reads
+//! of the proofs, in one transaction.
+
+use mcp_connect_catalog::ServerName;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    ServerSummary, Statement, Store, StoreError, audit::Event, changed, date, now, nth_rows,
+    number, servers, text,
+};
+use crate::authority::{Level, Provable};
+
+/// What the effective level of version `v` of server `s` is.
+pub(super) const EFFECTIVE_LEVEL: &str = "CASE
+    WHEN s.origin_level <> 'none' AND s.verified_origin IS v.origin THEN s.origin_level
+    WHEN s.namespace_proven THEN 'namespace' ELSE 'none' END";
+
+/// What connect reads of a server's proofs, after a change of them. An origin that the default
+/// version is at comes before a higher level elsewhere; what pins a server goes with the operator's
+/// decision.
+const DERIVE: &str = "
+UPDATE servers SET
+  namespace_proven = EXISTS (SELECT 1 FROM proofs WHERE server_id = servers.id AND level = 'namespace'),
+  (origin_level, verified_origin) = (
+    SELECT level, subject FROM (
+      SELECT p.level, nullif(p.subject, '') AS subject, 0 AS none, p.level = 'operator' AS by_operator
+      FROM proofs p WHERE p.server_id = servers.id AND p.level <> 'namespace'
+      UNION ALL SELECT 'none', NULL, 1, 0)
+    ORDER BY none, subject IS (SELECT origin FROM versions WHERE id = servers.default_version) DESC,
+             by_operator DESC
+    LIMIT 1),
+  jwks_uri = iif(EXISTS (SELECT 1 FROM proofs WHERE server_id = servers.id AND level = 'operator'),
+                 coalesce(?2, jwks_uri), NULL),
+  tls_pin_sha256 = iif(EXISTS (SELECT 1 FROM proofs WHERE server_id = servers.id AND level = 'operator'),
+                       coalesce(?3, tls_pin_sha256), NULL)
+WHERE name = ?1";
+
+/// What pins a server that an operator verified; what is left out stays as it is.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Identity<'a> {
+    pub(crate) jwks_uri: Option<&'a str>,
+    pub(crate) tls_pin_sha256: Option<&'a str>,
+}
+
+/// What is to be proven of a server.
+#[derive(Deserialize)]
+pub(crate) struct Candidate {
+    /// Of its default version.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) origin: Option<String>,
+    namespace_proven: u8,
+}
+
+impl Candidate {
+    pub(crate) const fn namespace_is_proven(&self) -> bool {
+        self.namespace_proven == 1
+    }
+}
+
+/// How something was proven.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Method {
+    /// The token was served.
+    Challenge,
+    /// The endpoint's host lies under the domain that is proven for the namespace.
+    Domain,
+    Decision,
+}
+
+/// A proof that holds, as administrators see it.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Proof {
+    level: Level,
+    subject: String,
+    method: Method,
+    actor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    proven_at: String,
+    confirmed_at: String,
+    checked_at: String,
+    failures: u32,
+}
+
+/// A proof that is due to be looked at again.
+#[derive(Clone, Deserialize)]
+pub(crate) struct DueProof {
+    server_id: u64,
+    pub(crate) name: String,
+    pub(crate) level: Provable,
+    pub(crate) subject: String,
+    pub(crate) failures: u32,
+    pub(crate) confirmed_at: u64,
+    checked_at: u64,
+}
+
+#[derive(Deserialize)]
+struct LevelRow {
+    verification: Level,
+}
+
+impl Store {
+    /// `None`: no such server.
+    #[worker::send]
+    pub(crate) async fn candidate(
+        &self,
+        name: &ServerName,
+    ) -> Result<Option<Candidate>, StoreError> {
+        let mut rows = self
+            .rows(
+                "SELECT v.endpoint, v.origin, s.namespace_proven
+                 FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1",
+                vec![name.as_str().into()],
+            )
+            .await?;
+        Ok(rows.pop())
+    }
+
+    /// The level of a server's default version, and the proofs that hold. `None`: no such server.
+    #[worker::send]
+    pub(crate) async fn proofs(
+        &self,
+        name: &ServerName,
+    ) -> Result<Option<(Level, Vec<Proof>)>, StoreError> {
+        let level = format!(
+            "SELECT {EFFECTIVE_LEVEL} AS verification
+             FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1"
+        );
+        let proofs = format!(
+            "SELECT p.level, p.subject, p.method, p.actor, p.reason, p.failures,
+               {} AS proven_at, {} AS confirmed_at, {} AS checked_at
+             FROM proofs p JOIN servers s ON s.id = p.server_id WHERE s.name = ?1
+             ORDER BY p.level = 'operator', p.level = 'endpoint'",
+            date("p.proven_at"),
+            date("p.confirmed_at"),
+            date("p.checked_at"),
+        );
+        let results = self
+            .batch(vec![
+                (&level, vec![name.as_str().into()]),
+                (&proofs, vec![name.as_str().into()]),
+            ])
+            .await?;
+        let level = nth_rows::<LevelRow>(&results, 0)?.pop();
+        let proofs = nth_rows(&results, 1)?;
+        Ok(level.map(|row| (row.verification, proofs)))
+    }
+
+    /// An operator's decision, about the origin where the default version is reached now. The
+    /// server after it, and whether it changed something. `None`: no such server.
+    #[worker::send]
+    pub(crate) async fn verify_server(
+        &self,
+        name: &ServerName,
+        identity: Identity<'_>,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
+        let name = name.as_str();
+        let (jwks_uri, tls_pin) = (text(identity.jwks_uri), text(identity.tls_pin_sha256));
+        let change = (
+            "INSERT INTO proofs (server_id, level, subject, method, actor, reason, proven_at, confirmed_at, checked_at)
+             SELECT s.id, 'operator', coalesce(v.origin, ''), 'decision', ?4, ?5, ?6, ?6, ?6
+             FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1
+             ON CONFLICT (server_id, level) DO UPDATE
+             SET subject = excluded.subject, actor = excluded.actor, reason = excluded.reason,
+                 proven_at = excluded.proven_at, confirmed_at = excluded.confirmed_at,
+                 checked_at = excluded.checked_at
+             WHERE proofs.subject <> excluded.subject OR EXISTS (
+               SELECT 1 FROM servers WHERE id = excluded.server_id AND (jwks_uri, tls_pin_sha256)
+                 IS NOT (coalesce(?2, jwks_uri), coalesce(?3, tls_pin_sha256)))",
+            vec![name.into(), jwks_uri.clone(), tls_pin.clone(), actor.into(), reason.into(), now()],
+        );
+        let detail = format!(
+            "jwks_uri {}, tls_pin_sha256 {}",
+            identity.jwks_uri.unwrap_or("as before"),
+            identity.tls_pin_sha256.unwrap_or("as before")
+        );
+        let event = Event {
+            actor,
+            action: "server.verify",
+            subject: name,
+            reason: Some(reason),
+            detail: Some(&detail),
+        };
+        let derive = (DERIVE, vec![name.into(), jwks_uri, tls_pin]);
+        self.change_proofs(name, change, &event, derive).await
+    }
+
+    /// Takes one proof away, with what rests on it, or all.
+    #[worker::send]
+    pub(crate) async fn unverify_server(
+        &self,
+        name: &ServerName,
+        level: Option<Level>,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
+        let name = name.as_str();
+        let level = level.map(Level::as_str);
+        let change = (
+            "DELETE FROM proofs WHERE server_id = (SELECT id FROM servers WHERE name = ?1)
+               AND (?2 IS NULL OR level = ?2 OR (?2 = 'namespace' AND method = 'domain'))",
+            vec![name.into(), text(level)],
+        );
+        let event = Event {
+            actor,
+            action: "server.unverify",
+            subject: name,
+            reason: Some(reason),
+            detail: level,
+        };
+        self.change_proofs(name, change, &event, derive(name)).await
+    }
+
+    /// What a publisher proved, just now. One that holds already is confirmed.
+    #[worker::send]
+    pub(crate) async fn prove_server(
+        &self,
+        name: &ServerName,
+        level: Provable,
+        subject: &str,
+        method: Method,
+        actor: &str,
+    ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
+        let name = name.as_str();
+        let method = match method {
+            Method::Challenge => "challenge",
+            Method::Domain => "domain",
+            Method::Decision => "decision",
+        };
+        let level = level.as_str();
+        // By a domain only while that is proven: the namespace's proof may have gone meanwhile.
+        let change = (
+            "INSERT INTO proofs (server_id, level, subject, method, actor, proven_at, confirmed_at, checked_at)
+             SELECT s.id, ?2, ?3, ?4, ?5, ?6, ?6, ?6 FROM servers s
+             WHERE s.name = ?1 AND (?4 <> 'domain' OR s.namespace_proven)
+             ON CONFLICT (server_id, level) DO UPDATE
+             SET subject = excluded.subject, method = excluded.method, actor = excluded.actor,
+                 proven_at = excluded.proven_at
+             WHERE (proofs.subject, proofs.method) <> (excluded.subject, excluded.method)",
+            vec![name.into(), level.into(), subject.into(), method.into(), actor.into(), now()],
+        );
+        let detail = format!("{level} {subject}, by {method}");
+        let event = Event {
+            actor,
+            action: "server.prove",
+            subject: name,
+            reason: None,
+            detail: Some(&detail),
+        };
+        let confirm = (
+            "UPDATE proofs SET confirmed_at = ?4, checked_at = ?4, failures = 0
+             WHERE server_id = (SELECT id FROM servers WHERE name = ?1) AND level = ?2 AND subject = ?3",
+            vec![name.into(), level.into(), subject.into(), now()],
+        );
+        let select = servers::summary_query();
+        let results = self
+            .batch(vec![
+                change,
+                event.if_changed(),
+                confirm,
+                derive(name),
+                (&select, vec![name.into(), now()]),
+            ])
+            .await?;
+        Ok(servers::nth_summary(&results, 4)?.zip(Some(changed(&results, 0)?)))
+    }
+
+    async fn change_proofs(
+        &self,
+        name: &str,
+        change: Statement<'_>,
+        event: &Event<'_>,
+        derive: Statement<'_>,
+    ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
+        let select = servers::summary_query();
+        let results = self
+            .batch(vec![
+                change,
+                event.if_changed(),
+                derive,
+                (&select, vec![name.into(), now()]),
+            ])
+            .await?;
+        Ok(servers::nth_summary(&results, 3)?.zip(Some(changed(&results, 0)?)))
+    }
+
+    /// Up to `limit` proofs by challenge that nobody looked at since, the longest unseen first.
+    #[worker::send]
+    pub(crate) async fn due_proofs(
+        &self,
+        since: u64,
+        limit: u32,
+    ) -> Result<Vec<DueProof>, StoreError> {
+        self.rows(
+            "SELECT p.server_id, s.name, p.level, p.subject, p.failures, p.confirmed_at, p.checked_at
+             FROM proofs p JOIN servers s ON s.id = p.server_id
+             WHERE p.method = 'challenge' AND p.checked_at < ?1 ORDER BY p.checked_at LIMIT ?2",
+            vec![number(since), limit.into()],
+        )
+        .await
+    }
+
+    /// Notes what became of proofs that still hold. One that was proven anew meanwhile is left alone.
+    #[worker::send]
+    pub(crate) async fn keep_proofs(
+        &self,
+        kept: &[(&DueProof, crate::authority::Standing)],
+    ) -> Result<(), StoreError> {
+        let kept: Vec<_> = kept
+            .iter()
+            .map(|(due, standing)| {
+                json!({
+                    "server_id": due.server_id,
+                    "level": due.level,
+                    "checked_at": due.checked_at,
+                    "failures": standing.failures,
+                    "confirmed_at": standing.confirmed_at,
+                })
+            })
+            .collect();
+        self.batch(vec![(
+            "UPDATE proofs SET checked_at = ?2, failures = i.value ->> 'failures',
+               confirmed_at = i.value ->> 'confirmed_at'
+             FROM json_each(?1) i
+             WHERE proofs.server_id = i.value ->> 'server_id' AND proofs.level = i.value ->> 'level'
+               AND proofs.checked_at = i.value ->> 'checked_at'",
+            vec![json!(kept).to_string().into(), now()],
+        )])
+        .await?;
+        Ok(())
+    }
+
+    /// Takes away a proof that no longer holds, with what rests on it. Whether it was still there as
+    /// it was looked at.
+    #[worker::send]
+    pub(crate) async fn lose_proof(
+        &self,
+        due: &DueProof,
+        actor: &str,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        let level = due.level.as_str();
+        let change = (
+            "DELETE FROM proofs WHERE server_id = ?1
+               AND (level = ?2 OR (?2 = 'namespace' AND method = 'domain'))
+               AND EXISTS (SELECT 1 FROM proofs WHERE server_id = ?1 AND level = ?2 AND checked_at = ?3)",
+            vec![number(due.server_id), level.into(), number(due.checked_at)],
+        );
+        let event = Event {
+            actor,
+            action: "server.unverify",
+            subject: &due.name,
+            reason: Some(reason),
+            detail: Some(level),
+        };
+        let results = self
+            .batch(vec![change, event.if_changed(), derive(&due.name)])
+            .await?;
+        changed(&results, 0)
+    }
+}
+
+fn derive(name: &str) -> Statement<'static> {
+    (DERIVE, vec![name.into(), text(None), text(None)])
+}

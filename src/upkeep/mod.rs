@@ -1,0 +1,56 @@
+//! What the authority finds out and tidies up by itself, when a cron says so: whether publishers'
+//! proofs still hold and endpoints still answer, and what has had its time. Administrators can ask for
+//! the first two, too.
+
+pub(crate) mod health;
+pub(crate) mod proofs;
+
+use std::fmt::Display;
+
+use crate::{
+    platform::{Settings, log, now_millis},
+    store::Store,
+};
+
+/// The crons of wrangler.toml.
+const EVERY_MINUTE: &str = "* * * * *";
+const AT_NIGHT: &str = "17 1-5 * * *";
+
+/// Runs the jobs of a cron. One that fails is logged and keeps no other from its turn.
+pub(crate) async fn run(cron: &str, settings: &Settings, store: &Store) {
+    match cron {
+        EVERY_MINUTE => {
+            report(
+                "moderation",
+                store
+                    .end_expired_moderation(now_millis())
+                    .await
+                    .map(|ended| format!("{ended} ended")),
+            );
+            if settings.health_gating().is_ok_and(health::is_on) {
+                report("health", health::refresh(settings, store).await);
+            }
+        }
+        AT_NIGHT => report("proofs", proofs::check_again(settings, store).await),
+        other => return log::error("upkeep_unknown", &[("cron", other)]),
+    }
+    // Last, since the others leave audit rows; and what a request could not seal.
+    report(
+        "audit",
+        store
+            .seal_audit()
+            .await
+            .map(|sealed| format!("{sealed} sealed")),
+    );
+}
+
+/// One line a job: what it did, or why it could not.
+fn report(job: &str, outcome: Result<impl Display, impl Display>) {
+    match outcome {
+        Ok(done) => log::info("upkeep", &[("job", job), ("done", &done.to_string())]),
+        Err(error) => log::error(
+            "upkeep_failed",
+            &[("job", job), ("problem", &error.to_string())],
+        ),
+    }
+}
