@@ -30,6 +30,7 @@ demo: worker binaries
 
 bench: worker
 	@$(NODE) bench/connect.mjs
+	@$(NODE) bench/storm.mjs
 
 check: setup
 	cargo fmt --all --check

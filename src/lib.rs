@@ -12,11 +12,13 @@ mod upkeep;
 
 use std::{cell::OnceCell, sync::Arc};
 
+use axum::response::Response;
+use http::request::Parts;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use crate::{
     api::App,
-    platform::{Settings, http},
+    platform::{Settings, http as adapter, limiter::Limiter, metrics::Dataset},
     store::Store,
 };
 
@@ -35,19 +37,35 @@ async fn fetch(
     let app = App {
         settings: settings(&env),
         store: Store::new(&env),
+        limiter: Limiter::new(&env),
+        dataset: Dataset::new(&env),
         context: Arc::new(context),
     };
-    let response = match http::read_head(&request)? {
-        Ok(mut head) => {
+    let response = match adapter::read_head(&request)? {
+        Ok(head) => respond(&request, head, app).await?,
+        Err(unreadable) => api::refuse(&unreadable),
+    };
+    adapter::write(response).await
+}
+
+async fn respond(
+    request: &web_sys::Request,
+    mut head: Parts,
+    app: App,
+) -> worker::Result<Response> {
+    let path = head.uri.path().to_owned();
+    let response = match api::enter(&mut head, &app).await {
+        Ok(()) => {
             api::authenticate(&mut head, &app).await;
-            match http::read_body(&request, api::body_limit(&head)).await? {
-                Ok(body) => api::answer(ROUTER.with(Clone::clone), app, head, body).await,
+            match adapter::read_body(request, api::body_limit(&head)).await? {
+                Ok(body) => api::answer(ROUTER.with(Clone::clone), app.clone(), head, body).await,
                 Err(unreadable) => api::refuse(&unreadable),
             }
         }
-        Err(unreadable) => api::refuse(&unreadable),
+        Err(limited) => limited,
     };
-    http::write(response).await
+    api::account(&app, &path, &response);
+    Ok(response)
 }
 
 #[event(scheduled)]

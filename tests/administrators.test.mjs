@@ -58,6 +58,8 @@ const ENDPOINTS = {
   "POST /v1/admin/servers/{namespace}/{name}/quarantine": ["moderator", "/servers/com.example/weather/quarantine", "/servers/com.example/weather@1.0.0/quarantine"],
   "POST /v1/admin/servers/{namespace}/{name}/{change}": ["moderator", "/servers/com.example/weather/revoke", "/servers/com.example/weather/reinstate"],
   "GET /v1/admin/moderation": ["moderator", "/moderation"],
+  "GET /v1/admin/stats": ["moderator", "/stats"],
+  "GET /v1/admin/metrics": ["moderator", "/metrics"],
   "GET /v1/admin/tenants": ["moderator", "/tenants"],
   "POST /v1/admin/tenants": ["operator", "/tenants"],
   "GET /v1/admin/tenants/{tenant_id}": ["moderator", "/tenants/acme"],

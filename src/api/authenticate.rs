@@ -8,7 +8,10 @@ use http::{
     request::Parts,
 };
 
-use super::{App, access_tokens, is_administration, problem::Problem, provider_keys::Unproven};
+use super::{
+    App, access_tokens, is_administration, limits::Visitor, problem::Problem,
+    provider_keys::Unproven,
+};
 use crate::{
     authority::{
         Administrator, AdministratorKey, CredentialHash, NotAdmitted, Role, admit_administrator,
@@ -24,8 +27,13 @@ struct Verdict(Result<Administrator, Problem>);
 /// To be called before the body is read; elsewhere than below `/v1/admin` it does nothing.
 pub(crate) async fn authenticate(head: &mut Parts, app: &App) {
     if is_administration(head.uri.path()) {
-        let verdict = Verdict(authenticate_administrator(head, app).await);
-        head.extensions.insert(verdict);
+        let verdict = authenticate_administrator(head, app).await;
+        match (&verdict, head.extensions.get::<Visitor>()) {
+            (Ok(_), Some(visitor)) => visitor.is_administrator(),
+            (Err(problem), Some(visitor)) if !problem.is_ours() => visitor.is_nobody(),
+            _ => {}
+        }
+        head.extensions.insert(Verdict(verdict));
     }
 }
 

@@ -7,15 +7,19 @@ use serde::{Deserialize, Serialize};
 use super::{
     App, access_tokens,
     extract::{Credential, JsonBody},
-    key_use, no_store,
+    key_use,
+    limits::Visitor,
+    no_store,
     problem::Problem,
     signing_key,
 };
 use crate::{
-    authority::{
-        Caller, ConnectRequest, Denial, Presented, Ticket, admit, authenticate, decide, mint,
+    authority::{Caller, ConnectRequest, Presented, Ticket, admit, authenticate, decide, mint},
+    platform::{
+        log,
+        metrics::{self, DataPoint},
+        now_millis, random_bytes, signer,
     },
-    platform::{log, now_millis, random_bytes, signer},
     upkeep,
 };
 
@@ -50,31 +54,53 @@ struct Server {
 
 pub(crate) async fn connect(
     app: App,
+    visitor: Visitor,
     Credential(presented): Credential,
     body: Result<JsonBody<Body>, Problem>,
 ) -> Result<impl IntoResponse, Problem> {
+    let begun = now_millis();
+    let mut record = Record::default();
+    let answer = answer(&app, &visitor, &presented, body, &mut record).await;
+    let problem = answer.as_ref().err();
+    record.write(&app, problem, now_millis().saturating_sub(begun));
+    answer.map(|answer| ([no_store()], Json(answer)))
+}
+
+async fn answer(
+    app: &App,
+    visitor: &Visitor,
+    presented: &Presented,
+    body: Result<JsonBody<Body>, Problem>,
+    record: &mut Record,
+) -> Result<Answer, Problem> {
     let issuing = app.settings.issuing()?;
     let admission = issuing.admission;
     // A stranger costs no query.
-    admit(&presented, admission).inspect_err(|denial| log_denial(None, None, denial))?;
+    admit(presented, admission)?;
     let JsonBody(body) = body?;
     let request = ConnectRequest::try_from(body)?;
+    record.server_id = request.server_ref.name.to_string();
 
     // From before the facts are read: no descriptor looks younger than what it was decided by.
     let now = now_millis();
-    let mut facts = app.store.connect_facts(&request, &presented).await?;
-    let caller = match &presented {
+    let mut facts = app.store.connect_facts(&request, presented).await?;
+    let caller = match presented {
         Presented::AccessToken(token) => {
-            access_tokens::authenticate(&app, token, facts.provider.take()).await?
+            access_tokens::authenticate(app, token, facts.provider.take()).await?
         }
         other => authenticate(other, facts.key.take(), admission, now),
     }
-    .inspect_err(|denial| log_denial(Some(&request), None, denial))?;
-    if let Presented::ApiKey(key) = &presented {
-        key_use::note(&app, key.key_id());
+    .inspect_err(|_| visitor.is_nobody())?;
+    if let Presented::ApiKey(key) = presented {
+        key_use::note(app, key.key_id());
     }
-    let grant = decide(&request, &caller, &facts, admission, now)
-        .inspect_err(|denial| log_denial(Some(&request), Some(&caller), denial))?;
+    let caller = record.caller.insert(caller);
+    if let Some(client_id) = &caller.client_id {
+        let tenant_id = caller.tenant_id.as_deref();
+        visitor.is_client(app, client_id, tenant_id).await?;
+    }
+    let grant = decide(&request, caller, &facts, admission, now)
+        .inspect_err(|denial| record.rule = denial.rule())?;
     let key = signing_key(issuing.keys, &facts.revoked_keys)?;
     upkeep::health::admit(
         issuing.health_gating,
@@ -83,8 +109,7 @@ pub(crate) async fn connect(
         &app.store,
         &app.context,
     )
-    .await
-    .inspect_err(|denial| log_denial(Some(&request), Some(&caller), denial))?;
+    .await?;
     let ticket = mint(
         grant,
         issuing.issuer,
@@ -96,9 +121,9 @@ pub(crate) async fn connect(
     .map_err(|error| Problem::authority_unavailable("minting_failed", &error.to_string()))?;
 
     let descriptor = signer::sign(issuing.keys, key, &ticket.unsigned).await?;
-
-    log_grant(&ticket);
-    Ok(([no_store()], Json(Answer::new(descriptor, ticket))))
+    let claims = &ticket.claims;
+    record.granted = Some((claims.jti.clone(), claims.server.version.clone()));
+    Ok(Answer::new(descriptor, ticket))
 }
 
 impl TryFrom<Body> for ConnectRequest {
@@ -155,35 +180,60 @@ impl Answer {
     }
 }
 
-fn log_grant(ticket: &Ticket) {
-    let claims = &ticket.claims;
-    log::info(
-        "connect",
-        &[
-            ("decision", "granted"),
-            ("code", "ok"),
-            ("jti", &claims.jti),
-            ("server_id", &claims.server.id),
-            ("version", &claims.server.version),
-            ("client_id", claims.client_id.as_deref().unwrap_or_default()),
-            ("tenant_id", claims.tenant_id.as_deref().unwrap_or_default()),
-        ],
-    );
+/// What is known of a connect by the time of its answer.
+#[derive(Default)]
+struct Record {
+    server_id: String,
+    /// Only where it proved to be that.
+    caller: Option<Caller>,
+    /// Of what denied it.
+    rule: Option<String>,
+    /// The descriptor's id, and the version it is for.
+    granted: Option<(String, String)>,
 }
 
-/// The caller is named only where it proved to be that.
-fn log_denial(request: Option<&ConnectRequest>, caller: Option<&Caller>, denial: &Denial) {
-    let server_id = request.map_or("", |request| request.server_ref.name.as_str());
-    let client_id = caller.and_then(|caller| caller.client_id.as_deref());
-    let tenant_id = caller.and_then(|caller| caller.tenant_id.as_deref());
-    let rule = denial.rule();
-    let mut members = vec![
-        ("decision", "denied"),
-        ("code", denial.code()),
-        ("server_id", server_id),
-        ("client_id", client_id.unwrap_or_default()),
-        ("tenant_id", tenant_id.unwrap_or_default()),
-    ];
-    members.extend(rule.as_deref().map(|rule| ("rule", rule)));
-    log::info("connect", &members);
+impl Record {
+    /// One line in the log, one data point, and the counters.
+    fn write(&self, app: &App, problem: Option<&Problem>, milliseconds: u64) {
+        let code = problem.map_or("ok", Problem::code);
+        let caller = self.caller.as_ref();
+        let client_id = caller.and_then(|caller| caller.client_id.as_deref());
+        let tenant_id = caller.and_then(|caller| caller.tenant_id.as_deref());
+        let (client_id, tenant_id) = (client_id.unwrap_or_default(), tenant_id.unwrap_or_default());
+
+        metrics::count(metrics::connected(code));
+        metrics::connect_took(milliseconds);
+        app.dataset.write(&DataPoint {
+            code,
+            // What nobody has registered is anybody's invention.
+            server_id: if code == "server_not_found" {
+                ""
+            } else {
+                &self.server_id
+            },
+            client_id,
+            tenant_id,
+            milliseconds,
+        });
+
+        let decision = match problem {
+            // The limits log that, now and then.
+            Some(problem) if problem.is_rate_limited() => return,
+            Some(problem) if problem.is_ours() => "failed",
+            Some(_) => "denied",
+            None => "granted",
+        };
+        let mut members = vec![
+            ("decision", decision),
+            ("code", code),
+            ("server_id", &self.server_id),
+            ("client_id", client_id),
+            ("tenant_id", tenant_id),
+        ];
+        members.extend(self.rule.as_deref().map(|rule| ("rule", rule)));
+        if let Some((jti, version)) = &self.granted {
+            members.extend([("jti", jti.as_str()), ("version", version)]);
+        }
+        log::info("connect", &members);
+    }
 }

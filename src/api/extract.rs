@@ -11,7 +11,7 @@ use http::{header::AUTHORIZATION, request::Parts};
 use mcp_connect_catalog::{ServerName, ServerRef};
 use serde::de::DeserializeOwned;
 
-use super::{App, authenticate, problem::Problem};
+use super::{App, authenticate, limits::Visitor, problem::Problem};
 use crate::{
     authority::{AccessToken, Administrator, ApiKey, Presented, Role, bearer},
     platform::log,
@@ -23,6 +23,16 @@ impl<S: Sync> FromRequestParts<S> for App {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             Problem::authority_unavailable("internal_fault", "a request came without its platform")
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            Problem::authority_unavailable("internal_fault", "a request came without its visitor")
         })
     }
 }

@@ -13,6 +13,7 @@ pub(crate) async fn health(app: App) -> impl IntoResponse {
     }
     let mut faults: Vec<Value> = faults
         .into_iter()
+        .chain(app.limiter.faults())
         .map(|fault| json!({ "setting": fault.setting, "problem": fault.problem }))
         .collect();
     let mut stored = app.store.check().await;

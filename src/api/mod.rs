@@ -10,6 +10,7 @@ mod connect;
 mod extract;
 mod health;
 mod key_use;
+mod limits;
 mod problem;
 mod provider_keys;
 mod revocations;
@@ -35,9 +36,16 @@ use tower_service::Service;
 use worker::Context;
 
 pub(crate) use self::authenticate::authenticate;
-use self::problem::Problem;
+use self::{limits::Visitor, problem::Problem};
 use crate::{
-    platform::{Settings, http::Unreadable, log},
+    platform::{
+        Settings,
+        http::Unreadable,
+        limiter::Limiter,
+        log,
+        metrics::{self, Dataset, HANDED_OVER_EVERY},
+        now_millis, sleep,
+    },
     store::Store,
 };
 
@@ -52,6 +60,8 @@ const ADMIN: &str = "/v1/admin";
 pub(crate) struct App {
     pub(crate) settings: Arc<Settings>,
     pub(crate) store: Store,
+    pub(crate) limiter: Limiter,
+    pub(crate) dataset: Dataset,
     pub(crate) context: Arc<Context>,
 }
 
@@ -102,6 +112,23 @@ pub(crate) fn body_limit(head: &Parts) -> usize {
     }
 }
 
+/// Whether the request may go on, before its body is read. It then goes on knowing its visitor.
+pub(crate) async fn enter(head: &mut Parts, app: &App) -> Result<(), Response> {
+    let mut visitor = Visitor::of(head);
+    match visitor.enter(head, app).await {
+        Ok(()) => {
+            head.extensions.insert(visitor);
+            Ok(())
+        }
+        Err(limited) => {
+            if limits::family(head.uri.path()) == "connect" {
+                metrics::count(metrics::connected(limited.code()));
+            }
+            Err(limited.into_response())
+        }
+    }
+}
+
 pub(crate) async fn answer(mut router: Router, app: App, head: Parts, body: Vec<u8>) -> Response {
     let is_change = head.method == Method::POST && is_administration(head.uri.path());
     let changed = is_change.then(|| app.clone());
@@ -124,6 +151,31 @@ fn seal_audit(app: &App) {
     app.context.wait_until(async move {
         if let Err(error) = store.seal_audit().await {
             log::error("audit_unsealed", &[("problem", &error.to_string())]);
+        }
+    });
+}
+
+/// Counts an answer, and sees to it that what was counted reaches the store: some time after the
+/// answer, and by one request of many.
+pub(crate) fn account(app: &App, path: &str, response: &Response) {
+    let status = match response.status().as_u16() {
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    };
+    metrics::count(metrics::answered(limits::family(path), status));
+    if !metrics::must_hand_over(now_millis()) {
+        return;
+    }
+    let store = app.store.clone();
+    app.context.wait_until(async move {
+        sleep(HANDED_OVER_EVERY).await;
+        let sums = metrics::take();
+        if let Err(error) = store.add_counters(&sums).await {
+            log::error("counters_failed", &[("problem", &error.to_string())]);
+            // A second time, if D1 has them and could not say so: too many is better than none.
+            metrics::put_back(sums);
         }
     });
 }

@@ -6,13 +6,16 @@ use http::{
     HeaderValue, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use crate::{
     authority::Denial,
-    platform::{Fault, RandomnessError, iso_date, log},
+    platform::{Fault, RandomnessError, iso_date, limiter, log},
     store::StoreError,
 };
+
+/// What is out may be back soon, in seconds.
+const UNAVAILABLE_RETRY_SECONDS: u32 = 5;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -59,27 +62,60 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "caller_unauthenticated", detail)
     }
 
+    /// `scope` is whose limit it is: the client's, the tenant's or the address's.
+    pub(crate) fn rate_limited(scope: &str) -> Self {
+        let seconds = limiter::RETRY_SECONDS;
+        let detail = format!("too many requests of this {scope}; try again in {seconds} s");
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
+        }
+    }
+
+    pub(crate) const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(crate) fn is_rate_limited(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// Whether it is the authority that failed.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// The authority fails closed; why is for the log.
     pub(crate) fn authority_unavailable(event: &str, problem: &str) -> Self {
         log::error(event, &[("problem", problem)]);
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "authority_unavailable",
-            "the authority can't decide this now; try again in a few seconds",
-        )
+        let detail = "the authority can't decide this now; try again in a few seconds";
+        Self {
+            retry_after: Some(UNAVAILABLE_RETRY_SECONDS),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "authority_unavailable",
+                detail,
+            )
+        }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-        });
-        let mut response = (self.status, body.to_string()).into_response();
+        let mut body = Map::from_iter([
+            ("type".to_owned(), "about:blank".into()),
+            (
+                "title".to_owned(),
+                self.status.canonical_reason().unwrap_or("Error").into(),
+            ),
+            ("status".to_owned(), self.status.as_u16().into()),
+            ("detail".to_owned(), self.detail.into()),
+            ("code".to_owned(), self.code.into()),
+        ]);
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            body.insert("retry_after".to_owned(), self.retry_after.into());
+        }
+        let mut response = (self.status, Value::Object(body).to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
@@ -150,6 +186,10 @@ impl From<StoreError> for Problem {
             StoreError::Conflict(_) | StoreError::Unavailable(_) => {
                 Self::authority_unavailable("storage_failed", &error.to_string())
             }
+            StoreError::Unconfirmed(_) => Self {
+                detail: "it is not known whether the change was made, whole or not at all; look, or repeat it: what was made already is not made twice".into(),
+                ..Self::authority_unavailable("storage_failed", &error.to_string())
+            },
         }
     }
 }

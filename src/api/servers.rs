@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     authority::Challenge,
-    platform::{log, now_millis},
+    platform::{log, metrics, now_millis},
     store::{EdgeCopy, ServerSummary, StoreError},
 };
 
@@ -97,6 +97,12 @@ pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Resp
             .ok_or_else(Problem::server_not_found);
     }
     let copy = app.store.edge_copy(&reference.name).await;
+    let found = match &copy {
+        Some(copy) if copy.is_fresh() => "fresh",
+        Some(_) => "stale",
+        None => "missing",
+    };
+    metrics::count(metrics::looked_up("edge_copy", found));
     if let Some(copy) = copy.as_ref().filter(|copy| copy.is_fresh()) {
         return Ok(document(&copy.document));
     }
@@ -109,7 +115,9 @@ pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Resp
         }
         (Ok(None), _) => Err(Problem::server_not_found()),
         (Err(error), Some(copy)) => {
-            log::error("served_from_edge_copy", &[("problem", &error.to_string())]);
+            // While D1 is out, that is each of them.
+            let problem = error.to_string();
+            log::error_once("", "served_from_edge_copy", &[("problem", &problem)]);
             Ok(document(&copy.document))
         }
         (Err(error), None) => Err(error.into()),

@@ -16,8 +16,17 @@ use web_sys::{ReadableStream, ReadableStreamDefaultReader, ResponseInit};
 /// The token of Cloudflare Access, which adds it to what it lets through.
 pub(crate) const ACCESS_ASSERTION: HeaderName = HeaderName::from_static("cf-access-jwt-assertion");
 
+/// Who is asking, by its address; the platform overwrites what a client puts there.
+pub(crate) const CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
+
 /// No handler sees another header.
-const FORWARDED: [HeaderName; 4] = [AUTHORIZATION, IF_NONE_MATCH, CONTENT_TYPE, ACCESS_ASSERTION];
+const FORWARDED: [HeaderName; 5] = [
+    AUTHORIZATION,
+    IF_NONE_MATCH,
+    CONTENT_TYPE,
+    ACCESS_ASSERTION,
+    CONNECTING_IP,
+];
 
 /// A request that can't be handed to a handler.
 pub(crate) enum Unreadable {

@@ -1,11 +1,15 @@
 //! What the Workers platform gives: HTTP, settings and secrets, the clock, randomness, the way out,
-//! the log.
+//! rate limits, counting, memory of
+//! late, the log.
 
 mod clock;
 pub(crate) mod http;
+pub(crate) mod limiter;
 pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod outbound;
 mod random;
+mod recent;
 mod settings;
 mod signature;
 pub(crate) mod signer;
@@ -13,8 +17,9 @@ pub(crate) mod signer;
 use worker::Env;
 
 pub(crate) use self::{
-    clock::{iso_date, now_millis},
+    clock::{iso_date, now_millis, sleep, within},
     random::{RandomnessError, random_bytes},
+    recent::Recent,
     settings::{Access, Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},
     signature::{SignatureError, VerifyingKey},
 };

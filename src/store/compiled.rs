@@ -3,8 +3,11 @@
 
 use std::{cell::RefCell, sync::Arc};
 
-use super::{StoreError, recent::Recent};
-use crate::authority::Policy;
+use super::StoreError;
+use crate::{
+    authority::Policy,
+    platform::{Recent, metrics},
+};
 
 /// The hint under which the policy for all is held; tenants' are under the id of a key.
 pub(super) const AUTHORITY: &str = "";
@@ -43,8 +46,10 @@ pub(super) fn in_force(
         return Ok(ALLOW_ALL.with(Arc::clone));
     };
     if let Some(held) = held.filter(|held| *held.digest == *digest) {
+        metrics::count(metrics::looked_up("policy", "fresh"));
         return Ok(held.policy);
     }
+    metrics::count(metrics::looked_up("policy", "missing"));
     HINTS.with_borrow_mut(|hints| hints.keep(hint.to_owned(), digest.into(), 1));
     if let Some(policy) = COMPILED.with_borrow_mut(|compiled| compiled.get(digest)) {
         return Ok(policy);

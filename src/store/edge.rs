@@ -1,13 +1,17 @@
 //! Copies in KV of what discovery reads most: near everyone, at most a minute old while D1 answers,
 //! and still there for a day when it doesn't.
 
+use std::time::Duration;
+
 use mcp_connect_catalog::ServerName;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Store, StoreError};
-use crate::platform::now_millis;
+use crate::platform::{metrics, now_millis, within};
 
+/// Nothing depends on KV: no caller waits longer for it.
+const KV_LIMIT: Duration = Duration::from_secs(2);
 const FRESH_MILLIS: u64 = 60_000;
 /// How long a location may answer with what it read last, in seconds: KV's least.
 const NEARBY_SECONDS: u64 = 30;
@@ -37,17 +41,17 @@ impl EdgeCopy {
 }
 
 impl Store {
-    /// A copy that can't be read is no copy.
+    /// A copy that can't be read, or not in time, is no copy.
     #[worker::send]
     pub(crate) async fn edge_copy(&self, name: &ServerName) -> Option<EdgeCopy> {
         let kv = self.env.kv("KV").ok()?;
-        let json = kv
-            .get(&key(name))
-            .cache_ttl(NEARBY_SECONDS)
-            .text()
-            .await
-            .ok()??;
-        serde_json::from_str(&json).ok()
+        let key = key(name);
+        let asked = kv.get(&key).cache_ttl(NEARBY_SECONDS).text();
+        let Some(Ok(json)) = within(KV_LIMIT, asked).await else {
+            metrics::count(metrics::storage_failed("kv"));
+            return None;
+        };
+        serde_json::from_str(&json?).ok()
     }
 
     #[worker::send]
@@ -70,7 +74,11 @@ impl Store {
 
     #[worker::send]
     pub(crate) async fn drop_edge_copy(&self, name: &ServerName) -> Result<(), StoreError> {
-        Ok(self.env.kv("KV")?.delete(&key(name)).await?)
+        let kv = self.env.kv("KV")?;
+        match within(KV_LIMIT, kv.delete(&key(name))).await {
+            Some(deleted) => Ok(deleted?),
+            None => Err(StoreError::Unavailable("KV gave no answer".into())),
+        }
     }
 }
 

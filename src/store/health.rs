@@ -5,10 +5,10 @@ use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError, recent::Recent};
+use super::{Store, StoreError};
 use crate::{
     authority::{Verdict, endpoint_hash},
-    platform::{log, now_millis},
+    platform::{Recent, log, now_millis},
 };
 
 /// How long a location may answer with what it read last, in seconds: KV's least.

@@ -9,6 +9,7 @@ mod audit;
 mod clients;
 mod compiled;
 mod connect;
+mod counters;
 mod edge;
 mod health;
 mod import;
@@ -17,10 +18,11 @@ mod moderation;
 mod policies;
 mod proofs;
 mod providers;
-mod recent;
 mod revocations;
 mod servers;
 mod tenants;
+
+use std::{future::Future, time::Duration};
 
 use serde::{
     Deserialize, Serialize,
@@ -38,6 +40,7 @@ pub(crate) use self::{
     api_keys::{ApiKeyRecord, KeyCreation, MAX_LIVE_KEYS, NewApiKey},
     audit::AuditFilter,
     clients::{Client, NewClient},
+    counters::Counter,
     edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},
     key_sets::KeySetCopy,
@@ -49,7 +52,7 @@ pub(crate) use self::{
     servers::ServerSummary,
     tenants::Tenant,
 };
-use crate::platform::now_millis;
+use crate::platform::{metrics, now_millis, within};
 
 /// How to reach D1 and KV. Opening either is left to the call that needs it, so that a missing
 /// binding closes only what depends on it.
@@ -113,7 +116,16 @@ pub(crate) enum StoreError {
     /// D1 or KV failed; the text is for the log only.
     #[error("{0}")]
     Unavailable(String),
+    /// A change failed, or D1 did not say in time what became of it: it was made whole or not at all.
+    #[error("it is not known whether the change was made: {0}")]
+    Unconfirmed(String),
 }
+
+/// A caller waits no longer for an answer of D1.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+/// A change gets more time, since nobody knows what became of it when that is over. A client's own
+/// limit is 30 s.
+const WRITE_LIMIT: Duration = Duration::from_secs(15);
 
 impl Store {
     pub(crate) fn new(env: &Env) -> Self {
@@ -136,14 +148,32 @@ impl Store {
         Ok(database.with_session_constraint(D1SessionConstraint::FirstPrimary)?)
     }
 
-    /// One transaction in one round trip: all statements, or none.
+    /// A change: one transaction in one round trip, all statements or none.
     async fn batch(&self, statements: Vec<Statement<'_>>) -> Result<Vec<D1Result>, StoreError> {
+        self.transaction(statements, WRITE_LIMIT)
+            .await
+            .map_err(|error| match error {
+                StoreError::Unavailable(problem) => StoreError::Unconfirmed(problem),
+                other => other,
+            })
+    }
+
+    /// Reads by several statements, at one moment and in one round trip.
+    async fn read(&self, statements: Vec<Statement<'_>>) -> Result<Vec<D1Result>, StoreError> {
+        self.transaction(statements, READ_LIMIT).await
+    }
+
+    async fn transaction(
+        &self,
+        statements: Vec<Statement<'_>>,
+        limit: Duration,
+    ) -> Result<Vec<D1Result>, StoreError> {
         let session = self.primary()?;
         let statements = statements
             .into_iter()
             .map(|(sql, values)| session.prepare(sql).bind(&values))
             .collect::<worker::Result<Vec<D1PreparedStatement>>>()?;
-        Ok(session.batch(statements).await?)
+        in_time(limit, session.batch(statements)).await
     }
 
     /// The rows of one statement.
@@ -152,9 +182,27 @@ impl Store {
         sql: &str,
         values: Vec<JsValue>,
     ) -> Result<Vec<T>, StoreError> {
-        let result = self.primary()?.prepare(sql).bind(&values)?.all().await?;
-        Ok(result.results()?)
+        let statement = self.primary()?.prepare(sql).bind(&values)?;
+        Ok(in_time(READ_LIMIT, statement.all()).await?.results()?)
     }
+}
+
+/// D1 has a limit of its own, of 30 s; that is too long for who waits, and for what piles up.
+async fn in_time<T>(
+    limit: Duration,
+    query: impl Future<Output = worker::Result<T>>,
+) -> Result<T, StoreError> {
+    let result = match within(limit, query).await {
+        Some(result) => result.map_err(StoreError::from),
+        None => Err(StoreError::Unavailable(format!(
+            "D1 gave no answer within {} s",
+            limit.as_secs()
+        ))),
+    };
+    if let Err(StoreError::Unavailable(_)) = &result {
+        metrics::count(metrics::storage_failed("d1"));
+    }
+    result
 }
 
 fn nth_rows<T: DeserializeOwned>(results: &[D1Result], index: usize) -> Result<Vec<T>, StoreError> {
@@ -217,6 +265,7 @@ impl From<worker::Error> for StoreError {
 
 impl From<worker::KvError> for StoreError {
     fn from(error: worker::KvError) -> Self {
+        metrics::count(metrics::storage_failed("kv"));
         Self::Unavailable(error.to_string())
     }
 }

@@ -201,7 +201,7 @@ impl Store {
         if version.is_none() {
             statements.push((&versions, vec![name.into(), now()]));
         }
-        let results = self.batch(statements).await?;
+        let results = self.read(statements).await?;
         let Some(row) = nth_rows::<DetailRow>(&results, 0)?.pop() else {
             return Ok(None);
         };

@@ -4,7 +4,7 @@
 // It runs in wrangler's createTestHarness, which gives all that is needed: our own wrangler.toml,
 // a listening URL, overridden secrets, handles of D1 and KV, and the Worker's log.
 import { createHash, generateKeyPairSync, randomBytes } from "node:crypto";
-import { cpSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -58,14 +58,20 @@ export function entry(name, { version = "1.0.0", endpoint = "https://mcp.example
   };
 }
 
-/// `settings` are vars and secrets by name; `undefined` takes one away. `meterD1` puts a line into
-/// the log for each round trip to D1. `hosts` are https hosts that live at a port of this machine.
-export async function startAuthority({ settings = {}, meterD1 = false, hosts } = {}) {
+/// More than any test asks for.
+const NO_LIMITS = { CLIENT: 1_000_000, TENANT: 1_000_000, ADDRESS: 1_000_000 };
+
+/// `settings` are vars and secrets by name; `undefined` takes one away. `limits` are how many
+/// requests `CLIENT`, `TENANT` and `ADDRESS` have in 10 s; `undefined` takes away the binding.
+/// `meterD1` puts a line into the log for each round trip to D1; `faults` lets D1 and KV fail, by
+/// `authority.break`; `hosts` are https hosts that live at a port of this machine.
+export async function startAuthority({ settings = {}, limits = {}, meterD1 = false, faults = false, hosts } = {}) {
   // Only these files, so that a developer's .dev.vars doesn't reach the tests.
   const root = mkdtempSync(join(tmpdir(), "connect-authority-"));
-  for (const name of ["wrangler.toml", "schema"]) symlinkSync(join(REPOSITORY, name), join(root, name));
+  symlinkSync(join(REPOSITORY, "schema"), join(root, "schema"));
+  writeFileSync(join(root, "wrangler.toml"), configuration({ ...NO_LIMITS, ...limits }));
   cpSync(join(REPOSITORY, "build"), join(root, "build"), { recursive: true });
-  const front = meterD1 ? "d1-meter.worker.mjs" : hosts && "hosts.worker.mjs";
+  const front = meterD1 ? "d1-meter.worker.mjs" : faults ? "faults.worker.mjs" : hosts && "hosts.worker.mjs";
   if (front) {
     renameSync(join(root, "build/index.js"), join(root, "build/authority.mjs"));
     cpSync(new URL(front, import.meta.url), join(root, "build/index.js"));
@@ -86,6 +92,16 @@ export async function startAuthority({ settings = {}, meterD1 = false, hosts } =
     throw error;
   }
   return authority;
+}
+
+/// Our wrangler.toml, with other rate limits.
+function configuration(limits) {
+  const toml = readFileSync(join(REPOSITORY, "wrangler.toml"), "utf8");
+  return toml.replace(/\[\[ratelimits\]\]\nname = "(\w+)_LIMIT"\n(.*\n)simple = .*\n/g, (_, name, namespace) =>
+    limits[name] === undefined
+      ? ""
+      : `[[ratelimits]]\nname = "${name}_LIMIT"\n${namespace}simple = { limit = ${limits[name]}, period = 10 }\n`,
+  );
 }
 
 class Authority {
@@ -200,6 +216,15 @@ class Authority {
   connect(request, bearer) {
     const body = typeof request === "string" && !request.startsWith("{") ? { server_ref: request } : request;
     return this.request("/v1/connect", { body, bearer });
+  }
+
+  /// Lets calls of D1 or KV fail from now on, until `mend`; see faults.worker.mjs.
+  async break(fault) {
+    await fetch(`${this.url}/test/faults`, { method: "POST", body: JSON.stringify(fault) });
+  }
+
+  async mend() {
+    await this.break({});
   }
 
   /// Runs the jobs of a cron of wrangler.toml, to their end.

@@ -1,6 +1,6 @@
 // Stands before the unchanged Worker, within its isolate, and logs each of its round trips to D1 as
 // one line {"event": "d1", "statements", "rows_read", "rows_written"}, and each read of KV as one
-// line {"event": "kv"}.
+// line {"event": "kv"}. The counters' hand-over is "d1_counters".
 import { env } from "cloudflare:workers";
 
 export { default } from "./authority.mjs";
@@ -12,7 +12,9 @@ session._sendOrThrow = async function (...query) {
   const results = [await send.apply(this, query)].flat();
   const sum = (count) => results.reduce((total, { meta }) => total + meta[count], 0);
   const statements = results.length;
-  console.log(JSON.stringify({ event: "d1", statements, rows_read: sum("rows_read"), rows_written: sum("rows_written") }));
+  // What was counted is handed over now and then, on the way of no request.
+  const event = JSON.stringify(query).includes("INTO counters") ? "d1_counters" : "d1";
+  console.log(JSON.stringify({ event, statements, rows_read: sum("rows_read"), rows_written: sum("rows_written") }));
   return results;
 };
 

@@ -9,6 +9,10 @@ export function assertProblem(answer, status, code, detail = "") {
   assert.equal(answer.headers.get("content-type"), "application/problem+json", shown);
   assert.equal(answer.headers.get("cache-control"), "no-store", shown);
   const { detail: text, ...members } = answer.body;
-  assert.deepEqual(members, { type: "about:blank", title: STATUS_CODES[status], status, code }, shown);
+  // Who asked too often, or in vain, is told when to come back.
+  const wait = { rate_limited: 10, authority_unavailable: 5, server_unavailable: 30 }[code];
+  assert.equal(answer.headers.get("retry-after"), wait ? String(wait) : null, shown);
+  const expected = { type: "about:blank", title: STATUS_CODES[status], status, code };
+  assert.deepEqual(members, status === 429 ? { ...expected, retry_after: wait } : expected, shown);
   assert.ok(text.length > 0 && text.includes(detail), `${shown}: says nothing of ${detail}`);
 }

@@ -19,7 +19,7 @@ use mcp_connect_catalog::ServerName;
 use mcp_connect_client::{Authority, ConnectError, Server};
 use reqwest::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 pub(crate) use self::{
     administrators::{Administrator, AdministratorKey, NewKey, WithKey},
@@ -202,6 +202,11 @@ impl Admin {
             items: page.clients,
             next_cursor: page.next_cursor,
         })
+    }
+
+    pub(crate) async fn stats(&self) -> Result<Value, ConnectError> {
+        let path = "/v1/admin/stats";
+        self.authority.call(Method::GET, path, None::<&()>).await
     }
 
     pub(crate) async fn change_server(

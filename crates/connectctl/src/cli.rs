@@ -146,6 +146,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: RevocationsCommand,
     },
+    /// Counts what is registered, and what happened up to a few seconds ago
+    Stats,
     /// Imports servers from a dump of an MCP registry
     Import(ImportArgs),
     /// Asks for the permission to connect, and shows it

@@ -55,6 +55,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Revocations { command } => {
             commands::revocations::run(&command, &settings()?, json).await
         }
+        Command::Stats => commands::stats::run(&settings()?, json).await,
         Command::Import(args) => commands::import::run(&args, &settings()?, json).await,
         Command::Connect(args) => commands::connect::run(&args, &settings()?, json).await,
         Command::Inspect(args) => commands::inspect::run(&args, &settings()?, json).await,

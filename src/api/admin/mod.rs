@@ -14,6 +14,7 @@ mod policy;
 mod proofs;
 mod providers;
 mod revocations;
+mod stats;
 mod tenants;
 
 use axum::{
@@ -122,6 +123,8 @@ pub(crate) fn router() -> Router {
         )
         .route("/audit", get(audit::list))
         .route("/audit/export", get(audit::export))
+        .route("/stats", get(stats::stats))
+        .route("/metrics", get(stats::metrics))
 }
 
 const MAX_REASON_CHARS: usize = 500;

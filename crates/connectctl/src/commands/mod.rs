@@ -13,5 +13,6 @@ pub(crate) mod policy;
 pub(crate) mod providers;
 pub(crate) mod revocations;
 pub(crate) mod servers;
+pub(crate) mod stats;
 pub(crate) mod tenants;
 pub(crate) mod verification;

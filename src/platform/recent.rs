@@ -1,7 +1,7 @@
 use std::{collections::HashMap, mem};
 
 /// What an isolate remembers of late: by weight, at most twice `capacity`, and one value more.
-pub(super) struct Recent<V> {
+pub(crate) struct Recent<V> {
     capacity: usize,
     weight: usize,
     young: HashMap<String, (V, usize)>,
@@ -9,7 +9,7 @@ pub(super) struct Recent<V> {
 }
 
 impl<V: Clone> Recent<V> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity,
             weight: 0,
@@ -19,7 +19,7 @@ impl<V: Clone> Recent<V> {
     }
 
     /// What is used stays.
-    pub(super) fn get(&mut self, key: &str) -> Option<V> {
+    pub(crate) fn get(&mut self, key: &str) -> Option<V> {
         if let Some((value, _)) = self.young.get(key) {
             return Some(value.clone());
         }
@@ -28,7 +28,14 @@ impl<V: Clone> Recent<V> {
         Some(value)
     }
 
-    pub(super) fn keep(&mut self, key: String, value: V, weight: usize) {
+    pub(crate) fn forget(&mut self, key: &str) {
+        self.old.remove(key);
+        if let Some((_, weight)) = self.young.remove(key) {
+            self.weight -= weight;
+        }
+    }
+
+    pub(crate) fn keep(&mut self, key: String, value: V, weight: usize) {
         if self.weight + weight > self.capacity {
             self.old = mem::take(&mut self.young);
             self.weight = 0;
@@ -56,6 +63,8 @@ mod tests {
         assert_eq!(recent.get("0"), None);
         recent.keep("used".into(), 1, 1);
         assert_eq!(recent.get("used"), Some(1));
+        recent.forget("used");
+        assert_eq!(recent.get("used"), None);
     }
 
     #[test]

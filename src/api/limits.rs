@@ -1,0 +1,179 @@
+//! Who may ask how often. A credential that was good lately is limited by its client and tenant, or
+//! not at all where it is an administrator's; everything else by the address it comes from, before
+//! any of it reaches the storage. So a flood is stopped at its own limit, and nobody can use up
+//! another's without that other's secret.
+
+use std::cell::RefCell;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use http::{header::AUTHORIZATION, request::Parts};
+use sha2::{Digest, Sha256};
+
+use super::{App, is_administration, problem::Problem};
+use crate::platform::{
+    Recent,
+    http::CONNECTING_IP,
+    limiter::{Scope, network},
+    log, metrics,
+};
+
+/// As many credentials are remembered for sure: half a megabyte.
+const REMEMBERED: usize = 2048;
+
+/// Whose credential it was.
+#[derive(Clone)]
+enum Owner {
+    Administrator,
+    Client {
+        client_id: String,
+        tenant_id: Option<String>,
+    },
+}
+
+thread_local! {
+    // Credentials that were good lately in this isolate. That is for counting only: each request is
+    // authenticated anew.
+    static KNOWN: RefCell<Recent<Owner>> = RefCell::new(Recent::new(REMEMBERED));
+}
+
+/// Where a request comes from, and what it shows.
+#[derive(Clone)]
+pub(crate) struct Visitor {
+    network: String,
+    /// SHA-256 of the whole Authorization header, whatever kind of credential is in it.
+    credential: Option<String>,
+    /// Against the limits of the client that owns the credential.
+    is_counted: bool,
+}
+
+impl Visitor {
+    pub(crate) fn of(head: &Parts) -> Self {
+        let header = |name| head.headers.get(name);
+        Self {
+            network: network(header(CONNECTING_IP).and_then(|value| value.to_str().ok())),
+            credential: header(AUTHORIZATION)
+                .map(|value| Base64UrlUnpadded::encode_string(&Sha256::digest(value.as_bytes()))),
+            is_counted: false,
+        }
+    }
+
+    /// Counts a request before anything is done for it.
+    pub(crate) async fn enter(&mut self, head: &Parts, app: &App) -> Result<(), Problem> {
+        let family = family(head.uri.path());
+        match (family, self.known()) {
+            (
+                "connect",
+                Some(Owner::Client {
+                    client_id,
+                    tenant_id,
+                }),
+            ) => {
+                self.is_counted = true;
+                limit_client(app, &client_id, tenant_id.as_deref()).await
+            }
+            ("admin", Some(Owner::Administrator)) => Ok(()),
+            _ => {
+                let network = &self.network;
+                limit(app, Scope::Address { family, network }).await
+            }
+        }
+    }
+
+    /// The credential proved to be this client's: counts the request, if that was not known before.
+    pub(crate) async fn is_client(
+        &self,
+        app: &App,
+        client_id: &str,
+        tenant_id: Option<&str>,
+    ) -> Result<(), Problem> {
+        if self.is_counted {
+            return Ok(());
+        }
+        self.introduce(Owner::Client {
+            client_id: client_id.to_owned(),
+            tenant_id: tenant_id.map(str::to_owned),
+        });
+        limit_client(app, client_id, tenant_id).await
+    }
+
+    /// The credential proved to be an administrator's.
+    pub(crate) fn is_administrator(&self) {
+        self.introduce(Owner::Administrator);
+    }
+
+    /// The credential proved to be no good.
+    pub(crate) fn is_nobody(&self) {
+        if let Some(credential) = &self.credential {
+            KNOWN.with_borrow_mut(|known| known.forget(credential));
+        }
+    }
+
+    fn known(&self) -> Option<Owner> {
+        let credential = self.credential.as_ref()?;
+        KNOWN.with_borrow_mut(|known| known.get(credential))
+    }
+
+    fn introduce(&self, owner: Owner) {
+        if let Some(credential) = &self.credential {
+            KNOWN.with_borrow_mut(|known| known.keep(credential.clone(), owner, 1));
+        }
+    }
+}
+
+/// What is counted together of what one address asks for: many servers that poll keys and
+/// revocations from one network leave room for its connects.
+pub(crate) fn family(path: &str) -> &'static str {
+    if path == "/v1/connect" {
+        "connect"
+    } else if is_administration(path) {
+        "admin"
+    } else if path.starts_with("/.well-known/") || path == "/v1/revocations" {
+        "keys"
+    } else {
+        "discovery"
+    }
+}
+
+/// The client first: what it is refused is not counted against its tenant.
+async fn limit_client(app: &App, client_id: &str, tenant_id: Option<&str>) -> Result<(), Problem> {
+    let client = Scope::Client {
+        client_id,
+        tenant_id: tenant_id.unwrap_or_default(),
+    };
+    limit(app, client).await?;
+    match tenant_id {
+        Some(tenant_id) => limit(app, Scope::Tenant(tenant_id)).await,
+        None => Ok(()),
+    }
+}
+
+async fn limit(app: &App, scope: Scope<'_>) -> Result<(), Problem> {
+    if app.limiter.allows(scope).await {
+        return Ok(());
+    }
+    metrics::count(metrics::limited(scope.name()));
+    let key = scope.key();
+    let members = [("scope", scope.name()), ("subject", &key)];
+    log::info_once(&format!("{} {key}", scope.name()), "rate_limited", &members);
+    Err(Problem::rate_limited(scope.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_has_a_family() {
+        for (path, expected) in [
+            ("/v1/connect", "connect"),
+            ("/v1/admin/audit", "admin"),
+            ("/.well-known/jwks.json", "keys"),
+            ("/v1/revocations", "keys"),
+            ("/v1/servers/a/b", "discovery"),
+            ("/v1/connect/", "discovery"),
+            ("/", "discovery"),
+        ] {
+            assert_eq!(family(path), expected);
+        }
+    }
+}
