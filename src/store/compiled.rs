@@ -11,6 +11,8 @@ use crate::{
 
 /// The hint under which the policy for all is held; tenants' are under the id of a key.
 pub(super) const AUTHORITY: &str = "";
+/// The hint under which the policy of the tenant that asked last is held.
+const LAST_TENANT: &str = "*";
 
 /// In bytes of documents.
 const MAX_COMPILED: usize = 2 * 1024 * 1024;
@@ -35,6 +37,11 @@ pub(super) fn held(hint: &str) -> Option<Held> {
     Some(Held { digest, policy })
 }
 
+/// … and where there was none, what was for the last tenant: many callers share few policies.
+pub(super) fn held_of_tenant(hint: &str) -> Option<Held> {
+    held(hint).or_else(|| held(LAST_TENANT))
+}
+
 /// The policy that D1 says is in force; `document` is left out where `held` is the one.
 pub(super) fn in_force(
     hint: &str,
@@ -50,7 +57,13 @@ pub(super) fn in_force(
         return Ok(held.policy);
     }
     metrics::count(metrics::looked_up("policy", "missing"));
-    HINTS.with_borrow_mut(|hints| hints.keep(hint.to_owned(), digest.into(), 1));
+    HINTS.with_borrow_mut(|hints| {
+        let digest: Arc<str> = digest.into();
+        if hint != AUTHORITY {
+            hints.keep(LAST_TENANT.to_owned(), digest.clone(), 1);
+        }
+        hints.keep(hint.to_owned(), digest, 1);
+    });
     if let Some(policy) = COMPILED.with_borrow_mut(|compiled| compiled.get(digest)) {
         return Ok(policy);
     }

@@ -243,7 +243,7 @@ impl Store {
     ) -> Result<(Facts, Option<Caller>), StoreError> {
         // Whose policy it will be is known only afterwards, but likely it is the one of last time.
         let held = compiled::held(compiled::AUTHORITY);
-        let held_of_tenant = about.hint().and_then(compiled::held);
+        let held_of_tenant = about.hint().and_then(compiled::held_of_tenant);
         let holding = [held.as_ref(), held_of_tenant.as_ref()];
         let (sql, values) = facts_query(request, about, holding);
         let mut rows: Vec<Row> = self.rows(&sql, values).await?;
