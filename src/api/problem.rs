@@ -82,7 +82,7 @@ impl Problem {
 
     /// Whether it is the authority that failed.
     pub(crate) fn is_ours(&self) -> bool {
-        self.status.is_server_error()
+        self.status.is_server_error() && self.code != "server_unavailable"
     }
 
     /// The authority fails closed; why is for the log.

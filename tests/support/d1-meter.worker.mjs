@@ -1,6 +1,7 @@
 // Stands before the unchanged Worker, within its isolate, and logs each of its round trips to D1 as
 // one line {"event": "d1", "statements", "rows_read", "rows_written"}, and each read of KV as one
-// line {"event": "kv"}. The counters' hand-over is "d1_counters".
+// line {"event": "kv"}. Counters handed over are "d1_counters",
+// last uses of keys "d1_last_use".
 import { env } from "cloudflare:workers";
 
 export { default } from "./authority.mjs";
@@ -13,7 +14,8 @@ session._sendOrThrow = async function (...query) {
   const sum = (count) => results.reduce((total, { meta }) => total + meta[count], 0);
   const statements = results.length;
   // What was counted is handed over now and then, on the way of no request.
-  const event = JSON.stringify(query).includes("INTO counters") ? "d1_counters" : "d1";
+  const sql = JSON.stringify(query);
+  const event = sql.includes("INTO counters") ? "d1_counters" : sql.includes("SET last_used_at") ? "d1_last_use" : "d1";
   console.log(JSON.stringify({ event, statements, rows_read: sum("rows_read"), rows_written: sum("rows_written") }));
   return results;
 };
