@@ -28,7 +28,7 @@ pub(crate) enum ModerationChange {
 /// What became of a change.
 pub(crate) enum ModerationOutcome {
     /// How it is now, and whether the change was one.
-    Done(Standing, bool),
+    Done(Box<Standing>, bool),
     /// A quarantine would weaken what is in force.
     IsRevoked,
 }
@@ -180,7 +180,7 @@ impl Store {
             return Ok(Some(ModerationOutcome::IsRevoked));
         }
         let changed = changed(&results, 0)?;
-        Ok(Some(ModerationOutcome::Done(standing, changed)))
+        Ok(Some(ModerationOutcome::Done(Box::new(standing), changed)))
     }
 
     /// Up to `limit` of what is held back, in the order of the names, each server before its

@@ -95,6 +95,7 @@ pub(crate) enum ServerAction<'a> {
 
 /// What holds of how a server was verified.
 #[derive(Deserialize, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names that go over the wire")]
 pub(crate) struct Proofs {
     pub(crate) id: String,
     pub(crate) verification: String,
@@ -117,6 +118,7 @@ pub(crate) struct Proof {
 
 /// Whether an endpoint answers as an MCP server.
 #[derive(Deserialize, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names that go over the wire")]
 pub(crate) struct Health {
     pub(crate) id: String,
     pub(crate) endpoint: String,

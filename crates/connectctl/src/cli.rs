@@ -361,7 +361,7 @@ pub(crate) enum ProvidersCommand {
         #[arg(long, value_name = "URL")]
         jwks_uri: Option<String>,
         /// A claim that names the client; the first of them that a token has counts
-        /// [default: client_id, then azp]
+        /// [default: `client_id`, then `azp`]
         #[arg(long = "client-claim", value_name = "NAME")]
         client_claims: Vec<String>,
     },
