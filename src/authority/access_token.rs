@@ -280,6 +280,7 @@ mod tests {
         Base64UrlUnpadded::encode_string(bytes.as_ref())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "values and borrows alike")]
     fn compact(header: impl ToString, claims: impl ToString) -> String {
         let [header, claims] = [header.to_string(), claims.to_string()].map(encode);
         format!("{header}.{claims}.{}", encode([7; 64]))

@@ -330,7 +330,7 @@ mod tests {
             json!({}),
             json!("key"),
         ] {
-            assert!(set(&[key.clone()]).unwrap().is_empty(), "{key}");
+            assert!(set(std::slice::from_ref(&key)).unwrap().is_empty(), "{key}");
             let keys = set(&[key, okp()]).unwrap();
             assert!(
                 keys.find(&hint(Some("o"), SignatureAlgorithm::Ed25519))
@@ -358,7 +358,7 @@ mod tests {
             set(&vec![json!({}); 65]).unwrap_err(),
             ProviderKeysFault::TooLarge
         );
-        let long = ProviderKeys::parse(&[b' '; MAX_KEY_SET_BYTES + 1]).unwrap_err();
+        let long = ProviderKeys::parse(&vec![b' '; MAX_KEY_SET_BYTES + 1]).unwrap_err();
         assert_eq!(long, ProviderKeysFault::TooLarge);
     }
 

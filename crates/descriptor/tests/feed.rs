@@ -1,10 +1,6 @@
 //! The revocation feed: what it refuses, its form, and that its bounds lose nothing.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_descriptor::{
@@ -91,7 +87,8 @@ fn check(token: &str) -> Result<RevocationFeed, Refusal> {
 
 #[test]
 fn each_list_refuses_what_it_names_up_to_its_second() {
-    let cases: [(Withdrawal, fn(&mut RevocationFeed)); 6] = [
+    type Case = (Withdrawal, fn(&mut RevocationFeed));
+    let cases: [Case; 6] = [
         (Withdrawal::Server, |f| {
             f.servers.push(entry("com.example/weather", NOW));
         }),
