@@ -1,6 +1,6 @@
 //! Asking endpoints whether they are MCP servers, and keeping the verdicts fresh.
 
-use std::{cell::RefCell, collections::HashSet, fmt, time::Duration};
+use std::{cell::RefCell, collections::HashMap, fmt, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use http::{HeaderName, Method};
@@ -31,8 +31,13 @@ const CONCURRENCY: usize = 5;
 const MAX_PROBES: usize = 100;
 const LONGEST_RUN_MILLIS: u64 = 45_000;
 
+/// A probe that has not come back after this was given up with the request that waited for it: what
+/// belongs to one that is cancelled never goes on, not even to say so.
+const GIVEN_UP_AFTER_MILLIS: u64 = 10_000;
+
 thread_local! {
-    static IN_FLIGHT: RefCell<HashSet<String>> = RefCell::default();
+    // Since when, in milliseconds since the Unix epoch.
+    static IN_FLIGHT: RefCell<HashMap<String, u64>> = RefCell::default();
 }
 
 pub(crate) fn is_on(gating: Gating) -> bool {
@@ -105,9 +110,19 @@ struct InFlight(String);
 impl InFlight {
     fn begin(endpoint: &str) -> Option<Self> {
         IN_FLIGHT
-            .with_borrow_mut(|probes| probes.insert(endpoint.to_owned()))
+            .with_borrow_mut(|probes| may_begin(probes, endpoint, now_millis()))
             .then(|| Self(endpoint.to_owned()))
     }
+}
+
+/// Notes that a probe begins now, unless one is under way.
+fn may_begin(probes: &mut HashMap<String, u64>, endpoint: &str, now: u64) -> bool {
+    probes.retain(|_, since| now.saturating_sub(*since) < GIVEN_UP_AFTER_MILLIS);
+    let may = !probes.contains_key(endpoint);
+    if may {
+        probes.insert(endpoint.to_owned(), now);
+    }
+    may
 }
 
 impl Drop for InFlight {
@@ -236,4 +251,19 @@ async fn end_session(endpoint: &Endpoint, answer: &Answer) {
         max_bytes: MAX_ANSWER_BYTES,
     };
     let _ = outbound::exchange(&request, &Method::DELETE, |_| false).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_that_was_given_up_keeps_no_other_from_asking_for_ever() {
+        let mut probes = HashMap::new();
+        assert!(may_begin(&mut probes, "https://a.example/", 1_000));
+        assert!(!may_begin(&mut probes, "https://a.example/", 10_999));
+        assert!(may_begin(&mut probes, "https://b.example/", 10_999));
+        assert!(may_begin(&mut probes, "https://a.example/", 11_000));
+        assert_eq!(probes.len(), 2);
+    }
 }
