@@ -21,6 +21,10 @@ const MARKED_FOR_MILLIS: u64 = 5 * 60 * 1000;
 
 const IN_USE: &str = "in-use:";
 
+/// How many endpoints in use one run looks at: two reads each, and with the probes and their verdicts
+/// still fewer than the 1,000 calls that a Worker has. So all that KV lists have a turn every four minutes.
+const LOOKED_AT: usize = 250;
+
 const MAX_REMEMBERED: usize = 1_000;
 
 thread_local! {
@@ -109,7 +113,7 @@ impl Store {
         let marks = self.env.kv("KV")?.list().prefix(IN_USE.into());
         let now = now_millis();
         let mut due = Vec::new();
-        for key in marks.execute().await?.keys {
+        for key in turn(marks.execute().await?.keys, now / 60_000) {
             let Some(mark) = self.kv_json::<Mark>(&key.name).await? else {
                 continue;
             };
@@ -144,6 +148,34 @@ impl Store {
     }
 }
 
+/// Those whose turn it is in this minute.
+fn turn<T>(mut all: Vec<T>, minute: u64) -> Vec<T> {
+    let turns = all.len().div_ceil(LOOKED_AT).max(1);
+    let place = usize::try_from(minute % turns as u64).unwrap_or_default();
+    all.drain(..place * LOOKED_AT);
+    all.truncate(LOOKED_AT);
+    all
+}
+
 fn verdict_key(endpoint: &str) -> String {
     format!("health:{}", endpoint_hash(endpoint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_a_turn_and_no_run_has_too_many() {
+        for count in [0, 1, 249, 250, 251, 999, 1_000] {
+            let all: Vec<usize> = (0..count).collect();
+            let mut seen: Vec<usize> = (7..11)
+                .flat_map(|minute| turn(all.clone(), minute))
+                .collect();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen, all);
+            assert!((0..9).all(|minute| turn(all.clone(), minute).len() <= LOOKED_AT));
+        }
+    }
 }
