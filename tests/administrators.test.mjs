@@ -387,6 +387,13 @@ describe("without the operator's token", () => {
     }
     assert.equal((await whoami(last)).status, 200);
 
+    // An identity at Cloudflare Access is no way in while Access is not set up.
+    const cloudy = (await me("/administrators", { name: "cloudy", role: "operator" })).body.key;
+    const identity = { access_identity: "cloudy@example.com", reason };
+    assert.equal((await me("/administrators/cloudy/access-identity", identity)).status, 200);
+    assert.equal((await me(`/administrators/cloudy/keys/${keyId(cloudy)}/revoke`, { reason })).status, 200);
+    assertProblem(await me("/administrators/last/suspend", { reason }), 409, "last_operator");
+
     // With another key, or another operator, each of it is allowed.
     const second = (await me("/administrators/last/keys", {})).body.key;
     assert.equal((await me(`/administrators/last/keys/${keyId(last)}/revoke`, { reason })).body.changed, true);
@@ -409,6 +416,10 @@ describe("without the operator's token", () => {
     const { status, body } = await authority.request("/healthz");
     assert.equal(status, 503);
     assert.deepEqual(body.faults.map(({ setting }) => setting), ["OPERATOR_TOKEN"]);
+
+    const access = { ACCESS_TEAM_DOMAIN: "https://team.cloudflareaccess.com", ACCESS_AUDIENCE: "tag" };
+    await authority.configure({ OPERATOR_TOKEN: undefined, ...access });
+    assert.deepEqual((await authority.request("/healthz")).body, { status: "ok" }, "cloudy comes through Access");
     assert.match(body.faults[0].problem, /nobody can administrate/);
   });
 });

@@ -18,11 +18,11 @@ pub(crate) async fn health(app: App) -> impl IntoResponse {
         .collect();
     let mut stored = app.store.check().await;
     if stored.is_ok() && matches!(app.settings.operator_token(), Ok(None)) {
-        match app.store.has_operator().await {
+        match app.store.has_operator(app.doors()).await {
             Ok(true) => {}
             Ok(false) => faults.push(json!({
                 "setting": "OPERATOR_TOKEN",
-                "problem": "is not set, and no operator has a key: nobody can administrate",
+                "problem": "is not set, and no operator has a key, or a way in through Cloudflare Access: nobody can administrate",
             })),
             Err(error) => stored = Err(error),
         }

@@ -46,7 +46,7 @@ use crate::{
         metrics::{self, Dataset, HANDED_OVER_EVERY},
         now_millis, sleep,
     },
-    store::Store,
+    store::{Doors, Store},
 };
 
 const MAX_BODY_BYTES: usize = 8 * 1024;
@@ -63,6 +63,16 @@ pub(crate) struct App {
     pub(crate) limiter: Limiter,
     pub(crate) dataset: Dataset,
     pub(crate) context: Arc<Context>,
+}
+
+impl App {
+    /// By what administrators could get in beside their keys.
+    fn doors(&self) -> Doors {
+        Doors {
+            token: matches!(self.settings.operator_token(), Ok(Some(_))),
+            access: matches!(self.settings.access(), Ok(Some(_))),
+        }
+    }
 }
 
 /// Every endpoint that there is.

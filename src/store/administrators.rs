@@ -82,14 +82,30 @@ struct Exists {
 /// The most keys that are listed of an administrator, newest first.
 const MAX_KEYS: u32 = 100;
 
+/// Which doors are open beside that of administrators' keys.
+#[derive(Clone, Copy)]
+pub(crate) struct Doors {
+    /// There is an operator's token.
+    pub(crate) token: bool,
+    /// Cloudflare Access is set up: without it, an identity there lets nobody in.
+    pub(crate) access: bool,
+}
+
+impl Doors {
+    /// As the statements have it that ask for [`OPERATOR_CAN_ENTER`].
+    fn values(self) -> [JsValue; 2] {
+        [self.access, self.token].map(|open| u32::from(open).into())
+    }
+}
+
 /// Whether an operator can get in, other than the one named ?1 and by another key than ?2, where
-/// these are given; ?3 is now.
+/// these are given; ?3 is now, ?4 whether Cloudflare Access is set up.
 const OPERATOR_CAN_ENTER: &str = "EXISTS (
   SELECT 1 FROM administrators o
   LEFT JOIN administrator_keys k ON k.name = o.name AND k.key_id IS NOT ?2
     AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?3)
   WHERE o.role = 'operator' AND o.status = 'active' AND o.name IS NOT ?1
-    AND (o.access_identity IS NOT NULL OR k.key_id IS NOT NULL))";
+    AND ((?4 AND o.access_identity IS NOT NULL) OR k.key_id IS NOT NULL))";
 
 fn select(condition: &str) -> String {
     format!(
@@ -180,15 +196,16 @@ impl Store {
         &self,
         name: &str,
         identity: Option<&str>,
-        has_token: bool,
+        doors: Doors,
         actor: &str,
         reason: &str,
     ) -> Result<Option<(AdministratorRecord, bool)>, StoreError> {
         let update = format!(
-            "UPDATE administrators SET access_identity = ?4
-             WHERE name = ?1 AND access_identity IS NOT ?4
-               AND (?4 IS NOT NULL OR ?5 OR role <> 'operator' OR {OPERATOR_CAN_ENTER})"
+            "UPDATE administrators SET access_identity = ?6
+             WHERE name = ?1 AND access_identity IS NOT ?6
+               AND (?6 IS NOT NULL OR ?5 OR role <> 'operator' OR {OPERATOR_CAN_ENTER})"
         );
+        let [access, token] = doors.values();
         let select = select("name = ?1");
         let results = self
             .batch(vec![
@@ -198,8 +215,9 @@ impl Store {
                         name.into(),
                         JsValue::NULL,
                         now(),
+                        access,
+                        token,
                         text(identity),
-                        u32::from(has_token).into(),
                     ],
                 ),
                 Event {
@@ -224,9 +242,10 @@ impl Store {
 
     /// Whether a named operator can get in.
     #[worker::send]
-    pub(crate) async fn has_operator(&self) -> Result<bool, StoreError> {
-        let sql = format!("SELECT {OPERATOR_CAN_ENTER} AS found");
-        let values = vec![JsValue::NULL, JsValue::NULL, now()];
+    pub(crate) async fn has_operator(&self, doors: Doors) -> Result<bool, StoreError> {
+        let sql = format!("SELECT ?5 OR {OPERATOR_CAN_ENTER} AS found");
+        let [access, token] = doors.values();
+        let values = vec![JsValue::NULL, JsValue::NULL, now(), access, token];
         let rows: Vec<Exists> = self.rows(&sql, values).await?;
         Ok(rows.first().is_some_and(|row| row.found == 1))
     }
@@ -286,7 +305,7 @@ impl Store {
         &self,
         name: &str,
         change: AdministratorChange,
-        has_token: bool,
+        doors: Doors,
         actor: &str,
         reason: &str,
     ) -> Result<Option<(AdministratorRecord, bool)>, StoreError> {
@@ -296,10 +315,11 @@ impl Store {
             AdministratorChange::Role(role) => ("administrator.role", None, Some(role.as_str())),
         };
         let update = format!(
-            "UPDATE administrators SET status = coalesce(?4, status), role = coalesce(?5, role)
-             WHERE name = ?1 AND (status, role) IS NOT (coalesce(?4, status), coalesce(?5, role))
-               AND (?6 OR {OPERATOR_CAN_ENTER})"
+            "UPDATE administrators SET status = coalesce(?6, status), role = coalesce(?7, role)
+             WHERE name = ?1 AND (status, role) IS NOT (coalesce(?6, status), coalesce(?7, role))
+               AND (?5 OR {OPERATOR_CAN_ENTER})"
         );
+        let [access, token] = doors.values();
         let select = select("name = ?1");
         let results = self
             .batch(vec![
@@ -309,9 +329,10 @@ impl Store {
                         name.into(),
                         JsValue::NULL,
                         now(),
+                        access,
+                        token,
                         text(status),
                         text(role),
-                        u32::from(has_token).into(),
                     ],
                 ),
                 Event {
@@ -386,14 +407,15 @@ impl Store {
         &self,
         name: &str,
         key_id: &str,
-        has_token: bool,
+        doors: Doors,
         actor: &str,
         reason: &str,
     ) -> Result<Option<(AdministratorKeyRecord, bool)>, StoreError> {
         let update = format!(
             "UPDATE administrator_keys SET revoked_at = ?3
-             WHERE name = ?4 AND key_id = ?2 AND revoked_at IS NULL AND (?5 OR {OPERATOR_CAN_ENTER})"
+             WHERE name = ?6 AND key_id = ?2 AND revoked_at IS NULL AND (?5 OR {OPERATOR_CAN_ENTER})"
         );
+        let [access, token] = doors.values();
         let select = select_keys("key_id = ?3");
         let results = self
             .batch(vec![
@@ -403,8 +425,9 @@ impl Store {
                         JsValue::NULL,
                         key_id.into(),
                         now(),
+                        access,
+                        token,
                         name.into(),
-                        u32::from(has_token).into(),
                     ],
                 ),
                 Event {

@@ -35,7 +35,8 @@ use worker::{
 
 pub(crate) use self::{
     administrators::{
-        AdministratorChange, AdministratorKeyRecord, AdministratorRecord, NewAdministratorKey,
+        AdministratorChange, AdministratorKeyRecord, AdministratorRecord, Doors,
+        NewAdministratorKey,
     },
     api_keys::{ApiKeyRecord, KeyCreation, MAX_LIVE_KEYS, NewApiKey},
     audit::AuditFilter,
