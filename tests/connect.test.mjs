@@ -215,7 +215,7 @@ describe("a server", () => {
     await authority.publish("com.example/bad");
     await authority.changeServer("com.example/bad", "revoke");
     for (const reference of ["com.example/bad", "com.example/bad@1.0.0"]) {
-      assertProblem(await authority.connect(reference, key), 403, "server_revoked", "withdrawn");
+      assertProblem(await authority.connect(reference, key), 403, "server_revoked", "held back or was revoked");
     }
   });
 

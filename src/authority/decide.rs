@@ -179,9 +179,9 @@ pub(crate) enum Denial {
     ServerNotFound,
     #[error("the server has no such version")]
     VersionNotFound,
-    #[error("the server was withdrawn")]
+    #[error("the server is held back or was revoked by this authority")]
     ServerRevoked,
-    #[error("the version was withdrawn")]
+    #[error("the version is held back or was revoked by this authority")]
     VersionRevoked,
     #[error("the version was deleted by its publisher")]
     VersionDeleted,
