@@ -49,7 +49,7 @@ pub(crate) use self::{
     policies::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
     providers::{MAX_PROVIDERS, NewProvider},
-    revocations::{RevocationEntry, Sole},
+    revocations::{RevocationEntry, Withdrawn},
     servers::ServerSummary,
     tenants::Tenant,
 };

@@ -65,11 +65,17 @@ pub(crate) struct RevocationEntry {
     pub(crate) cursor: String,
 }
 
-/// What is withdrawn by its row alone: nothing else of the registry says it.
+/// What the feed is to tell of.
 #[derive(Clone, Copy)]
-pub(crate) enum Sole {
+pub(crate) enum Withdrawn<'a> {
+    /// By its row alone: nothing else of the registry says it.
     Key,
+    /// By its row alone.
     Jti,
+    /// A suspended client, with its tenant.
+    Client(Option<&'a str>),
+    /// A suspended tenant.
+    Tenant,
 }
 
 /// Older rows speak of no live descriptor, and of no key that is looked for.
@@ -84,23 +90,26 @@ fn columns() -> String {
 }
 
 impl Store {
-    /// Withdraws a signing key or a single descriptor; whether that was new.
+    /// Sees to it that there is a row of what is withdrawn; whether that was new. Of a client and a
+    /// tenant that were suspended long ago it was forgotten.
     #[worker::send]
     pub(crate) async fn revoke(
         &self,
-        what: Sole,
+        what: Withdrawn<'_>,
         id: &str,
         actor: &str,
         reason: &str,
     ) -> Result<(RevocationEntry, bool), StoreError> {
-        let (kind, action) = match what {
-            Sole::Key => ("key", "key.revoke"),
-            Sole::Jti => ("jti", "jti.revoke"),
+        let (kind, action, tenant_id) = match what {
+            Withdrawn::Key => ("key", "key.revoke", None),
+            Withdrawn::Jti => ("jti", "jti.revoke", None),
+            Withdrawn::Client(tenant_id) => ("client", "client.revoke", tenant_id),
+            Withdrawn::Tenant => ("tenant", "tenant.revoke", None),
         };
         let revocation = Revocation {
             kind,
             subject: id,
-            tenant_id: None,
+            tenant_id,
             actor,
             reason,
         };
@@ -111,31 +120,22 @@ impl Store {
             reason: Some(reason),
             detail: None,
         };
-        let select = select_one();
+        let select = format!(
+            "SELECT {} FROM revocations WHERE kind = ?1 AND subject = ?2 AND tenant_id = ?3",
+            columns()
+        );
+        let tenant_id = tenant_id.unwrap_or_default();
         let results = self
             .batch(vec![
                 revocation.if_new(),
                 event.if_changed(),
-                (&select, vec![kind.into(), id.into(), "".into()]),
+                (&select, vec![kind.into(), id.into(), tenant_id.into()]),
             ])
             .await?;
         let entry = nth_rows(&results, 2)?
             .pop()
             .ok_or_else(|| StoreError::Unavailable("the revocation can't be read".into()))?;
         Ok((entry, changed(&results, 0)?))
-    }
-
-    /// A withdrawal that is still known.
-    #[worker::send]
-    pub(crate) async fn revocation(
-        &self,
-        kind: &str,
-        id: &str,
-        tenant_id: Option<&str>,
-    ) -> Result<Option<RevocationEntry>, StoreError> {
-        let tenant_id = tenant_id.unwrap_or_default();
-        let values = vec![kind.into(), id.into(), tenant_id.into()];
-        Ok(self.rows(&select_one(), values).await?.pop())
     }
 
     /// Up to `limit` withdrawals, newest first, after the one of this cursor.
@@ -208,11 +208,4 @@ impl Store {
         self.batch(vec![(sql, vec![oldest])]).await?;
         Ok(())
     }
-}
-
-fn select_one() -> String {
-    format!(
-        "SELECT {} FROM revocations WHERE kind = ?1 AND subject = ?2 AND tenant_id = ?3",
-        columns()
-    )
 }

@@ -10,7 +10,7 @@ use crate::{
         no_store,
         problem::Problem,
     },
-    store::{RevocationEntry, Sole, Status},
+    store::{RevocationEntry, Status, Withdrawn},
 };
 
 /// Of a key's RFC 7638 thumbprint: SHA-256 in base64url.
@@ -66,14 +66,14 @@ pub(crate) async fn revoke(
     }
     let (id, actor) = (body.id.as_str(), operator.actor());
     let (revocation, changed) = match body.kind {
-        Kind::Jti => app.store.revoke(Sole::Jti, id, actor, reason).await?,
+        Kind::Jti => app.store.revoke(Withdrawn::Jti, id, actor, reason).await?,
         Kind::Key => {
             if id.len() != KEY_ID_CHARS {
                 return Err(Problem::request_invalid(
                     "id: must be a key's kid: the 43 characters of its RFC 7638 thumbprint",
                 ));
             }
-            app.store.revoke(Sole::Key, id, actor, reason).await?
+            app.store.revoke(Withdrawn::Key, id, actor, reason).await?
         }
         Kind::Client => revoke_client(&app, &body, actor, reason).await?,
         Kind::Tenant => revoke_tenant(&app, id, actor, reason).await?,
@@ -115,14 +115,9 @@ async fn revoke_client(
             "tenant_id: the client is registered elsewhere; leave tenant_id out, or name the right one",
         ));
     }
-    known(
-        app,
-        "client",
-        &body.id,
-        client.tenant_id.as_deref(),
-        changed,
-    )
-    .await
+    let withdrawn = Withdrawn::Client(client.tenant_id.as_deref());
+    let (entry, is_new) = app.store.revoke(withdrawn, &body.id, actor, reason).await?;
+    Ok((entry, changed || is_new))
 }
 
 async fn revoke_tenant(
@@ -136,26 +131,12 @@ async fn revoke_tenant(
         .set_tenant_status(tenant_id, Status::Suspended, actor, reason)
         .await?
         .ok_or_else(tenants::not_found)?;
-    known(app, "tenant", tenant_id, None, changed).await
-}
-
-/// The row that stands for it, which may be gone where it was suspended long ago.
-async fn known(
-    app: &App,
-    kind: &'static str,
-    id: &str,
-    tenant_id: Option<&str>,
-    changed: bool,
-) -> Result<(RevocationEntry, bool), Problem> {
-    let entry = app.store.revocation(kind, id, tenant_id).await?;
-    let entry = entry.ok_or_else(|| {
-        Problem::new(
-            StatusCode::CONFLICT,
-            "already_suspended",
-            format!("the {kind} is suspended already, for longer than any descriptor lives"),
-        )
-    })?;
-    Ok((entry, changed))
+    let withdrawn = Withdrawn::Tenant;
+    let (entry, is_new) = app
+        .store
+        .revoke(withdrawn, tenant_id, actor, reason)
+        .await?;
+    Ok((entry, changed || is_new))
 }
 
 pub(crate) async fn list(
