@@ -256,6 +256,25 @@ describe("the keys of a provider", () => {
     assert.ok(provider.keyFetches <= fetches + 2, `${provider.keyFetches - fetches} fetches`);
   });
 
+  test("are counted by where they were found", async () => {
+    const lookups = async () => {
+      const { provider_keys, provider_keys_copy } = (await authority.admin("/stats")).body.counters.cache_lookups ?? {};
+      return { isolate: { fresh: 0, missing: 0, ...provider_keys }, kv: { fresh: 0, missing: 0, ...provider_keys_copy } };
+    };
+    const token = await provider.token("agent", AUDIENCE);
+    const kv = await authority.kv();
+    for (const found of ["missing", "fresh"]) {
+      if (found === "missing") for (const { name } of (await kv.list()).keys) await kv.delete(name);
+      await authority.configure({});
+      const before = await lookups();
+      for (let n = 0; n < 3; n += 1) await granted(token);
+      await eventually("they are handed over", async () => {
+        const now = await lookups();
+        return now.isolate.fresh === before.isolate.fresh + 2 && now.isolate.missing === before.isolate.missing + 1 && now.kv[found] === before.kv[found] + 1;
+      }, 30);
+    }
+  });
+
   test("are others after a rotation: the new one is taken within half a minute, the old one is not", async () => {
     const old = await provider.token("agent", AUDIENCE, "ES256");
     await provider.rotate();

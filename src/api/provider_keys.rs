@@ -14,7 +14,9 @@ use crate::{
         Step, TokenFault, jwks_uri, metadata_urls,
     },
     platform::{
-        SignatureError, VerifyingKey, log, now_millis,
+        SignatureError, VerifyingKey, log,
+        metrics::{self, looked_up},
+        now_millis,
         outbound::{self, Outbound},
     },
     store::{KeySetCopy, Store},
@@ -62,9 +64,24 @@ pub(crate) async fn check_signature<'a>(
     source: &KeySource,
     token: &'a AccessToken,
 ) -> Result<SignedToken<'a>, Unproven> {
+    count_held(source, token.key());
     let key = key_for(app, source, token.key()).await?;
     let signed = key.check(token).await?;
     signed.ok_or_else(|| TokenFault("the signature is not the key's").into())
+}
+
+/// What the isolate has at hand, before anything is awaited.
+fn count_held(source: &KeySource, hint: &KeyHint) {
+    let Held { holding, keys } = held(source);
+    let fits = keys
+        .as_deref()
+        .is_some_and(|keys| keys.set.find(hint).is_ok());
+    let found = match holding.step(fits, now_millis()) {
+        Step::Use => "fresh",
+        Step::UseAndLook => "stale",
+        _ => "missing",
+    };
+    metrics::count(looked_up("provider_keys", found));
 }
 
 async fn key_for(app: &App, source: &KeySource, hint: &KeyHint) -> Result<VerifyingKey, Unproven> {
@@ -167,10 +184,13 @@ async fn look(app: &App, source: &KeySource, hint: &KeyHint) {
         known.step(fits, now_millis()),
         Step::Look | Step::UseAndLook
     ) {
+        metrics::count(looked_up("provider_keys_copy", "fresh"));
         // Another isolate has looked: the next look is due when it is for that one.
         change_held(source, |held| held.holding.looked_at = Some(copy.looked_at));
         return;
     }
+    let found = copy.key_set.as_ref().map_or("missing", |_| "stale");
+    metrics::count(looked_up("provider_keys_copy", found));
     // From before KV was read, so that KV and the isolate agree on when the next look is due.
     copy.looked_at = holding.looked_at.unwrap_or_else(now_millis);
     match fetch(source, app.settings.endpoint_rules()).await {
