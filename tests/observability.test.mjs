@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 
 import { entry, eventually, startAuthority } from "./support/authority.mjs";
 import { connectctl } from "./support/programs.mjs";
@@ -129,6 +129,58 @@ test("nobody waits for counting: not a connect writes, and an isolate hands over
   const handOvers = authority.logged("d1_counters");
   assert.ok(handOvers.length >= 1 && handOvers.length <= seconds / 10 + 1, `${handOvers.length} in ${seconds} s`);
   assert.ok(handOvers.every(({ rows_written }) => rows_written < 40), JSON.stringify(handOvers));
+});
+
+describe("Analytics Engine gets one point of each connect", () => {
+  let limited, limitedKey;
+  before(async () => {
+    limited = await startAuthority({ meterD1: true, limits: { CLIENT: 2, TENANT: 1_000_000, ADDRESS: 2 } });
+    await limited.publish(WEATHER);
+    limitedKey = (await limited.createClient("desktop", { tenant_id: "acme" })).api_key;
+  });
+  after(() => limited?.stop());
+
+  /// The point of what is asked; its milliseconds, and the rest.
+  async function point(of, ask, code) {
+    of.clearLog();
+    assert.equal((await ask()).body.code ?? "ok", code);
+    const { event, ...members } = await eventually("a point is written", () => of.logged("data_point")[0]);
+    assert.deepEqual(members.doubles.map((value) => Number.isInteger(value) && value >= 0 && value < 10_000), [true]);
+    assert.equal(of.logged("data_point").length, 1);
+    delete members.doubles;
+    return members;
+  }
+  const expected = (code, server, client = "desktop", tenant = "acme") => ({
+    indexes: [tenant],
+    blobs: [code, server, client, tenant],
+  });
+
+  test("that was granted or denied", async () => {
+    for (const [request, bearer, code, ...who] of [
+      [WEATHER, key, "ok", WEATHER],
+      [`${WEATHER}@1.0.0`, key, "ok", WEATHER],
+      ["com.example/new", key, "server_unverified", "com.example/new"],
+      // Anybody can make up a name, or somebody.
+      ["com.example/made-up", key, "server_not_found", ""],
+      [{ server_ref: WEATHER, client_id: "other" }, key, "request_invalid", WEATHER],
+      [WEATHER, `mcpk_${"S".repeat(16)}_${"s".repeat(43)}`, "caller_unauthenticated", WEATHER, "", ""],
+      ["{", undefined, "caller_unauthenticated", "", "", ""],
+    ]) {
+      assert.deepEqual(await point(authority, () => authority.connect(request, bearer), code), expected(code, ...who));
+    }
+  });
+
+  test("that a limit refused on entry, with the client that it is known to be", async () => {
+    const left = 10_000 - (Date.now() % 10_000);
+    if (left < 4000) await new Promise((resolve) => setTimeout(resolve, left + 20));
+    for (const [bearer, code, ...who] of [
+      [limitedKey, "rate_limited", ""],
+      ["guess", "rate_limited", "", "", ""],
+    ]) {
+      for (let n = 0; n < 2; n += 1) await limited.connect(WEATHER, bearer);
+      assert.deepEqual(await point(limited, () => limited.connect(WEATHER, bearer), code), expected(code, ...who));
+    }
+  });
 });
 
 test("who is no administrator sees nothing of it", async () => {

@@ -66,6 +66,15 @@ pub(crate) async fn connect(
     answer.map(|answer| ([no_store()], Json(answer)))
 }
 
+/// Counts a connect that a limit stopped before it was looked at.
+pub(crate) fn refused_on_entry(app: &App, visitor: &Visitor, limited: &Problem, begun: u64) {
+    let record = Record {
+        caller: visitor.client(),
+        ..Record::default()
+    };
+    record.write(app, Some(limited), now_millis().saturating_sub(begun));
+}
+
 async fn answer(
     app: &App,
     visitor: &Visitor,

@@ -10,11 +10,14 @@ use http::{header::AUTHORIZATION, request::Parts};
 use sha2::{Digest, Sha256};
 
 use super::{App, is_administration, problem::Problem};
-use crate::platform::{
-    Recent,
-    http::CONNECTING_IP,
-    limiter::{Scope, network},
-    log, metrics,
+use crate::{
+    authority::Caller,
+    platform::{
+        Recent,
+        http::CONNECTING_IP,
+        limiter::{Scope, network},
+        log, metrics,
+    },
 };
 
 /// As many credentials are remembered for sure: half a megabyte.
@@ -105,6 +108,21 @@ impl Visitor {
     pub(crate) fn is_nobody(&self) {
         if let Some(credential) = &self.credential {
             KNOWN.with_borrow_mut(|known| known.forget(credential));
+        }
+    }
+
+    /// Who it is, where the credential was good lately.
+    pub(crate) fn client(&self) -> Option<Caller> {
+        match self.known()? {
+            Owner::Administrator => None,
+            Owner::Client {
+                client_id,
+                tenant_id,
+            } => Some(Caller {
+                client_id: Some(client_id),
+                tenant_id,
+                ..Caller::default()
+            }),
         }
     }
 

@@ -124,6 +124,7 @@ pub(crate) fn body_limit(head: &Parts) -> usize {
 
 /// Whether the request may go on, before its body is read. It then goes on knowing its visitor.
 pub(crate) async fn enter(head: &mut Parts, app: &App) -> Result<(), Response> {
+    let begun = now_millis();
     let mut visitor = Visitor::of(head);
     match visitor.enter(head, app).await {
         Ok(()) => {
@@ -132,7 +133,7 @@ pub(crate) async fn enter(head: &mut Parts, app: &App) -> Result<(), Response> {
         }
         Err(limited) => {
             if limits::family(head.uri.path()) == "connect" {
-                metrics::count(metrics::connected(limited.code()));
+                connect::refused_on_entry(app, &visitor, &limited, begun);
             }
             Err(limited.into_response())
         }

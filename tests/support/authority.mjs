@@ -63,7 +63,7 @@ const NO_LIMITS = { CLIENT: 1_000_000, TENANT: 1_000_000, ADDRESS: 1_000_000 };
 
 /// `settings` are vars and secrets by name; `undefined` takes one away. `limits` are how many
 /// requests `CLIENT`, `TENANT` and `ADDRESS` have in 10 s; `undefined` takes away the binding.
-/// `meterD1` puts a line into the log for each round trip to D1; `faults` lets D1 and KV fail, by
+/// `meterD1` puts a line into the log for each round trip to D1 and each data point; `faults` lets D1 and KV fail, by
 /// `authority.break`; `hosts` are https hosts that live at a port of this machine.
 export async function startAuthority({ settings = {}, limits = {}, meterD1 = false, faults = false, hosts } = {}) {
   // Only these files, so that a developer's .dev.vars doesn't reach the tests.

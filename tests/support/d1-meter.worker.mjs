@@ -1,7 +1,8 @@
 // Stands before the unchanged Worker, within its isolate, and logs each of its round trips to D1 as
 // one line {"event": "d1", "statements", "rows_read", "rows_written"}, and each read of KV as one
-// line {"event": "kv"}. Counters handed over are "d1_counters",
-// last uses of keys "d1_last_use".
+// line {"event": "kv"}. Counters handed over are "d1_counters", last uses of keys "d1_last_use". A
+// data point for Analytics Engine is logged instead of written, as {"event": "data_point", "indexes",
+// "blobs", "doubles"}.
 import { env } from "cloudflare:workers";
 
 export { default } from "./authority.mjs";
@@ -25,4 +26,8 @@ const get = namespace.get;
 namespace.get = function (...key) {
   console.log(JSON.stringify({ event: "kv" }));
   return get.apply(this, key);
+};
+
+Object.getPrototypeOf(env.METRICS).writeDataPoint = function (point) {
+  console.log(JSON.stringify({ event: "data_point", ...point }));
 };
