@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
 use crate::{
@@ -11,8 +11,6 @@ use crate::{
     platform::{Recent, log, now_millis},
 };
 
-/// How long a location may answer with what it read last, in seconds: KV's least.
-const NEARBY_SECONDS: u64 = 30;
 /// How long the last success stays known, in seconds.
 const KEPT_SECONDS: u64 = 24 * 60 * 60;
 /// How long an endpoint counts as in use, in seconds, and how often that is written at most.
@@ -45,7 +43,7 @@ impl Store {
     #[worker::send]
     pub(crate) async fn verdict(&self, endpoint: &str) -> Option<Verdict> {
         let stored = self
-            .kv_json(&verdict_key(endpoint))
+            .kv_get(&verdict_key(endpoint))
             .await
             .unwrap_or_else(|error| {
                 log::error("health_unknown", &[("problem", &error.to_string())]);
@@ -67,7 +65,7 @@ impl Store {
     #[worker::send]
     pub(crate) async fn keep_verdict(&self, endpoint: &str, verdict: &Verdict) {
         let key = verdict_key(endpoint);
-        if let Err(error) = self.put_kv_json(&key, verdict, KEPT_SECONDS).await {
+        if let Err(error) = self.kv_put(&key, verdict, KEPT_SECONDS).await {
             log::error("health_not_kept", &[("problem", &error.to_string())]);
         }
     }
@@ -90,7 +88,7 @@ impl Store {
     #[worker::send]
     pub(crate) async fn mark_in_use(&self, endpoint: &str) -> Result<(), StoreError> {
         let key = format!("{IN_USE}{}", endpoint_hash(endpoint));
-        let known: Option<Mark> = self.kv_json(&key).await?;
+        let known: Option<Mark> = self.kv_get(&key).await?;
         let now = now_millis();
         // Another isolate did.
         if known.is_some_and(|mark| now.saturating_sub(mark.marked_at) < MARKED_FOR_MILLIS) {
@@ -100,7 +98,7 @@ impl Store {
             endpoint: endpoint.to_owned(),
             marked_at: now,
         };
-        self.put_kv_json(&key, &mark, IN_USE_SECONDS).await
+        self.kv_put(&key, &mark, IN_USE_SECONDS).await
     }
 
     /// Up to `limit` endpoints in use whose verdict is due, those unseen for the longest first.
@@ -109,12 +107,10 @@ impl Store {
         &self,
         limit: usize,
     ) -> Result<Vec<(String, Option<Verdict>)>, StoreError> {
-        // The most keys that KV lists in one call.
-        let marks = self.env.kv("KV")?.list().prefix(IN_USE.into());
         let now = now_millis();
         let mut due = Vec::new();
-        for key in turn(marks.execute().await?.keys, now / 60_000) {
-            let Some(mark) = self.kv_json::<Mark>(&key.name).await? else {
+        for key in turn(self.kv_keys(IN_USE).await?, now / 60_000) {
+            let Some(mark) = self.kv_get::<Mark>(&key).await? else {
                 continue;
             };
             let verdict = self.verdict(&mark.endpoint).await;
@@ -125,26 +121,6 @@ impl Store {
         due.sort_by_key(|(_, verdict)| verdict.as_ref().map(|verdict| verdict.checked_at));
         due.truncate(limit);
         Ok(due)
-    }
-
-    /// What can't be read is not there.
-    async fn kv_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        let kv = self.env.kv("KV")?;
-        let json = kv.get(key).cache_ttl(NEARBY_SECONDS).text().await?;
-        Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
-    }
-
-    async fn put_kv_json(
-        &self,
-        key: &str,
-        value: &impl Serialize,
-        seconds: u64,
-    ) -> Result<(), StoreError> {
-        // As text: the library would store an object of its own making as `{}`.
-        let json = serde_json::to_string(value)
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let put = self.env.kv("KV")?.put(key, json)?;
-        Ok(put.expiration_ttl(seconds).execute().await?)
     }
 }
 

@@ -8,9 +8,6 @@ use sha2::{Digest, Sha256};
 use super::{Store, StoreError};
 use crate::authority::{KEPT_MILLIS, KeySource};
 
-/// How long a location may answer with what it read last, in seconds: KV's least.
-const NEARBY_SECONDS: u64 = 30;
-
 /// What was found at a provider, and when.
 #[derive(Default, Deserialize, Serialize)]
 pub(crate) struct KeySetCopy {
@@ -23,12 +20,10 @@ pub(crate) struct KeySetCopy {
 }
 
 impl Store {
-    /// A copy that can't be read is no copy.
+    /// A copy that can't be read, or not in time, is no copy.
     #[worker::send]
     pub(crate) async fn key_set_copy(&self, source: &KeySource) -> Option<KeySetCopy> {
-        let kv = self.env.kv("KV").ok()?;
-        let get = kv.get(&key(source)).cache_ttl(NEARBY_SECONDS);
-        serde_json::from_str(&get.text().await.ok()??).ok()
+        self.kv_get(&key(source)).await.ok()?
     }
 
     #[worker::send]
@@ -37,15 +32,7 @@ impl Store {
         source: &KeySource,
         copy: &KeySetCopy,
     ) -> Result<(), StoreError> {
-        let json = serde_json::to_string(copy)
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        self.env
-            .kv("KV")?
-            .put(&key(source), json)?
-            .expiration_ttl(KEPT_MILLIS / 1000)
-            .execute()
-            .await?;
-        Ok(())
+        self.kv_put(&key(source), copy, KEPT_MILLIS / 1000).await
     }
 }
 

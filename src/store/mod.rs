@@ -14,6 +14,7 @@ mod edge;
 mod health;
 mod import;
 mod key_sets;
+mod kv;
 mod moderation;
 mod policies;
 mod proofs;
