@@ -74,6 +74,14 @@ describe("while D1 fails", () => {
     assert.equal(await auditRows(), before + 1);
   });
 
+  test("who only reads is told of no change", async () => {
+    await authority.break({ d1: "error" });
+    for (const path of ["/v1/revocations", "/v1/admin/clients/desktop/keys", `/v1/admin/servers/${WEATHER}/proofs`]) {
+      const answer = await authority.request(path, { bearer: authority.operatorToken });
+      assertProblem(answer, 503, "authority_unavailable", "can't decide");
+    }
+  });
+
   test("a change that was refused in the middle leaves nothing behind", async () => {
     const database = await authority.database();
     await authority.importServers(entry("com.example/whole"));
@@ -115,6 +123,21 @@ test("while KV fails, everything goes on from D1", async () => {
     assert.equal((await authority.connect(WEATHER, key)).status, 200);
     assert.equal((await authority.changeServer(WEATHER, "unverify")).changed, true);
     await authority.changeServer(WEATHER, "verify");
+  }
+});
+
+test("a connect that asks for verdicts does not wait for KV, either", async () => {
+  const { HEALTH_GATING } = authority.settings;
+  await authority.configure({ HEALTH_GATING: "cached" });
+  try {
+    for (const kv of ["error", "hang"]) {
+      await authority.break({ kv });
+      const begun = Date.now();
+      assert.equal((await authority.connect(WEATHER, key)).status, 200, kv);
+      assert.ok(Date.now() - begun < 4_000, `${kv}: ${Date.now() - begun} ms`);
+    }
+  } finally {
+    await authority.configure({ HEALTH_GATING });
   }
 });
 

@@ -389,7 +389,7 @@ impl Store {
             "true ORDER BY administrator_keys.created_at DESC, key_id LIMIT {MAX_KEYS}"
         ));
         let results = self
-            .batch(vec![
+            .read(vec![
                 (&select("name = ?1"), vec![name.into()]),
                 (&keys, vec![name.into(), now()]),
             ])

@@ -182,7 +182,7 @@ impl Store {
             "true ORDER BY k.created_at DESC, key_id LIMIT {MAX_LISTED}"
         ));
         let results = self
-            .batch(vec![
+            .read(vec![
                 (SELECT_CLIENT, vec![client_id.into()]),
                 (&keys, vec![client_id.into(), now()]),
             ])
@@ -231,11 +231,11 @@ impl Store {
     #[worker::send]
     pub(crate) async fn touch_keys(&self, key_ids: &[String], hour: u64) -> Result<(), StoreError> {
         let ids = serde_json::json!(key_ids).to_string();
-        self.rows::<IgnoredAny>(
+        self.batch(vec![(
             "UPDATE api_keys SET last_used_at = ?2
              WHERE key_id IN (SELECT value FROM json_each(?1)) AND coalesce(last_used_at, 0) < ?2",
             vec![ids.into(), number(hour)],
-        )
+        )])
         .await?;
         Ok(())
     }

@@ -1,5 +1,5 @@
 use mcp_connect_audit::{AuditEntry, ChainHash};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 use super::{Page, Statement, Store, StoreError, date, now, nth_rows, number, text};
 
@@ -121,7 +121,7 @@ impl Store {
         let mut count = 0;
         loop {
             let results = self
-                .batch(vec![
+                .read(vec![
                     (
                         "SELECT seq, hash FROM audit_seals ORDER BY seq DESC LIMIT 1",
                         Vec::new(),
@@ -150,11 +150,11 @@ impl Store {
             }
             let seals_json = serde_json::to_string(&seals)
                 .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            self.rows::<IgnoredAny>(
+            self.batch(vec![(
                 "INSERT OR IGNORE INTO audit_seals (seq, hash)
                  SELECT value ->> 0, value ->> 1 FROM json_each(?1)",
                 vec![seals_json.into()],
-            )
+            )])
             .await?;
             count += seals.len();
             if seals.len() < SEALED_AT_ONCE as usize {

@@ -138,7 +138,7 @@ impl Store {
             date("p.checked_at"),
         );
         let results = self
-            .batch(vec![
+            .read(vec![
                 (&level, vec![name.as_str().into()]),
                 (&proofs, vec![name.as_str().into()]),
             ])

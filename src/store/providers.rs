@@ -122,7 +122,7 @@ impl Store {
     ) -> Result<Option<Vec<Provider>>, StoreError> {
         let select = format!("{SELECT} WHERE tenant_id = ?1 ORDER BY issuer, audience");
         let results = self
-            .batch(vec![
+            .read(vec![
                 (
                     "SELECT 1 FROM tenants WHERE tenant_id = ?1",
                     vec![tenant_id.into()],

@@ -145,7 +145,7 @@ impl Store {
         after: Option<(u64, &str, &str, &str)>,
         limit: u32,
     ) -> Result<Page<RevocationEntry>, StoreError> {
-        let (condition, mut values) = match after {
+        let (condition, values) = match after {
             None => ("", vec![(limit + 1).into()]),
             Some((revoked_at, kind, tenant_id, subject)) => (
                 "WHERE (revoked_at, kind, tenant_id, subject) < (?2, ?3, ?4, ?5)",
@@ -164,7 +164,7 @@ impl Store {
              LIMIT ?1",
             columns()
         );
-        let rows = self.rows(&sql, std::mem::take(&mut values)).await?;
+        let rows = self.rows(&sql, values).await?;
         Ok(Page::new(rows, limit))
     }
 
@@ -183,7 +183,7 @@ impl Store {
         );
         let limit = u32::try_from(limit + 1).unwrap_or(u32::MAX);
         let results = self
-            .batch(vec![
+            .read(vec![
                 (&keys, Vec::new()),
                 (&rest, vec![number(since), limit.into()]),
             ])
