@@ -20,6 +20,17 @@ pub(crate) struct KeyOf<H> {
     holder: PhantomData<fn() -> H>,
 }
 
+/// A key that is about to be stored.
+pub(crate) struct NewKey<'a, H> {
+    pub(crate) key: &'a KeyOf<H>,
+    pub(crate) label: Option<&'a str>,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) expires_at: Option<u64>,
+}
+
+pub(crate) type NewApiKey<'a> = NewKey<'a, Client>;
+pub(crate) type NewAdministratorKey<'a> = NewKey<'a, Administrator>;
+
 /// Who holds a key, which its prefix tells.
 pub(crate) trait Holder {
     const PREFIX: &'static str;

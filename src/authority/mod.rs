@@ -21,7 +21,10 @@ pub(crate) use self::{
         AccessFacts, Administrator, AdministratorFacts, NotAdmitted, Role, access_identity,
         admit_administrator, admit_by_access, check_administrator_name, is_access_identity,
     },
-    credential::{AdministratorKey, ApiKey, CredentialHash, bearer, is_key_id},
+    credential::{
+        AdministratorKey, ApiKey, CredentialHash, Holder, KeyOf, NewAdministratorKey, NewApiKey,
+        NewKey, bearer, is_key_id,
+    },
     decide::{
         Admission, Caller, ConnectRequest, Denial, Facts, Grant, KeyFacts, Moderation,
         ModerationFacts, Presented, ProviderFacts, Scope, ServerFacts, TenantFacts, VersionFacts,

@@ -2,11 +2,11 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
 use super::{
-    Page, Statement, Status, Store, StoreError, audit::Event, changed, date, now, nth_rows, number,
-    text,
+    KeyRecord, Page, Statement, Status, Store, StoreError, audit::Event, changed, credentials,
+    date, now, nth_rows, text,
 };
 use crate::authority::{
-    AccessFacts, Administrator, AdministratorFacts, AdministratorKey, CredentialHash, Role,
+    AccessFacts, Administrator, AdministratorFacts, CredentialHash, NewAdministratorKey, Role,
 };
 
 /// Somebody who may use `/v1/admin`.
@@ -18,35 +18,6 @@ pub(crate) struct AdministratorRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     access_identity: Option<String>,
     created_at: String,
-}
-
-/// A key, without its secret.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct AdministratorKeyRecord {
-    key_id: String,
-    status: KeyStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<String>,
-    created_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revoked_at: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum KeyStatus {
-    Active,
-    Expired,
-    Revoked,
-}
-
-pub(crate) struct NewAdministratorKey<'a> {
-    pub(crate) key: &'a AdministratorKey,
-    pub(crate) label: Option<&'a str>,
-    /// Milliseconds since the Unix epoch.
-    pub(crate) expires_at: Option<u64>,
 }
 
 /// What an operator does to an administrator.
@@ -78,9 +49,6 @@ struct AccessRow {
 struct Exists {
     found: u8,
 }
-
-/// The most keys that are listed of an administrator, newest first.
-const MAX_KEYS: u32 = 100;
 
 /// Which doors are open beside that of administrators' keys.
 #[derive(Clone, Copy)]
@@ -118,31 +86,17 @@ fn select(condition: &str) -> String {
 /// Of the administrator ?1; ?2 is now.
 fn select_keys(condition: &str) -> String {
     format!(
-        "SELECT key_id, label, {} AS created_at, {} AS expires_at, {} AS revoked_at,
-           CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
-             WHEN expires_at <= ?2 THEN 'expired' ELSE 'active' END AS status
-         FROM administrator_keys WHERE name = ?1 AND {condition}",
-        date("administrator_keys.created_at"),
-        date("administrator_keys.expires_at"),
-        date("administrator_keys.revoked_at"),
+        "SELECT {} FROM administrator_keys k WHERE name = ?1 AND {condition}",
+        credentials::columns(),
     )
 }
 
-impl NewAdministratorKey<'_> {
-    fn insert(&self, name: &str) -> Statement<'static> {
-        (
-            "INSERT INTO administrator_keys (key_id, name, secret_hash, label, created_at, expires_at)
-             SELECT ?1, name, ?3, ?4, ?5, ?6 FROM administrators WHERE name = ?2",
-            vec![
-                self.key.key_id().into(),
-                name.into(),
-                self.key.secret_hash().encode().into(),
-                text(self.label),
-                now(),
-                self.expires_at.map_or(JsValue::NULL, number),
-            ],
-        )
-    }
+fn insert_key(key: &NewAdministratorKey<'_>, name: &str) -> Statement<'static> {
+    (
+        "INSERT INTO administrator_keys (key_id, name, secret_hash, label, created_at, expires_at)
+         SELECT ?1, name, ?3, ?4, ?5, ?6 FROM administrators WHERE name = ?2",
+        credentials::values(key, name),
+    )
 }
 
 impl Store {
@@ -274,7 +228,7 @@ impl Store {
                     vec![name.into(), role.as_str().into(), now()],
                 ),
                 created.if_changed(),
-                key.insert(name),
+                insert_key(key, name),
                 key_created(name, key, actor),
                 (&select, vec![name.into()]),
             ])
@@ -367,11 +321,11 @@ impl Store {
         name: &str,
         key: &NewAdministratorKey<'_>,
         actor: &str,
-    ) -> Result<Option<AdministratorKeyRecord>, StoreError> {
+    ) -> Result<Option<KeyRecord>, StoreError> {
         let select = select_keys("key_id = ?3");
         let results = self
             .batch(vec![
-                key.insert(name),
+                insert_key(key, name),
                 key_created(name, key, actor),
                 (&select, vec![name.into(), now(), key.key.key_id().into()]),
             ])
@@ -384,10 +338,8 @@ impl Store {
     pub(crate) async fn list_administrator_keys(
         &self,
         name: &str,
-    ) -> Result<Option<Vec<AdministratorKeyRecord>>, StoreError> {
-        let keys = select_keys(&format!(
-            "true ORDER BY administrator_keys.created_at DESC, key_id LIMIT {MAX_KEYS}"
-        ));
+    ) -> Result<Option<Vec<KeyRecord>>, StoreError> {
+        let keys = select_keys(&credentials::newest());
         let results = self
             .read(vec![
                 (&select("name = ?1"), vec![name.into()]),
@@ -410,7 +362,7 @@ impl Store {
         doors: Doors,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(AdministratorKeyRecord, bool)>, StoreError> {
+    ) -> Result<Option<(KeyRecord, bool)>, StoreError> {
         let update = format!(
             "UPDATE administrator_keys SET revoked_at = ?3
              WHERE name = ?6 AND key_id = ?2 AND revoked_at IS NULL AND (?5 OR {OPERATOR_CAN_ENTER})"
@@ -441,10 +393,10 @@ impl Store {
                 (&select, vec![name.into(), now(), key_id.into()]),
             ])
             .await?;
-        let Some(record) = nth_rows::<AdministratorKeyRecord>(&results, 2)?.pop() else {
+        let Some(record) = nth_rows::<KeyRecord>(&results, 2)?.pop() else {
             return Ok(None);
         };
-        if record.status != KeyStatus::Revoked {
+        if !record.is_revoked() {
             return Err(StoreError::LastOperator);
         }
         Ok(Some((record, changed(&results, 0)?)))

@@ -1,52 +1,17 @@
-use serde::{Deserialize, Serialize, de::IgnoredAny};
-use wasm_bindgen::JsValue;
+use serde::de::IgnoredAny;
 
 use super::{
-    Statement, Store, StoreError, audit::Event, changed, date, now, nth_rows, number, text,
+    KeyRecord, Statement, Store, StoreError, audit::Event, changed, credentials, date, now,
+    nth_rows, number,
 };
-use crate::authority::ApiKey;
+use crate::authority::NewApiKey;
 
 /// The most keys of one client that work at the same time.
 pub(crate) const MAX_LIVE_KEYS: u32 = 10;
 
-/// The most keys that are listed of a client, newest first.
-const MAX_LISTED: u32 = 100;
-
-/// A key of a client, without its secret.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct ApiKeyRecord {
-    key_id: String,
-    status: KeyStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<String>,
-    created_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revoked_at: Option<String>,
-    /// To the hour.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_used_at: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum KeyStatus {
-    Active,
-    Expired,
-    Revoked,
-}
-
-pub(crate) struct NewApiKey<'a> {
-    pub(crate) key: &'a ApiKey,
-    pub(crate) label: Option<&'a str>,
-    /// Milliseconds since the Unix epoch.
-    pub(crate) expires_at: Option<u64>,
-}
-
 /// What became of a new key.
 pub(crate) enum KeyCreation {
-    Created(ApiKeyRecord),
+    Created(KeyRecord),
     NoClient,
     /// [`MAX_LIVE_KEYS`] work already.
     TooMany,
@@ -55,47 +20,25 @@ pub(crate) enum KeyCreation {
 /// Of the client ?1; ?2 is now.
 fn select(condition: &str) -> String {
     format!(
-        "SELECT key_id, label, {} AS created_at, {} AS expires_at, {} AS revoked_at,
-           {} AS last_used_at,
-           CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
-             WHEN expires_at <= ?2 THEN 'expired' ELSE 'active' END AS status
-         FROM api_keys k WHERE client_id = ?1 AND {condition}",
-        date("k.created_at"),
-        date("k.expires_at"),
-        date("k.revoked_at"),
+        "SELECT {}, {} AS last_used_at FROM api_keys k WHERE client_id = ?1 AND {condition}",
+        credentials::columns(),
         date("k.last_used_at"),
     )
 }
 
 const SELECT_CLIENT: &str = "SELECT 1 FROM clients WHERE client_id = ?1";
 
-impl<'a> NewApiKey<'a> {
-    /// Without a label, and until it is revoked.
-    pub(super) const fn plain(key: &'a ApiKey) -> Self {
-        Self {
-            key,
-            label: None,
-            expires_at: None,
-        }
-    }
-
-    pub(super) fn insert(&self, client_id: &str) -> Statement<'static> {
-        (
-            "INSERT INTO api_keys (key_id, client_id, secret_hash, label, created_at, expires_at)
-             SELECT ?1, client_id, ?3, ?4, ?5, ?6 FROM clients WHERE client_id = ?2 AND ?7 >
-               (SELECT count(*) FROM api_keys WHERE client_id = ?2 AND revoked_at IS NULL
-                  AND (expires_at IS NULL OR expires_at > ?5))",
-            vec![
-                self.key.key_id().into(),
-                client_id.into(),
-                self.key.secret_hash().encode().into(),
-                text(self.label),
-                now(),
-                self.expires_at.map_or(JsValue::NULL, number),
-                MAX_LIVE_KEYS.into(),
-            ],
-        )
-    }
+/// Of a client that has less than [`MAX_LIVE_KEYS`].
+pub(super) fn insert(key: &NewApiKey<'_>, client_id: &str) -> Statement<'static> {
+    let mut values = credentials::values(key, client_id);
+    values.push(MAX_LIVE_KEYS.into());
+    (
+        "INSERT INTO api_keys (key_id, client_id, secret_hash, label, created_at, expires_at)
+         SELECT ?1, client_id, ?3, ?4, ?5, ?6 FROM clients WHERE client_id = ?2 AND ?7 >
+           (SELECT count(*) FROM api_keys WHERE client_id = ?2 AND revoked_at IS NULL
+              AND (expires_at IS NULL OR expires_at > ?5))",
+        values,
+    )
 }
 
 impl Store {
@@ -158,7 +101,7 @@ impl Store {
         let select = select("key_id = ?3");
         let values = vec![client_id.into(), now(), key.key.key_id().into()];
         let mut statements = vec![
-            key.insert(client_id),
+            insert(key, client_id),
             event.if_changed(),
             (SELECT_CLIENT, vec![client_id.into()]),
             (&select, values),
@@ -177,10 +120,8 @@ impl Store {
     pub(crate) async fn list_api_keys(
         &self,
         client_id: &str,
-    ) -> Result<Option<Vec<ApiKeyRecord>>, StoreError> {
-        let keys = select(&format!(
-            "true ORDER BY k.created_at DESC, key_id LIMIT {MAX_LISTED}"
-        ));
+    ) -> Result<Option<Vec<KeyRecord>>, StoreError> {
+        let keys = select(&credentials::newest());
         let results = self
             .read(vec![
                 (SELECT_CLIENT, vec![client_id.into()]),
@@ -201,7 +142,7 @@ impl Store {
         key_id: &str,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(ApiKeyRecord, bool)>, StoreError> {
+    ) -> Result<Option<(KeyRecord, bool)>, StoreError> {
         let select = select("key_id = ?3");
         let results = self
             .batch(vec![

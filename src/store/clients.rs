@@ -1,10 +1,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Page, Statement, Status, Store, StoreError, api_keys::NewApiKey, audit::Event, changed, now,
-    nth_rows, revocations::Revocation, text,
+    Page, Statement, Status, Store, StoreError, api_keys, audit::Event, changed, now, nth_rows,
+    revocations::Revocation, text,
 };
-use crate::authority::ApiKey;
+use crate::authority::NewApiKey;
 
 /// A registered client.
 #[derive(Deserialize, Serialize)]
@@ -34,7 +34,7 @@ impl Store {
     pub(crate) async fn create_client(
         &self,
         client: &NewClient<'_>,
-        key: Option<&ApiKey>,
+        key: Option<&NewApiKey<'_>>,
         actor: &str,
     ) -> Result<Client, StoreError> {
         let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
@@ -58,7 +58,7 @@ impl Store {
             .if_changed(),
             (select.as_str(), vec![client.client_id.into()]),
         ];
-        statements.extend(key.map(|key| NewApiKey::plain(key).insert(client.client_id)));
+        statements.extend(key.map(|key| api_keys::insert(key, client.client_id)));
         let results = self.batch(statements).await?;
         nth_rows(&results, 2)?
             .pop()

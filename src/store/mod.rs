@@ -10,6 +10,7 @@ mod clients;
 mod compiled;
 mod connect;
 mod counters;
+mod credentials;
 mod edge;
 mod health;
 mod import;
@@ -35,14 +36,12 @@ use worker::{
 };
 
 pub(crate) use self::{
-    administrators::{
-        AdministratorChange, AdministratorKeyRecord, AdministratorRecord, Doors,
-        NewAdministratorKey,
-    },
-    api_keys::{ApiKeyRecord, KeyCreation, MAX_LIVE_KEYS, NewApiKey},
+    administrators::{AdministratorChange, AdministratorRecord, Doors},
+    api_keys::{KeyCreation, MAX_LIVE_KEYS},
     audit::AuditFilter,
     clients::{Client, NewClient},
     counters::Counter,
+    credentials::KeyRecord,
     edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},
     key_sets::KeySetCopy,

@@ -7,7 +7,7 @@ use http::{StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Changed, ListQuery, ReasonBody, check_name, check_reason, expiry};
+use super::{Changed, KeyBody, ListQuery, ReasonBody, check_reason, new_key};
 use crate::{
     api::{
         App,
@@ -17,10 +17,7 @@ use crate::{
     },
     authority::{AdministratorKey, Role, check_administrator_name, is_access_identity, is_key_id},
     platform::random_bytes,
-    store::{
-        AdministratorChange, AdministratorKeyRecord, AdministratorRecord, NewAdministratorKey,
-        StoreError,
-    },
+    store::{AdministratorChange, AdministratorRecord, StoreError},
 };
 
 #[derive(Deserialize)]
@@ -29,14 +26,6 @@ pub(crate) struct CreateBody {
     name: String,
     role: Role,
     /// Of the first key, as in [`KeyBody`].
-    label: Option<String>,
-    expires_in: Option<u64>,
-    expires_at: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct KeyBody {
     label: Option<String>,
     expires_in: Option<u64>,
     expires_at: Option<String>,
@@ -246,7 +235,7 @@ pub(crate) async fn list_keys(
     _: Moderator,
     AdministratorPath(name): AdministratorPath,
 ) -> Result<impl IntoResponse, Problem> {
-    let keys: Vec<AdministratorKeyRecord> = app
+    let keys = app
         .store
         .list_administrator_keys(&name)
         .await?
@@ -273,22 +262,6 @@ pub(crate) async fn revoke_key(
             )
         })?;
     Ok(([no_store()], Json(Changed { subject, changed })))
-}
-
-fn new_key<'a>(
-    key: &'a AdministratorKey,
-    label: Option<&'a str>,
-    expires_at: Option<&str>,
-    expires_in: Option<u64>,
-) -> Result<NewAdministratorKey<'a>, Problem> {
-    if let Some(label) = label {
-        check_name("label", label)?;
-    }
-    Ok(NewAdministratorKey {
-        key,
-        label,
-        expires_at: expiry(expires_at, expires_in)?,
-    })
 }
 
 fn administrator_not_found() -> Problem {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Changed, ReasonBody, check_name, check_reason,
+    Changed, KeyBody, ReasonBody, check_reason,
     clients::{ClientPath, check_id, client_not_found},
-    expiry,
+    new_key,
 };
 use crate::{
     api::{
@@ -21,19 +21,11 @@ use crate::{
     },
     authority::{ApiKey, is_key_id},
     platform::{now_millis, random_bytes},
-    store::{ApiKeyRecord, KeyCreation, MAX_LIVE_KEYS, NewApiKey},
+    store::{KeyCreation, KeyRecord, MAX_LIVE_KEYS},
 };
 
 /// 30 days: who needs more wants two keys, not a rotation.
 const MAX_OVERLAP_SECONDS: u64 = 30 * 24 * 60 * 60;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreateBody {
-    label: Option<String>,
-    expires_in: Option<u64>,
-    expires_at: Option<String>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +41,7 @@ pub(crate) struct RotateBody {
 #[derive(Serialize)]
 struct Created {
     #[serde(flatten)]
-    record: ApiKeyRecord,
+    record: KeyRecord,
     /// Shown here and never again.
     api_key: String,
 }
@@ -58,7 +50,7 @@ pub(crate) async fn create(
     app: App,
     operator: Operator,
     ClientPath(client_id): ClientPath,
-    JsonBody(body): JsonBody<CreateBody>,
+    JsonBody(body): JsonBody<KeyBody>,
 ) -> Result<impl IntoResponse, Problem> {
     let key = ApiKey::from_random(random_bytes()?, random_bytes()?);
     let new = new_key(
@@ -130,22 +122,6 @@ pub(crate) async fn revoke(
             Problem::new(StatusCode::NOT_FOUND, "key_not_found", detail)
         })?;
     Ok(([no_store()], Json(Changed { subject, changed })))
-}
-
-fn new_key<'a>(
-    key: &'a ApiKey,
-    label: Option<&'a str>,
-    expires_at: Option<&str>,
-    expires_in: Option<u64>,
-) -> Result<NewApiKey<'a>, Problem> {
-    if let Some(label) = label {
-        check_name("label", label)?;
-    }
-    Ok(NewApiKey {
-        key,
-        label,
-        expires_at: expiry(expires_at, expires_in)?,
-    })
 }
 
 fn created(creation: KeyCreation, key: &ApiKey) -> Result<impl IntoResponse + use<>, Problem> {

@@ -14,7 +14,7 @@ use crate::{
         no_store,
         problem::Problem,
     },
-    authority::{ApiKey, is_id},
+    authority::{ApiKey, NewKey, is_id},
     platform::random_bytes,
     store::{Client, NewClient, Status, StoreError},
 };
@@ -67,6 +67,11 @@ pub(crate) async fn create(
     } else {
         None
     };
+    let new_key = key.as_ref().map(|key| NewKey {
+        key,
+        label: None,
+        expires_at: None,
+    });
     let client = NewClient {
         client_id: &body.client_id,
         tenant_id: body.tenant_id.as_deref(),
@@ -74,7 +79,7 @@ pub(crate) async fn create(
     };
     let client = app
         .store
-        .create_client(&client, key.as_ref(), operator.actor())
+        .create_client(&client, new_key.as_ref(), operator.actor())
         .await
         .map_err(|error| match error {
             StoreError::Conflict(constraint) if constraint.contains("clients.client_id") => {

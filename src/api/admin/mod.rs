@@ -25,7 +25,10 @@ use mcp_connect_catalog::{ServerName, date_micros};
 use serde::{Deserialize, Serialize};
 
 use super::{App, problem::Problem};
-use crate::platform::{log, now_millis};
+use crate::{
+    authority::{Holder, KeyOf, NewKey},
+    platform::{log, now_millis},
+};
 
 pub(crate) fn router() -> Router {
     Router::new()
@@ -151,6 +154,31 @@ struct Changed<T> {
 #[serde(deny_unknown_fields)]
 struct ReasonBody {
     reason: String,
+}
+
+/// What a new key is to be called, and when it is to end: as [`expiry`] has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyBody {
+    label: Option<String>,
+    expires_in: Option<u64>,
+    expires_at: Option<String>,
+}
+
+fn new_key<'a, H: Holder>(
+    key: &'a KeyOf<H>,
+    label: Option<&'a str>,
+    expires_at: Option<&str>,
+    expires_in: Option<u64>,
+) -> Result<NewKey<'a, H>, Problem> {
+    if let Some(label) = label {
+        check_name("label", label)?;
+    }
+    Ok(NewKey {
+        key,
+        label,
+        expires_at: expiry(expires_at, expires_in)?,
+    })
 }
 
 fn check_reason(reason: &str) -> Result<&str, Problem> {
