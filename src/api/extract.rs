@@ -173,14 +173,24 @@ impl<S: Send + Sync> FromRequestParts<S> for RefPath {
     }
 }
 
+/// What stands in a path where its route has names in braces.
+pub(crate) async fn path_members<T, S>(parts: &mut Parts, state: &S) -> Result<T, Problem>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    let Path(members) = Path::from_request_parts(parts, state)
+        .await
+        .map_err(|error| Problem::request_invalid(format!("the path: {}", error.body_text())))?;
+    Ok(members)
+}
+
 async fn parse_path<T, S>(parts: &mut Parts, state: &S) -> Result<T, Problem>
 where
     T: FromStr<Err: ToString>,
     S: Send + Sync,
 {
-    let Path((namespace, name)): Path<(String, String)> = Path::from_request_parts(parts, state)
-        .await
-        .map_err(|error| Problem::request_invalid(format!("the path: {}", error.body_text())))?;
+    let (namespace, name): (String, String) = path_members(parts, state).await?;
     format!("{namespace}/{name}")
         .parse()
         .map_err(|error: T::Err| {

@@ -36,7 +36,7 @@ use worker::{
 };
 
 pub(crate) use self::{
-    administrators::{AdministratorChange, AdministratorRecord, Doors},
+    administrators::{AdministratorChange, Doors},
     api_keys::{KeyCreation, MAX_LIVE_KEYS},
     audit::AuditFilter,
     clients::{Client, NewClient},
@@ -45,13 +45,12 @@ pub(crate) use self::{
     edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},
     key_sets::KeySetCopy,
-    moderation::{Moderated, ModerationChange, ModerationFilter, ModerationOutcome},
+    moderation::{ModerationChange, ModerationFilter, ModerationOutcome},
     policies::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
     providers::{MAX_PROVIDERS, NewProvider},
     revocations::{RevocationEntry, Withdrawn},
     servers::ServerSummary,
-    tenants::Tenant,
 };
 use crate::platform::{metrics, now_millis, within};
 

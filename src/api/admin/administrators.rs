@@ -1,23 +1,23 @@
 use axum::{
     Json,
-    extract::{FromRequestParts, Path},
+    extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Changed, KeyBody, ListQuery, ReasonBody, check_reason, new_key};
+use super::{Changed, KeyBody, ListQuery, ReasonBody, check_reason, list_answer, new_key};
 use crate::{
     api::{
         App,
-        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size},
+        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size, path_members},
         no_store,
         problem::Problem,
     },
     authority::{AdministratorKey, Role, check_administrator_name, is_access_identity, is_key_id},
     platform::random_bytes,
-    store::{AdministratorChange, AdministratorRecord, StoreError},
+    store::{AdministratorChange, StoreError},
 };
 
 #[derive(Deserialize)]
@@ -44,13 +44,6 @@ struct Created<T> {
     #[serde(flatten)]
     subject: T,
     key: String,
-}
-
-#[derive(Serialize)]
-struct List {
-    administrators: Vec<AdministratorRecord>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
 }
 
 pub(crate) async fn whoami(administrator: Moderator) -> impl IntoResponse {
@@ -103,15 +96,9 @@ pub(crate) async fn list(
         .store
         .list_administrators(query.cursor.as_deref(), limit)
         .await?;
-    let next_cursor = page.next_after().map(|record| record.name.clone());
-    let administrators = page.rows;
-    Ok((
-        [no_store()],
-        Json(List {
-            administrators,
-            next_cursor,
-        }),
-    ))
+    Ok(list_answer("administrators", page, |record| {
+        record.name.clone()
+    }))
 }
 
 pub(crate) async fn suspend(
@@ -284,11 +271,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AdministratorPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(name) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| {
-                Problem::request_invalid(format!("the path: {}", error.body_text()))
-            })?;
+        let name: String = path_members(parts, state).await?;
         check_administrator("name", &name)?;
         Ok(Self(name))
     }
@@ -304,11 +287,7 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path((name, key_id)) = Path::<(String, String)>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| {
-                Problem::request_invalid(format!("the path: {}", error.body_text()))
-            })?;
+        let (name, key_id): (String, String) = path_members(parts, state).await?;
         check_administrator("name", &name)?;
         if !is_key_id(&key_id) {
             return Err(Problem::request_invalid(

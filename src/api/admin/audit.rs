@@ -1,9 +1,9 @@
-use axum::{Json, response::IntoResponse};
+use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
-use mcp_connect_audit::AuditEntry;
 use mcp_connect_catalog::date_micros;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::list_answer;
 use crate::{
     api::{
         App,
@@ -36,13 +36,6 @@ pub(crate) struct ExportQuery {
     after: Option<String>,
 }
 
-#[derive(Serialize)]
-struct List {
-    entries: Vec<AuditEntry>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
 pub(crate) async fn list(
     app: App,
     _: Moderator,
@@ -71,15 +64,7 @@ pub(crate) async fn list(
         },
     };
     let page = app.store.list_audit(&filter, after, limit).await?;
-    let next_cursor = page.next_after().map(|entry| entry.seq.to_string());
-    let entries = page.rows;
-    Ok((
-        [no_store()],
-        Json(List {
-            entries,
-            next_cursor,
-        }),
-    ))
+    Ok(list_answer("entries", page, |entry| entry.seq.to_string()))
 }
 
 /// The trail as JSON lines, oldest first; the next call goes on after the last entry of this one.

@@ -1,8 +1,4 @@
-use axum::{
-    Json,
-    extract::{FromRequestParts, Path},
-    response::IntoResponse,
-};
+use axum::{Json, extract::FromRequestParts, response::IntoResponse};
 use http::{StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -15,7 +11,7 @@ use super::{
 use crate::{
     api::{
         App,
-        extract::{JsonBody, Moderator, Operator},
+        extract::{JsonBody, Moderator, Operator, path_members},
         no_store,
         problem::Problem,
     },
@@ -150,11 +146,7 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path((client_id, key_id)) = Path::<(String, String)>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| {
-                Problem::request_invalid(format!("the path: {}", error.body_text()))
-            })?;
+        let (client_id, key_id): (String, String) = path_members(parts, state).await?;
         check_id("client_id", &client_id)?;
         if !is_key_id(&key_id) {
             return Err(Problem::request_invalid(

@@ -1,16 +1,16 @@
 use axum::{
     Json,
-    extract::{FromRequestParts, Path},
+    extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 
-use super::{Changed, ListQuery, ReasonBody, check_name, check_reason, tenants};
+use super::{Changed, ListQuery, ReasonBody, check_name, check_reason, list_answer, tenants};
 use crate::{
     api::{
         App,
-        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size},
+        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size, path_members},
         no_store,
         problem::Problem,
     },
@@ -41,13 +41,6 @@ struct Created {
     /// Shown here and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<String>,
-}
-
-#[derive(Serialize)]
-struct List {
-    clients: Vec<Client>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
 }
 
 pub(crate) async fn create(
@@ -114,15 +107,9 @@ pub(crate) async fn list(
         .store
         .list_clients(query.cursor.as_deref(), limit)
         .await?;
-    let next_cursor = page.next_after().map(|client| client.client_id.clone());
-    let clients = page.rows;
-    Ok((
-        [no_store()],
-        Json(List {
-            clients,
-            next_cursor,
-        }),
-    ))
+    Ok(list_answer("clients", page, |client| {
+        client.client_id.clone()
+    }))
 }
 
 pub(crate) async fn suspend(
@@ -173,11 +160,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(client_id) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| {
-                Problem::request_invalid(format!("the path: {}", error.body_text()))
-            })?;
+        let client_id: String = path_members(parts, state).await?;
         check_id("client_id", &client_id)?;
         Ok(Self(client_id))
     }

@@ -18,16 +18,18 @@ mod stats;
 mod tenants;
 
 use axum::{
-    Router,
+    Json, Router,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use mcp_connect_catalog::{ServerName, date_micros};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
-use super::{App, problem::Problem};
+use super::{App, no_store, problem::Problem};
 use crate::{
     authority::{Holder, KeyOf, NewKey},
     platform::{log, now_millis},
+    store::Page,
 };
 
 pub(crate) fn router() -> Router {
@@ -139,6 +141,38 @@ const MAX_EXPIRY_SECONDS: u64 = 3650 * 24 * 60 * 60;
 struct ListQuery {
     cursor: Option<String>,
     limit: Option<String>,
+}
+
+/// A page of a list, under the list's own name.
+struct List<T> {
+    name: &'static str,
+    rows: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+impl<T: Serialize> Serialize for List<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry(self.name, &self.rows)?;
+        if let Some(cursor) = &self.next_cursor {
+            members.serialize_entry("next_cursor", cursor)?;
+        }
+        members.end()
+    }
+}
+
+/// `cursor` is what the page after a row is asked for by.
+fn list_answer<T: Serialize>(
+    name: &'static str,
+    page: Page<T>,
+    cursor: impl Fn(&T) -> String,
+) -> Response {
+    let list = List {
+        name,
+        next_cursor: page.next_after().map(cursor),
+        rows: page.rows,
+    };
+    ([no_store()], Json(list)).into_response()
 }
 
 /// Something after a change, and whether there was one.

@@ -4,9 +4,9 @@ use axum::{
 };
 use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Changed, ReasonBody, check_reason, drop_edge_copy, expiry};
+use super::{Changed, ReasonBody, check_reason, drop_edge_copy, expiry, list_answer};
 use crate::{
     api::{
         App,
@@ -14,7 +14,7 @@ use crate::{
         no_store,
         problem::Problem,
     },
-    store::{Moderated, ModerationChange, ModerationFilter, ModerationOutcome},
+    store::{ModerationChange, ModerationFilter, ModerationOutcome},
 };
 
 const MAX_NAMESPACE_CHARS: usize = 200;
@@ -34,13 +34,6 @@ pub(crate) struct ListQuery {
     namespace: Option<String>,
     cursor: Option<String>,
     limit: Option<String>,
-}
-
-#[derive(Serialize)]
-struct List {
-    moderated: Vec<Moderated>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
 }
 
 pub(crate) async fn quarantine(
@@ -132,13 +125,7 @@ pub(crate) async fn list(
         after: after.as_ref(),
     };
     let page = app.store.list_moderated(&filter, limit).await?;
-    let next_cursor = page.next_after().map(|last| last.server_ref.clone());
-    let moderated = page.rows;
-    Ok((
-        [no_store()],
-        Json(List {
-            moderated,
-            next_cursor,
-        }),
-    ))
+    Ok(list_answer("moderated", page, |last| {
+        last.server_ref.clone()
+    }))
 }

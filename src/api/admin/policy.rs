@@ -10,7 +10,7 @@ use mcp_connect_catalog::ServerRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::to_raw_value};
 
-use super::{Changed, ListQuery, check_reason, clients::check_id, tenants};
+use super::{Changed, ListQuery, check_reason, clients::check_id, list_answer, tenants};
 use crate::{
     api::{
         App,
@@ -38,13 +38,6 @@ pub(crate) struct WriteBody {
 #[derive(Deserialize)]
 pub(crate) struct ShowQuery {
     version: Option<String>,
-}
-
-#[derive(Serialize)]
-struct History {
-    versions: Vec<PolicyHead>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -146,15 +139,9 @@ pub(crate) async fn history(
     if page.rows.is_empty() {
         path.check_exists(&app).await?;
     }
-    let next_cursor = page.next_after().map(|head| head.version.to_string());
-    let versions = page.rows;
-    Ok((
-        [no_store()],
-        Json(History {
-            versions,
-            next_cursor,
-        }),
-    ))
+    Ok(list_answer("versions", page, |head| {
+        head.version.to_string()
+    }))
 }
 
 pub(crate) async fn write(

@@ -1,8 +1,8 @@
 use axum::{Json, response::IntoResponse};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{ListQuery, check_reason, clients::check_id, tenants};
+use super::{Changed, ListQuery, check_reason, clients::check_id, list_answer, tenants};
 use crate::{
     api::{
         App,
@@ -34,20 +34,6 @@ enum Kind {
     Tenant,
 }
 
-#[derive(Serialize)]
-struct Changed {
-    #[serde(flatten)]
-    revocation: RevocationEntry,
-    changed: bool,
-}
-
-#[derive(Serialize)]
-struct List {
-    revocations: Vec<RevocationEntry>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
 /// Withdraws a client, a tenant, a signing key or a single descriptor, at once.
 pub(crate) async fn revoke(
     app: App,
@@ -65,7 +51,7 @@ pub(crate) async fn revoke(
         }
     }
     let (id, actor) = (body.id.as_str(), operator.actor());
-    let (revocation, changed) = match body.kind {
+    let (subject, changed) = match body.kind {
         Kind::Jti => app.store.revoke(Withdrawn::Jti, id, actor, reason).await?,
         Kind::Key => {
             if id.len() != KEY_ID_CHARS {
@@ -78,13 +64,7 @@ pub(crate) async fn revoke(
         Kind::Client => revoke_client(&app, &body, actor, reason).await?,
         Kind::Tenant => revoke_tenant(&app, id, actor, reason).await?,
     };
-    Ok((
-        [no_store()],
-        Json(Changed {
-            revocation,
-            changed,
-        }),
-    ))
+    Ok(([no_store()], Json(Changed { subject, changed })))
 }
 
 /// Suspends it. A client that only its tenant's identity provider knows is registered as suspended.
@@ -153,15 +133,9 @@ pub(crate) async fn list(
         ),
     };
     let page = app.store.list_revocations(after, limit).await?;
-    let next_cursor = page.next_after().map(|entry| entry.cursor.clone());
-    let revocations = page.rows;
-    Ok((
-        [no_store()],
-        Json(List {
-            revocations,
-            next_cursor,
-        }),
-    ))
+    Ok(list_answer("revocations", page, |entry| {
+        entry.cursor.clone()
+    }))
 }
 
 /// When, kind, tenant and subject of the last row of a page.

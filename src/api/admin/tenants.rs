@@ -1,20 +1,22 @@
 use axum::{
     Json,
-    extract::{FromRequestParts, Path},
+    extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, request::Parts};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Changed, ListQuery, ReasonBody, check_name, check_reason, clients::check_id};
+use super::{
+    Changed, ListQuery, ReasonBody, check_name, check_reason, clients::check_id, list_answer,
+};
 use crate::{
     api::{
         App,
-        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size},
+        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size, path_members},
         no_store,
         problem::Problem,
     },
-    store::{Status, StoreError, Tenant},
+    store::{Status, StoreError},
 };
 
 #[derive(Deserialize)]
@@ -22,13 +24,6 @@ use crate::{
 pub(crate) struct CreateBody {
     tenant_id: String,
     name: Option<String>,
-}
-
-#[derive(Serialize)]
-struct List {
-    tenants: Vec<Tenant>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
 }
 
 pub(crate) async fn create(
@@ -70,15 +65,9 @@ pub(crate) async fn list(
         .store
         .list_tenants(query.cursor.as_deref(), limit)
         .await?;
-    let next_cursor = page.next_after().map(|tenant| tenant.tenant_id.clone());
-    let tenants = page.rows;
-    Ok((
-        [no_store()],
-        Json(List {
-            tenants,
-            next_cursor,
-        }),
-    ))
+    Ok(list_answer("tenants", page, |tenant| {
+        tenant.tenant_id.clone()
+    }))
 }
 
 pub(crate) async fn show(
@@ -139,11 +128,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TenantPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(tenant_id) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| {
-                Problem::request_invalid(format!("the path: {}", error.body_text()))
-            })?;
+        let tenant_id: String = path_members(parts, state).await?;
         check_id("tenant_id", &tenant_id)?;
         Ok(Self(tenant_id))
     }
