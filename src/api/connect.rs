@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     App, access_tokens,
     extract::{Credential, JsonBody},
-    key_use,
+    gating, key_use,
     limits::Visitor,
     no_store,
     problem::Problem,
@@ -20,7 +20,6 @@ use crate::{
         metrics::{self, DataPoint},
         now_millis, random_bytes, signer,
     },
-    upkeep,
 };
 
 #[derive(Deserialize)]
@@ -111,14 +110,7 @@ async fn answer(
     let grant = decide(&request, caller, &facts, admission, now)
         .inspect_err(|denial| record.rule = denial.rule())?;
     let key = signing_key(issuing.keys, &facts.revoked_keys)?;
-    upkeep::health::admit(
-        issuing.health_gating,
-        &grant.endpoint,
-        app.settings.endpoint_rules(),
-        &app.store,
-        &app.context,
-    )
-    .await?;
+    gating::admit(app, issuing.health_gating, &grant.endpoint).await?;
     let ticket = mint(
         grant,
         issuing.issuer,

@@ -8,6 +8,7 @@ mod authenticate;
 mod caching;
 mod connect;
 mod extract;
+mod gating;
 mod health;
 mod key_use;
 mod limits;

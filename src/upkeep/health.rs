@@ -6,15 +6,14 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderName, Method};
 use mcp_connect_catalog::{Endpoint, EndpointRules};
 use serde_json::Value;
-use worker::Context;
 
 use crate::{
     authority::{
-        Denial, Gating, LEGACY_VERSION, MODERN_VERSION, Verdict, admit_endpoint, discover_request,
-        holds_answer, initialize_request, judge_discover, judge_initialize, negotiated_version,
+        LEGACY_VERSION, MODERN_VERSION, Verdict, discover_request, holds_answer,
+        initialize_request, judge_discover, judge_initialize, negotiated_version,
     },
     platform::{
-        Settings, log, now_millis,
+        Settings, now_millis,
         outbound::{self, Answer, Outbound, OutboundError},
     },
     store::{Store, StoreError},
@@ -22,6 +21,8 @@ use crate::{
 
 /// For all questions of a probe together.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
+/// A probe that has not come back by then went down with the request that began it.
+const GIVEN_UP_AFTER_MILLIS: u64 = 10_000;
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -31,64 +32,9 @@ const CONCURRENCY: usize = 5;
 const MAX_PROBES: usize = 100;
 const LONGEST_RUN_MILLIS: u64 = 45_000;
 
-/// A probe that has not come back after this was given up with the request that waited for it: what
-/// belongs to one that is cancelled never goes on, not even to say so.
-const GIVEN_UP_AFTER_MILLIS: u64 = 10_000;
-
 thread_local! {
-    // Since when, in milliseconds since the Unix epoch.
+    // By endpoint: when the probe began.
     static IN_FLIGHT: RefCell<HashMap<String, u64>> = RefCell::default();
-}
-
-pub(crate) fn is_on(gating: Gating) -> bool {
-    gating != Gating::Off
-}
-
-/// Whether connects to an endpoint are let through. What must not keep the caller waiting goes on
-/// after the answer.
-pub(crate) async fn admit(
-    gating: Gating,
-    endpoint: &str,
-    rules: EndpointRules,
-    store: &Store,
-    context: &Context,
-) -> Result<(), Denial> {
-    if !is_on(gating) {
-        return Ok(());
-    }
-    let mut verdict = store.verdict(endpoint).await;
-    let now = now_millis();
-    match gating {
-        Gating::Inline if verdict.as_ref().is_none_or(|verdict| verdict.is_due(now)) => {
-            if let Some(renewed) = renew(endpoint, verdict.as_ref(), rules).await {
-                let (endpoint, store) = (endpoint.to_owned(), store.clone());
-                verdict = Some(renewed.clone());
-                context.wait_until(async move { store.keep_verdict(&endpoint, &renewed).await });
-            }
-        }
-        Gating::Cached
-            if verdict
-                .as_ref()
-                .is_none_or(|verdict| !verdict.is_usable(now)) =>
-        {
-            let (endpoint, store, known) = (endpoint.to_owned(), store.clone(), verdict.clone());
-            context.wait_until(async move {
-                if let Some(renewed) = renew(&endpoint, known.as_ref(), rules).await {
-                    store.keep_verdict(&endpoint, &renewed).await;
-                }
-            });
-        }
-        Gating::Off | Gating::Cached | Gating::Inline => {}
-    }
-    if Store::wants_mark(endpoint) {
-        let (endpoint, store) = (endpoint.to_owned(), store.clone());
-        context.wait_until(async move {
-            if let Err(error) = store.mark_in_use(&endpoint).await {
-                log::error("health_not_kept", &[("problem", &error.to_string())]);
-            }
-        });
-    }
-    admit_endpoint(verdict.as_ref(), now_millis())
 }
 
 /// Asks now, whatever is known. `None`: somebody in this isolate is asking already.
@@ -97,7 +43,7 @@ pub(crate) async fn renew(
     known: Option<&Verdict>,
     rules: EndpointRules,
 ) -> Option<Verdict> {
-    let _in_flight = InFlight::begin(endpoint)?;
+    let _in_flight = InFlight::begin(endpoint, now_millis())?;
     let probed = probe(endpoint, rules).await;
     let verdict = Verdict::after(known, probed, now_millis());
     Store::remember_verdict(endpoint, &verdict);
@@ -108,21 +54,18 @@ pub(crate) async fn renew(
 struct InFlight(String);
 
 impl InFlight {
-    fn begin(endpoint: &str) -> Option<Self> {
-        IN_FLIGHT
-            .with_borrow_mut(|probes| may_begin(probes, endpoint, now_millis()))
-            .then(|| Self(endpoint.to_owned()))
+    fn begin(endpoint: &str, now: u64) -> Option<Self> {
+        IN_FLIGHT.with_borrow_mut(|probes| {
+            let is_under_way = probes
+                .get(endpoint)
+                .is_some_and(|began_at| now.saturating_sub(*began_at) < GIVEN_UP_AFTER_MILLIS);
+            if is_under_way {
+                return None;
+            }
+            probes.insert(endpoint.to_owned(), now);
+            Some(Self(endpoint.to_owned()))
+        })
     }
-}
-
-/// Notes that a probe begins now, unless one is under way.
-fn may_begin(probes: &mut HashMap<String, u64>, endpoint: &str, now: u64) -> bool {
-    probes.retain(|_, since| now.saturating_sub(*since) < GIVEN_UP_AFTER_MILLIS);
-    let may = !probes.contains_key(endpoint);
-    if may {
-        probes.insert(endpoint.to_owned(), now);
-    }
-    may
 }
 
 impl Drop for InFlight {
@@ -258,12 +201,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_probe_that_was_given_up_keeps_no_other_from_asking_for_ever() {
-        let mut probes = HashMap::new();
-        assert!(may_begin(&mut probes, "https://a.example/", 1_000));
-        assert!(!may_begin(&mut probes, "https://a.example/", 10_999));
-        assert!(may_begin(&mut probes, "https://b.example/", 10_999));
-        assert!(may_begin(&mut probes, "https://a.example/", 11_000));
-        assert_eq!(probes.len(), 2);
+    fn one_probe_at_a_time_and_none_for_ever() {
+        let probe = InFlight::begin("a", 1_000);
+        assert!(probe.is_some());
+        assert!(InFlight::begin("a", 2_000).is_none());
+        assert!(InFlight::begin("b", 2_000).is_some());
+        drop(probe);
+        let lost = InFlight::begin("a", 3_000);
+        assert!(lost.is_some());
+        // As it is where a request is given up: nothing of it is ever dropped.
+        std::mem::forget(lost);
+        assert!(InFlight::begin("a", 3_000 + GIVEN_UP_AFTER_MILLIS - 1).is_none());
+        assert!(InFlight::begin("a", 3_000 + GIVEN_UP_AFTER_MILLIS).is_some());
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod proofs;
 use std::fmt::Display;
 
 use crate::{
+    authority::Gating,
     platform::{Settings, log, now_millis},
     store::Store,
 };
@@ -34,7 +35,10 @@ pub(crate) async fn run(cron: &str, settings: &Settings, store: &Store) {
                     .await
                     .map(|()| "old ones forgotten"),
             );
-            if settings.health_gating().is_ok_and(health::is_on) {
+            if settings
+                .health_gating()
+                .is_ok_and(|gating| gating != Gating::Off)
+            {
                 report("health", health::refresh(settings, store).await);
             }
         }
