@@ -8,6 +8,7 @@ use wasm_bindgen::JsValue;
 use super::{
     Status, Store, StoreError,
     compiled::{self, Held},
+    proofs::effective_level,
     providers::read_claims,
     text,
 };
@@ -131,14 +132,13 @@ fn facts_query(
            {version} AS version, {status} AS version_status, {endpoint} AS endpoint,
            {moderation} AS version_moderation,
            {moderation_expires_at} AS version_moderation_expires_at,
-           CASE WHEN s.origin_level <> 'none' AND s.verified_origin IS {origin} THEN s.origin_level
-                WHEN s.namespace_proven THEN 'namespace' ELSE 'none' END AS level
+           {level} AS level
          FROM authority a {from} LEFT JOIN servers s ON s.name = ?1 {versions} WHERE a.id = 1
          LIMIT 2",
         version = of("version"),
         status = of("status"),
         endpoint = of("endpoint"),
-        origin = of("origin"),
+        level = effective_level(&of("origin")),
         moderation = of("moderation"),
         moderation_expires_at = of("moderation_expires_at"),
     );

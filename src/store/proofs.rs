@@ -11,10 +11,13 @@ use super::{
 };
 use crate::authority::{Level, Provable};
 
-/// What the effective level of version `v` of server `s` is.
-pub(super) const EFFECTIVE_LEVEL: &str = "CASE
-    WHEN s.origin_level <> 'none' AND s.verified_origin IS v.origin THEN s.origin_level
-    WHEN s.namespace_proven THEN 'namespace' ELSE 'none' END";
+/// The effective level of a version of server `s` that is reached at `origin`.
+pub(super) fn effective_level(origin: &str) -> String {
+    format!(
+        "CASE WHEN s.origin_level <> 'none' AND s.verified_origin IS {origin} THEN s.origin_level
+           WHEN s.namespace_proven THEN 'namespace' ELSE 'none' END"
+    )
+}
 
 /// What connect reads of a server's proofs, after a change of them. An origin that the default
 /// version is at comes before a higher level elsewhere; what pins a server goes with the operator's
@@ -125,8 +128,9 @@ impl Store {
         name: &ServerName,
     ) -> Result<Option<(Level, Vec<Proof>)>, StoreError> {
         let level = format!(
-            "SELECT {EFFECTIVE_LEVEL} AS verification
-             FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1"
+            "SELECT {} AS verification
+             FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1",
+            effective_level("v.origin")
         );
         let proofs = format!(
             "SELECT p.level, p.subject, p.method, p.actor, p.reason, p.failures,

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use worker::D1Result;
 
 use super::{
-    Page, Store, StoreError, date, moderation::in_force, now, nth_rows, proofs::EFFECTIVE_LEVEL,
+    Page, Store, StoreError, date, moderation::in_force, now, nth_rows, proofs::effective_level,
     text,
 };
 use crate::authority::{Level, Moderation};
@@ -114,8 +114,8 @@ struct DetailRow {
 fn summary_columns(now: &str) -> String {
     format!(
         "s.name, v.version, v.title, v.description, v.endpoint,
-         {EFFECTIVE_LEVEL} AS verification,
-         {} AS moderation, {} AS version_moderation, v.status AS version_status, s.jwks_uri",
+         {} AS verification, {} AS moderation, {} AS version_moderation, v.status AS version_status, s.jwks_uri",
+        effective_level("v.origin"),
         in_force("s", now),
         in_force("v", now),
     )
