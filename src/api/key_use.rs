@@ -33,6 +33,7 @@ pub(crate) fn note(app: &App, key_id: &str) {
         app.context.wait_until(async move {
             if let Err(error) = store.touch_keys(&keys, hour).await {
                 log::error("key_use_failed", &[("problem", &error.to_string())]);
+                USES.with_borrow_mut(|uses| uses.put_back(hour, keys));
             }
         });
     }
@@ -42,19 +43,34 @@ impl Uses {
     /// What is to be written now: an hour, and the keys used in it.
     fn note(&mut self, key_id: &str, now: u64) -> Option<(u64, Vec<String>)> {
         let hour = now - now % HOUR_MILLIS;
-        if self.hour != hour || self.known.len() >= MAX_KNOWN {
-            self.known.clear();
+        let mut left = None;
+        if self.hour != hour {
+            left = Some((self.hour, std::mem::take(&mut self.pending)));
             self.hour = hour;
+            self.known.clear();
+        } else if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
         }
         if !self.known.contains(key_id) {
             self.known.insert(key_id.to_owned());
             self.pending.push(key_id.to_owned());
+        }
+        let left = left.filter(|(_, keys)| !keys.is_empty());
+        if left.is_some() {
+            return left;
         }
         if self.pending.is_empty() || now.saturating_sub(self.flushed_at) < FLUSH_MILLIS {
             return None;
         }
         self.flushed_at = now;
         Some((hour, std::mem::take(&mut self.pending)))
+    }
+
+    /// What could not be written is tried again, unless it is of an hour that has passed.
+    fn put_back(&mut self, hour: u64, keys: Vec<String>) {
+        if self.hour == hour && self.pending.len() < MAX_KNOWN {
+            self.pending.extend(keys);
+        }
     }
 }
 
@@ -87,6 +103,36 @@ mod tests {
         let keys = ["b", "c"].map(str::to_owned).to_vec();
         assert_eq!(note("a", 60_000), Some((HOUR, keys)));
         assert_eq!(note("a", 120_000), None);
+    }
+
+    #[test]
+    fn what_is_left_of_an_hour_is_written_as_of_that_hour() {
+        let mut uses = Uses::default();
+        let mut note = |key: &str, at| uses.note(key, HOUR + at);
+        assert!(note("a", 0).is_some());
+        assert_eq!(note("b", 1), None);
+        let later = 5 * HOUR_MILLIS;
+        assert_eq!(note("a", later), Some((HOUR, vec!["b".to_owned()])));
+        assert_eq!(
+            note("a", later + 1),
+            Some((HOUR + later, vec!["a".to_owned()]))
+        );
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_tried_again_within_its_hour() {
+        let mut uses = Uses::default();
+        let (hour, keys) = uses.note("a", HOUR).unwrap();
+        uses.put_back(hour, keys);
+        assert_eq!(uses.note("a", HOUR + 59_999), None);
+        let again = uses.note("a", HOUR + 60_000);
+        assert_eq!(again, Some((HOUR, vec!["a".to_owned()])));
+
+        let (hour, keys) = again.unwrap();
+        let next = HOUR + HOUR_MILLIS;
+        uses.note("b", next);
+        uses.put_back(hour, keys);
+        assert!(uses.pending.is_empty());
     }
 
     #[test]
