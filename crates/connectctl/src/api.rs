@@ -25,7 +25,7 @@ pub(crate) use self::{
     administrators::{Administrator, AdministratorKey, NewKey, WithKey},
     audit::AuditFilter,
     client_keys::{ClientKey, CreatedKey},
-    moderation::{Moderated, ModerationAction, ModerationFilter},
+    moderation::{Moderated, ModerationAction, ModerationFilter, Standing},
     policies::{Explanation, NewPolicy, PolicyHead},
     providers::{NewProvider, Provider},
     revocations::{HeldKey, Revocation},

@@ -11,8 +11,9 @@ use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, 
 use crossterm::style::force_color_output;
 use owo_colors::OwoColorize;
 use serde::Serialize;
+use serde_json::json;
 
-use crate::{cli, failure::Failure};
+use crate::{api::Changed, cli, failure::Failure, paging::Page};
 
 /// More than any input has: the dump of the official registry has 4 MB.
 const MAX_INPUT_BYTES: u64 = 256 * 1024 * 1024;
@@ -72,6 +73,42 @@ pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value)
         .map_err(|error| Failure::unavailable(format!("can't write JSON: {error}")))?;
     line(&escape_json(&text))
+}
+
+/// What a change has made of something, as a table or as JSON.
+pub(crate) fn change<T: Serialize>(
+    answer: &Changed<T>,
+    table: impl FnOnce(&T) -> Table,
+    as_json: bool,
+) -> Result<(), Failure> {
+    if as_json {
+        return json(answer);
+    }
+    print_table(&table(&answer.subject))?;
+    if !answer.changed {
+        note("It was so already: nothing changed.");
+    }
+    Ok(())
+}
+
+/// A list, under its own name in JSON, or as a table.
+pub(crate) fn page<T: Serialize>(
+    name: &str,
+    page: &Page<T>,
+    table: impl FnOnce(&[T]) -> Table,
+    as_json: bool,
+) -> Result<(), Failure> {
+    if as_json {
+        return match &page.next_cursor {
+            Some(cursor) => json(&json!({ name: page.items, "next_cursor": cursor })),
+            None => json(&json!({ name: page.items })),
+        };
+    }
+    print_table(&table(&page.items))?;
+    if page.next_cursor.is_some() {
+        note("There are more: --all shows them.");
+    }
+    Ok(())
 }
 
 /// The same JSON without anything unprintable. Outside of strings there is nothing but ASCII, and in them C0 is escaped already: only the line

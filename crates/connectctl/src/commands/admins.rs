@@ -2,7 +2,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    api::{Admin, Administrator, AdministratorKey, Changed, NewKey, WithKey},
+    api::{Admin, Administrator, AdministratorKey, NewKey, WithKey},
     cli::{AdminKeysCommand, AdminsCommand},
     config::Settings,
     failure::Failure,
@@ -36,17 +36,17 @@ pub(crate) async fn run(
         AdminsCommand::Suspend(change) => {
             let (name, reason) = (&change.name, &change.reason);
             let answer = admin.change_administrator(name, "suspend", reason).await?;
-            changed(&answer, |admin| list(&[admin]), json)
+            output::change(&answer, |admin| list(&[admin]), json)
         }
         AdminsCommand::Resume(change) => {
             let (name, reason) = (&change.name, &change.reason);
             let answer = admin.change_administrator(name, "resume", reason).await?;
-            changed(&answer, |admin| list(&[admin]), json)
+            output::change(&answer, |admin| list(&[admin]), json)
         }
         AdminsCommand::Role { role, change } => {
             let (name, reason) = (&change.name, &change.reason);
             let answer = admin.set_role(name, role.as_str(), reason).await?;
-            changed(&answer, |admin| list(&[admin]), json)
+            output::change(&answer, |admin| list(&[admin]), json)
         }
         AdminsCommand::Access {
             change, identity, ..
@@ -55,7 +55,7 @@ pub(crate) async fn run(
             let answer = admin
                 .set_access_identity(name, identity.as_deref(), reason)
                 .await?;
-            changed(&answer, |admin| list(&[admin]), json)
+            output::change(&answer, |admin| list(&[admin]), json)
         }
         AdminsCommand::Keys { command } => keys(&admin, command, json).await,
     }
@@ -94,7 +94,7 @@ async fn keys(admin: &Admin, command: AdminKeysCommand, json: bool) -> Result<()
             let answer = admin
                 .revoke_administrator_key(name, &key_id, reason)
                 .await?;
-            changed(&answer, |key| key_list(&[key]), json)
+            output::change(&answer, |key| key_list(&[key]), json)
         }
     }
 }
@@ -110,21 +110,6 @@ fn with_key<T: Serialize>(
     output::print_table(&table(&created.subject))?;
     output::note("The administrator's key, shown this once: keep it now.");
     output::line(&output::printable(&created.key))
-}
-
-fn changed<T: Serialize>(
-    answer: &Changed<T>,
-    table: impl Fn(&T) -> comfy_table::Table,
-    json: bool,
-) -> Result<(), Failure> {
-    if json {
-        return output::json(answer);
-    }
-    output::print_table(&table(&answer.subject))?;
-    if !answer.changed {
-        output::note("It was so already: nothing changed.");
-    }
-    Ok(())
 }
 
 fn list(administrators: &[&Administrator]) -> comfy_table::Table {

@@ -59,17 +59,7 @@ async fn list(admin: &Admin, args: &AuditList, json: bool) -> Result<(), Failure
         admin.audit(filter, cursor, args.limit).await
     })
     .await?;
-    if json {
-        return match list.next_cursor {
-            Some(cursor) => output::json(&json!({ "entries": list.items, "next_cursor": cursor })),
-            None => output::json(&json!({ "entries": list.items })),
-        };
-    }
-    output::print_table(&table(&list.items))?;
-    if list.next_cursor.is_some() {
-        output::note("There are more: --all shows them.");
-    }
-    Ok(())
+    output::page("entries", &list, table, json)
 }
 
 /// As the authority gives it, part by part, so that it may be long.

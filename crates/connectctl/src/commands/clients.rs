@@ -1,7 +1,9 @@
+use std::slice;
+
 use serde_json::json;
 
 use crate::{
-    api::{Admin, Changed, Client, ClientAction, ClientKey, CreatedKey, NewKey},
+    api::{Admin, Client, ClientAction, ClientKey, CreatedKey, NewKey},
     cli::{ClientChange, ClientKeysCommand, ClientsCommand, NewKeyArgs},
     config::Settings,
     failure::Failure,
@@ -78,15 +80,7 @@ async fn keys(admin: &Admin, command: ClientKeysCommand, json: bool) -> Result<(
             let answer = admin
                 .revoke_client_key(&change.id, &key_id, &change.reason)
                 .await?;
-            if json {
-                return output::json(&answer);
-            }
-            let Changed { subject, changed } = answer;
-            output::print_table(&key_list(&[subject]))?;
-            if !changed {
-                output::note("It was so already: nothing changed.");
-            }
-            Ok(())
+            output::change(&answer, |subject| key_list(slice::from_ref(subject)), json)
         }
     }
 }
@@ -120,15 +114,7 @@ async fn changed(
     let answer = admin
         .change_client(&change.id, action, &change.reason)
         .await?;
-    if json {
-        return output::json(&answer);
-    }
-    let Changed { subject, changed } = answer;
-    output::print_table(&list(&[subject]))?;
-    if !changed {
-        output::note("It was so already: nothing changed.");
-    }
-    Ok(())
+    output::change(&answer, |subject| list(slice::from_ref(subject)), json)
 }
 
 fn list(clients: &[Client]) -> comfy_table::Table {

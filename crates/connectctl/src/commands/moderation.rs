@@ -1,5 +1,3 @@
-use serde_json::json;
-
 use crate::{
     api::{Admin, Moderated, ModerationFilter},
     cli::{self, ModerationCommand},
@@ -24,19 +22,7 @@ pub(crate) async fn run(
                 admin.moderated(filter, cursor, *limit).await
             })
             .await?;
-            if json {
-                return match list.next_cursor {
-                    Some(cursor) => {
-                        output::json(&json!({ "moderated": list.items, "next_cursor": cursor }))
-                    }
-                    None => output::json(&json!({ "moderated": list.items })),
-                };
-            }
-            output::print_table(&table(&list.items))?;
-            if list.next_cursor.is_some() {
-                output::note("There are more: --all shows them.");
-            }
-            Ok(())
+            output::page("moderated", &list, table, json)
         }
         ModerationCommand::Export { filter } => export(&admin, filter_of(filter)).await,
     }

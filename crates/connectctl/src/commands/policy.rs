@@ -1,5 +1,5 @@
 use comfy_table::Color;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     api::{Admin, Explanation, NewPolicy, PolicyHead},
@@ -33,19 +33,7 @@ pub(crate) async fn run(
                 admin.policy_history(tenant, cursor, limit).await
             })
             .await?;
-            if json {
-                return match list.next_cursor {
-                    Some(cursor) => {
-                        output::json(&json!({ "versions": list.items, "next_cursor": cursor }))
-                    }
-                    None => output::json(&json!({ "versions": list.items })),
-                };
-            }
-            output::print_table(&table(&list.items))?;
-            if list.next_cursor.is_some() {
-                output::note("There are more: --all shows them.");
-            }
-            Ok(())
+            output::page("versions", &list, table, json)
         }
         PolicyCommand::Explain(args) => explain(&admin, &args, json).await,
     }

@@ -1,8 +1,9 @@
+use std::slice;
+
 use comfy_table::Table;
-use serde_json::json;
 
 use crate::{
-    api::{Admin, Changed, Revocation},
+    api::{Admin, Revocation},
     cli::{RevocationsCommand, RevokeArgs},
     config::Settings,
     failure::Failure,
@@ -19,15 +20,7 @@ pub(crate) async fn revoke(
     let answer = admin
         .revoke(args.kind, &args.id, args.tenant.as_deref(), &args.reason)
         .await?;
-    if json {
-        return output::json(&answer);
-    }
-    let Changed { subject, changed } = answer;
-    output::print_table(&table(&[subject]))?;
-    if !changed {
-        output::note("It was so already: nothing changed.");
-    }
-    Ok(())
+    output::change(&answer, |subject| table(slice::from_ref(subject)), json)
 }
 
 pub(crate) async fn run(
@@ -38,19 +31,7 @@ pub(crate) async fn run(
     let RevocationsCommand::List { limit, all } = *command;
     let admin = Admin::new(settings.operator()?);
     let list = pages(all, async |cursor| admin.revocations(cursor, limit).await).await?;
-    if json {
-        return match list.next_cursor {
-            Some(cursor) => {
-                output::json(&json!({ "revocations": list.items, "next_cursor": cursor }))
-            }
-            None => output::json(&json!({ "revocations": list.items })),
-        };
-    }
-    output::print_table(&table(&list.items))?;
-    if list.next_cursor.is_some() {
-        output::note("There are more: --all shows them.");
-    }
-    Ok(())
+    output::page("revocations", &list, table, json)
 }
 
 fn table(revocations: &[Revocation]) -> Table {

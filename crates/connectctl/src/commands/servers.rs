@@ -1,11 +1,10 @@
 use std::slice;
 
 use mcp_connect_client::{Authority, Server, ServerDetail};
-use serde_json::json;
 
 use super::verification;
 use crate::{
-    api::{Admin, Changed, Identity, ModerationAction, ServerAction},
+    api::{Admin, Changed, Identity, ModerationAction, ServerAction, Standing},
     cli::{Level, Moderation, ServerChange, ServersCommand},
     config::Settings,
     failure::Failure,
@@ -90,10 +89,7 @@ async fn search(
     all: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let Page {
-        items: servers,
-        next_cursor,
-    } = pages(all, async |cursor| {
+    let found = pages(all, async |cursor| {
         let page = authority.search(query, cursor, limit).await?;
         Ok(Page {
             items: page.servers,
@@ -101,17 +97,7 @@ async fn search(
         })
     })
     .await?;
-    if json {
-        return match next_cursor {
-            Some(cursor) => output::json(&json!({ "servers": servers, "next_cursor": cursor })),
-            None => output::json(&json!({ "servers": servers })),
-        };
-    }
-    output::print_table(&list(&servers))?;
-    if next_cursor.is_some() {
-        output::note("There are more: --all shows them.");
-    }
-    Ok(())
+    output::page("servers", &found, list, json)
 }
 
 async fn moderate(
@@ -123,21 +109,16 @@ async fn moderate(
     let answer = Admin::new(settings.operator()?)
         .moderate(&args.server_ref, action, &args.reason)
         .await?;
-    if json {
-        return output::json(&answer);
-    }
-    let standing = &answer.subject;
-    output::print_table(&output::record([
-        ("server", output::cell(&standing.server.id)),
-        ("version", output::cell(&standing.server.version)),
-        ("status", output::status(&standing.server.status)),
-        ("until", output::maybe(standing.status_until.as_deref())),
-        ("reason", output::maybe(standing.status_reason.as_deref())),
-    ]))?;
-    if !answer.changed {
-        output::note("It was so already: nothing changed.");
-    }
-    Ok(())
+    let table = |standing: &Standing| {
+        output::record([
+            ("server", output::cell(&standing.server.id)),
+            ("version", output::cell(&standing.server.version)),
+            ("status", output::status(&standing.server.status)),
+            ("until", output::maybe(standing.status_until.as_deref())),
+            ("reason", output::maybe(standing.status_reason.as_deref())),
+        ])
+    };
+    output::change(&answer, table, json)
 }
 
 async fn change(
@@ -153,14 +134,7 @@ async fn change(
 }
 
 fn show_change(answer: &Changed<Server>, json: bool) -> Result<(), Failure> {
-    if json {
-        return output::json(answer);
-    }
-    output::print_table(&list(slice::from_ref(&answer.subject)))?;
-    if !answer.changed {
-        output::note("It was so already: nothing changed.");
-    }
-    Ok(())
+    output::change(answer, |server| list(slice::from_ref(server)), json)
 }
 
 fn list(servers: &[Server]) -> comfy_table::Table {

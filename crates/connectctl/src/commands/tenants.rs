@@ -41,14 +41,7 @@ async fn changed(
     let answer = admin
         .change_tenant(&change.id, verb, &change.reason)
         .await?;
-    if json {
-        return output::json(&answer);
-    }
-    show(&answer.subject, json)?;
-    if !answer.changed {
-        output::note("It was so already: nothing changed.");
-    }
-    Ok(())
+    output::change(&answer, |tenant| list(&[tenant]), json)
 }
 
 fn show(tenant: &Tenant, json: bool) -> Result<(), Failure> {
