@@ -18,6 +18,9 @@ const LOOK_AGAIN_MILLIS: u64 = 30_000;
 /// A look that takes longer has died.
 const LOOK_LIMIT_MILLIS: u64 = 10_000;
 
+/// By how much the clocks of two places may differ.
+const CLOCK_SKEW_MILLIS: u64 = 60_000;
+
 /// What is known of when.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Holding {
@@ -49,7 +52,11 @@ pub(crate) enum Step {
 impl Holding {
     /// `fits`: whether one of the keys held fits the token.
     pub(crate) fn step(&self, fits: bool, now: u64) -> Step {
-        let since = |at: Option<u64>| at.map_or(u64::MAX, |at| now.saturating_sub(at));
+        // A date ahead by more than clocks differ is nobody's: keys under it are never used.
+        let since = |at: Option<u64>| {
+            at.filter(|at| *at <= now.saturating_add(CLOCK_SKEW_MILLIS))
+                .map_or(u64::MAX, |at| now.saturating_sub(at))
+        };
         let (age, looked) = (since(self.fetched_at), since(self.looked_at));
         let looking = self.looking && looked < LOOK_LIMIT_MILLIS;
         let may_look = !looking && (self.looking || looked >= LOOK_AGAIN_MILLIS);
@@ -130,6 +137,18 @@ mod tests {
             ..nothing
         };
         assert_eq!(failed.step(false, NOW), Step::Unavailable);
+    }
+
+    #[test]
+    fn keys_from_the_future_are_never_used() {
+        let ahead = |millis| Holding {
+            fetched_at: Some(NOW + millis),
+            looked_at: Some(NOW),
+            looking: false,
+        };
+        assert_eq!(ahead(CLOCK_SKEW_MILLIS).step(true, NOW), Step::Use);
+        let poisoned = ahead(CLOCK_SKEW_MILLIS + 1);
+        assert_eq!(poisoned.step(true, NOW), Step::Unavailable);
     }
 
     proptest! {
