@@ -12,19 +12,16 @@ mod upkeep;
 
 use std::{cell::OnceCell, sync::Arc};
 
-use axum::response::Response;
-use http::request::Parts;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use crate::{
     api::App,
-    platform::{Settings, http as adapter, limiter::Limiter, metrics::Dataset},
+    platform::{Settings, http::write, limiter::Limiter, metrics::Dataset},
     store::Store,
 };
 
 thread_local! {
-    // Both hold nothing that may be lost: after a crash the isolate builds them anew.
-    static ROUTER: axum::Router = api::router();
+    // Holds nothing that may be lost: after a crash the isolate reads it anew.
     static SETTINGS: OnceCell<Arc<Settings>> = const { OnceCell::new() };
 }
 
@@ -41,31 +38,7 @@ async fn fetch(
         dataset: Dataset::new(&env),
         context: Arc::new(context),
     };
-    let response = match adapter::read_head(&request)? {
-        Ok(head) => respond(&request, head, app).await?,
-        Err(unreadable) => api::refuse(&unreadable),
-    };
-    adapter::write(response).await
-}
-
-async fn respond(
-    request: &web_sys::Request,
-    mut head: Parts,
-    app: App,
-) -> worker::Result<Response> {
-    let path = head.uri.path().to_owned();
-    let response = match api::enter(&mut head, &app).await {
-        Ok(()) => {
-            api::authenticate(&mut head, &app).await;
-            match adapter::read_body(request, api::body_limit(&head)).await? {
-                Ok(body) => api::answer(ROUTER.with(Clone::clone), app.clone(), head, body).await,
-                Err(unreadable) => api::refuse(&unreadable),
-            }
-        }
-        Err(limited) => limited,
-    };
-    api::account(&app, &path, &response);
-    Ok(response)
+    write(api::answer(&request, app).await)
 }
 
 #[event(scheduled)]

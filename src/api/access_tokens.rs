@@ -18,7 +18,6 @@ use crate::{
 const MAX_ACCESS_SESSION: u64 = 31 * 24 * 60 * 60;
 
 /// Who is calling. Why a token is refused is for the log.
-#[worker::send]
 pub(crate) async fn authenticate(
     app: &App,
     token: &AccessToken,
@@ -59,7 +58,6 @@ async fn prove(
 }
 
 /// Who Cloudflare Access says it is.
-#[worker::send]
 pub(crate) async fn access_identity(
     app: &App,
     token: &str,

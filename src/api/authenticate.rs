@@ -1,80 +1,93 @@
-//! Who administers: found out once per request, before its body is read, and carried in the
-//! request's extensions.
+//! Who administers: found out before a request's body is read.
 
-use axum::extract::MatchedPath;
-use http::{
-    Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE},
-    request::Parts,
-};
+use http::{Method, StatusCode};
 
 use super::{
-    App, access_tokens, is_administration, limits::Visitor, problem::Problem,
+    App, access_tokens,
+    call::{Answer, Call, Moderator, Operator},
+    limits::Visitor,
+    problem::Problem,
     provider_keys::Unproven,
+    routes::Handler,
 };
 use crate::{
     authority::{
         Administrator, AdministratorKey, CredentialHash, NotAdmitted, Role, admit_administrator,
         admit_by_access, bearer,
     },
-    platform::{Access, http::ACCESS_ASSERTION, log, now_millis},
+    platform::{Access, http::Head, log, now_millis},
 };
 
-/// What became of the credential of a request below `/v1/admin`.
-#[derive(Clone)]
-struct Verdict(Result<Administrator, Problem>);
+/// A handler with who may ask it.
+pub(super) enum Admitted {
+    Anyone(fn(&Call) -> Answer<'_>),
+    Moderator(for<'a> fn(&'a Call, &'a Moderator) -> Answer<'a>, Moderator),
+    Operator(for<'a> fn(&'a Call, &'a Operator) -> Answer<'a>, Operator),
+}
 
-/// To be called before the body is read; elsewhere than below `/v1/admin` it does nothing.
-pub(crate) async fn authenticate(head: &mut Parts, app: &App) {
-    if is_administration(head.uri.path()) {
-        let verdict = authenticate_administrator(head, app).await;
-        match (&verdict, head.extensions.get::<Visitor>()) {
-            (Ok(_), Some(visitor)) => visitor.is_administrator(),
-            (Err(problem), Some(visitor)) if !problem.is_ours() => visitor.is_nobody(),
-            _ => {}
+impl Admitted {
+    pub(super) fn handle<'a>(&'a self, call: &'a Call) -> Answer<'a> {
+        match self {
+            Self::Anyone(handler) => handler(call),
+            Self::Moderator(handler, moderator) => handler(call, moderator),
+            Self::Operator(handler, operator) => handler(call, operator),
         }
-        head.extensions.insert(Verdict(verdict));
     }
 }
 
-/// Whether the body of this request is that of an administrator.
-pub(super) fn is_administrator(head: &Parts) -> bool {
-    matches!(head.extensions.get(), Some(Verdict(Ok(_))))
-}
-
-/// The administrator, where their role is enough.
-pub(super) fn require(role: Role, head: &Parts) -> Result<Administrator, Problem> {
-    let Some(Verdict(verdict)) = head.extensions.get() else {
-        return Err(Problem::authority_unavailable(
-            "internal_fault",
-            "a request for administrators came without a verdict",
-        ));
+/// Whoever has not the role that the handler wants is refused.
+pub(super) async fn admit(
+    handler: Handler,
+    route: &str,
+    head: &Head,
+    app: &App,
+    visitor: &Visitor,
+) -> Result<Admitted, Problem> {
+    let role = match handler {
+        Handler::Anyone(handler) => return Ok(Admitted::Anyone(handler)),
+        Handler::Moderator(_) => Role::Moderator,
+        Handler::Operator(_) => Role::Operator,
     };
-    // The route, not the path: somebody may have put a key there.
-    let route = head.extensions.get().map_or("", MatchedPath::as_str);
-    let administrator = verdict
-        .clone()
-        .inspect_err(|_| log::info("administrator_refused", &[("route", route)]))?;
+    let administrator = administrator(head, app, visitor).await.inspect_err(|_| {
+        // The route, not the path: somebody may have put a key there.
+        log::info("administrator_refused", &[("route", route)]);
+    })?;
     if administrator.role < role {
         let members = [("route", route), ("actor", &administrator.name)];
         log::info("administrator_refused", &members);
         return Err(Problem::role_insufficient(&administrator, role));
     }
-    Ok(administrator)
+    Ok(match handler {
+        Handler::Anyone(handler) => Admitted::Anyone(handler),
+        Handler::Moderator(handler) => Admitted::Moderator(handler, Moderator(administrator)),
+        Handler::Operator(handler) => Admitted::Operator(handler, Operator(administrator)),
+    })
+}
+
+async fn administrator(
+    head: &Head,
+    app: &App,
+    visitor: &Visitor,
+) -> Result<Administrator, Problem> {
+    let verdict = authenticate(head, app).await;
+    match &verdict {
+        Ok(_) => visitor.is_administrator(),
+        Err(problem) if !problem.is_ours() => visitor.is_nobody(),
+        Err(_) => {}
+    }
+    verdict
 }
 
 /// Each way in which an administrator can show who they are. What can't be a key costs no query.
-async fn authenticate_administrator(head: &Parts, app: &App) -> Result<Administrator, Problem> {
-    let headers = &head.headers;
-    if let (None, Some(token)) = (headers.get(AUTHORIZATION), headers.get(ACCESS_ASSERTION)) {
+async fn authenticate(head: &Head, app: &App) -> Result<Administrator, Problem> {
+    if let (None, Some(token)) = (&head.authorization, &head.access_assertion) {
         let access = app.settings.access()?.ok_or(NotAdmitted::Unknown)?;
         refuse_other_sites(head)?;
-        let token = token.to_str().map_err(|_| NotAdmitted::Unknown)?;
         return authenticate_by_access(token, access, app).await;
     }
-    let token = headers
-        .get(AUTHORIZATION)
-        .and_then(|header| header.to_str().ok())
+    let token = head
+        .authorization
+        .as_deref()
         .and_then(bearer)
         .ok_or(NotAdmitted::Unknown)?;
     if let Some(key) = AdministratorKey::parse(token) {
@@ -94,11 +107,11 @@ async fn authenticate_administrator(head: &Parts, app: &App) -> Result<Administr
 
 /// A browser shows its cookie for whatever page asks, and Access adds its header; but only our own
 /// pages can send JSON.
-fn refuse_other_sites(head: &Parts) -> Result<(), Problem> {
+fn refuse_other_sites(head: &Head) -> Result<(), Problem> {
     let is_json = head
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        .content_type
+        .as_deref()
+        .is_some_and(|kind| kind.starts_with("application/json"));
     if head.method == Method::GET || is_json {
         return Ok(());
     }

@@ -1,21 +1,17 @@
 use std::collections::BTreeMap;
 
-use axum::{Json, response::IntoResponse};
+use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, access_tokens,
-    extract::{Credential, JsonBody},
-    gating, key_use,
-    limits::Visitor,
-    no_store,
-    problem::Problem,
+    App, access_tokens, call::Call, gating, key_use, limits::Visitor, problem::Problem, respond,
     signing_key,
 };
 use crate::{
     authority::{Caller, ConnectRequest, Presented, Ticket, admit, authenticate, decide, mint},
     platform::{
+        http::Response,
         log,
         metrics::{self, DataPoint},
         now_millis, random_bytes, signer,
@@ -51,18 +47,13 @@ struct Server {
     jwks_uri: Option<String>,
 }
 
-pub(crate) async fn connect(
-    app: App,
-    visitor: Visitor,
-    Credential(presented): Credential,
-    body: Result<JsonBody<Body>, Problem>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn connect(call: &Call) -> Result<Response, Problem> {
     let begun = now_millis();
     let mut record = Record::default();
-    let answer = answer(&app, &visitor, &presented, body, &mut record).await;
+    let answer = answer(call, &mut record).await;
     let problem = answer.as_ref().err();
-    record.write(&app, problem, now_millis().saturating_sub(begun));
-    answer.map(|answer| ([no_store()], Json(answer)))
+    record.write(&call.app, problem, now_millis().saturating_sub(begun));
+    respond(StatusCode::OK, &answer?)
 }
 
 /// Counts a connect that a limit stopped before it was looked at.
@@ -74,19 +65,13 @@ pub(crate) fn refused_on_entry(app: &App, visitor: &Visitor, limited: &Problem, 
     record.write(app, Some(limited), now_millis().saturating_sub(begun));
 }
 
-async fn answer(
-    app: &App,
-    visitor: &Visitor,
-    presented: &Presented,
-    body: Result<JsonBody<Body>, Problem>,
-    record: &mut Record,
-) -> Result<Answer, Problem> {
+async fn answer(call: &Call, record: &mut Record) -> Result<Answer, Problem> {
+    let (app, visitor, presented) = (&call.app, &call.visitor, &call.credential());
     let issuing = app.settings.issuing()?;
     let admission = issuing.admission;
     // A stranger costs no query.
     admit(presented, admission)?;
-    let JsonBody(body) = body?;
-    let request = ConnectRequest::try_from(body)?;
+    let request = ConnectRequest::try_from(call.json::<Body>()?)?;
     record.server_id = request.server_ref.name.to_string();
 
     // From before the facts are read: no descriptor looks younger than what it was decided by.

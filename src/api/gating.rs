@@ -9,7 +9,6 @@ use crate::{
 };
 
 /// What must not keep the caller waiting goes on after the answer.
-#[worker::send]
 pub(crate) async fn admit(app: &App, gating: Gating, endpoint: &str) -> Result<(), Denial> {
     if gating == Gating::Off {
         return Ok(());

@@ -1,12 +1,12 @@
-use axum::{Json, response::IntoResponse};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{App, no_store};
-use crate::platform::{log, signer};
+use super::{call::Call, problem::Problem, respond};
+use crate::platform::{http::Response, log, signer};
 
 /// Says which settings are wrong, without their values.
-pub(crate) async fn health(app: App) -> impl IntoResponse {
+pub(crate) async fn health(call: &Call) -> Result<Response, Problem> {
+    let app = &call.app;
     let mut faults = app.settings.faults();
     if let Ok(keys) = app.settings.signing_keys() {
         faults.extend(signer::check(keys).await.err());
@@ -51,13 +51,9 @@ pub(crate) async fn health(app: App) -> impl IntoResponse {
         }));
     }
     if faults.is_empty() {
-        (
-            StatusCode::OK,
-            [no_store()],
-            Json(json!({ "status": "ok" })),
-        )
+        respond(StatusCode::OK, &json!({ "status": "ok" }))
     } else {
         let body = json!({ "status": "faulty", "faults": faults });
-        (StatusCode::SERVICE_UNAVAILABLE, [no_store()], Json(body))
+        respond(StatusCode::SERVICE_UNAVAILABLE, &body)
     }
 }

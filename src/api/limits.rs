@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use http::{header::AUTHORIZATION, request::Parts};
 use sha2::{Digest, Sha256};
 
 use super::{App, is_administration, problem::Problem};
@@ -14,7 +13,7 @@ use crate::{
     authority::Caller,
     platform::{
         Recent,
-        http::CONNECTING_IP,
+        http::Head,
         limiter::{Scope, network},
         log, metrics,
     },
@@ -40,7 +39,6 @@ thread_local! {
 }
 
 /// Where a request comes from, and what it shows.
-#[derive(Clone)]
 pub(crate) struct Visitor {
     network: String,
     /// SHA-256 of the whole Authorization header, whatever kind of credential is in it.
@@ -50,19 +48,20 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    pub(crate) fn of(head: &Parts) -> Self {
-        let header = |name| head.headers.get(name);
+    pub(crate) fn of(head: &Head) -> Self {
         Self {
-            network: network(header(CONNECTING_IP).and_then(|value| value.to_str().ok())),
-            credential: header(AUTHORIZATION)
-                .map(|value| Base64UrlUnpadded::encode_string(&Sha256::digest(value.as_bytes()))),
+            network: network(head.connecting_ip.as_deref()),
+            credential: head
+                .authorization
+                .as_deref()
+                .map(|value| Base64UrlUnpadded::encode_string(&Sha256::digest(value))),
             is_counted: false,
         }
     }
 
     /// Counts a request before anything is done for it.
-    pub(crate) async fn enter(&mut self, head: &Parts, app: &App) -> Result<(), Problem> {
-        let family = family(head.uri.path());
+    pub(crate) async fn enter(&mut self, head: &Head, app: &App) -> Result<(), Problem> {
+        let family = family(head.path());
         match (family, self.known()) {
             (
                 "connect",

@@ -1,23 +1,24 @@
 //! Errors as callers see them: RFC 9457 problems with a machine code. What only the operator may
 //! know goes to the log.
 
-use axum::response::{IntoResponse, Response};
-use http::{
-    HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
-};
+use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::{document, routes::NotFound};
 use crate::{
     authority::Denial,
-    platform::{Fault, RandomnessError, iso_date, limiter, log},
+    platform::{
+        Fault, RandomnessError,
+        http::{Response, Unreadable},
+        iso_date, limiter, log,
+    },
     store::StoreError,
 };
 
 /// What is out may be back soon, in seconds.
 const UNAVAILABLE_RETRY_SECONDS: u32 = 5;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
@@ -26,6 +27,8 @@ pub(crate) struct Problem {
     retry_after: Option<u32>,
     /// RFC 6750, section 3: what a 401 asks for.
     challenge: &'static str,
+    /// The methods that there are, where another was used.
+    allow: Option<String>,
 }
 
 /// How long a closed endpoint stays so at least, more or less: the cron asks it every minute.
@@ -39,6 +42,7 @@ impl Problem {
             detail: detail.into(),
             retry_after: None,
             challenge: "Bearer",
+            allow: None,
         }
     }
 
@@ -100,8 +104,8 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    pub(crate) fn into_response(self) -> Response {
         let mut body = Map::from_iter([
             ("type".to_owned(), "about:blank".into()),
             (
@@ -115,18 +119,20 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::TOO_MANY_REQUESTS {
             body.insert("retry_after".to_owned(), self.retry_after.into());
         }
-        let mut response = (self.status, Value::Object(body).to_string()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let body = Value::Object(body).to_string().into_bytes();
+        let mut response = Response {
+            status: self.status,
+            ..document("application/problem+json", body)
+        };
+        let headers = &mut response.headers;
         if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, seconds.into());
+            headers.push(("retry-after", seconds.to_string().into()));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
+            headers.push(("www-authenticate", self.challenge.into()));
+        }
+        if let Some(methods) = self.allow {
+            headers.push(("allow", methods.into()));
         }
         response
     }
@@ -170,6 +176,50 @@ impl From<Denial> for Problem {
             }
             _ => problem,
         }
+    }
+}
+
+impl From<NotFound> for Problem {
+    fn from(fault: NotFound) -> Self {
+        match fault {
+            NotFound::Encoding => {
+                Self::request_invalid("the path: what is percent-encoded must be UTF-8")
+            }
+            NotFound::Method(methods) => Self {
+                allow: Some(methods.join(",")),
+                ..Self::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    "this endpoint knows other methods; see the header Allow",
+                )
+            },
+            NotFound::Path => Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is no such endpoint; see /openapi.yaml",
+            ),
+        }
+    }
+}
+
+impl From<Unreadable> for Problem {
+    fn from(fault: Unreadable) -> Self {
+        match fault {
+            Unreadable::BodyTooLarge => Self::body_too_large(),
+            Unreadable::Header(name) => {
+                Self::request_invalid(format!("the header {name} has a control character"))
+            }
+            Unreadable::Method => Self::request_invalid("the method is none of HTTP"),
+            Unreadable::Target => Self::request_invalid(
+                "the path or query has a character that must be percent-encoded",
+            ),
+        }
+    }
+}
+
+impl From<worker::Error> for Problem {
+    fn from(error: worker::Error) -> Self {
+        Self::authority_unavailable("platform_failed", &error.to_string())
     }
 }
 

@@ -58,7 +58,6 @@ pub(crate) enum Unproven {
 }
 
 /// The token, if the provider whose keys these are signed it.
-#[worker::send]
 pub(crate) async fn check_signature<'a>(
     app: &App,
     source: &KeySource,
@@ -229,7 +228,6 @@ async fn keep(store: &Store, source: &KeySource, copy: &KeySetCopy) {
 }
 
 /// That a provider can be used: its keys are got and kept. The error is for the operator.
-#[worker::send]
 pub(crate) async fn try_out(app: &App, source: &KeySource) -> Result<(), String> {
     let looked_at = now_millis();
     let (key_set, set) = fetch(source, app.settings.endpoint_rules()).await?;

@@ -1,21 +1,17 @@
 use std::cell::RefCell;
 
-use axum::response::{IntoResponse, Response};
-use http::{
-    HeaderMap, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG},
-};
 use mcp_connect_descriptor::{MAX_FEED_ENTRIES, RevocationFeed, SigningKeys};
 
 use super::{
-    App,
-    caching::{etag, matches_etag},
+    caching::{cacheable, etag, tagged, unchanged},
+    call::Call,
+    document,
     problem::Problem,
     signing_key,
 };
 use crate::{
     authority::{FeedRow, WINDOW_SECONDS, feed},
-    platform::{now_millis, signer},
+    platform::{http::Response, now_millis, signer},
 };
 
 const MAX_AGE_SECONDS: u64 = 2;
@@ -35,12 +31,12 @@ struct Signed {
 
 /// What was withdrawn within the life of any descriptor. Read from D1 each time: what is
 /// acknowledged is told at once.
-pub(crate) async fn feed_of_all(app: App, headers: HeaderMap) -> Result<Response, Problem> {
-    let issuer = app.settings.issuer()?;
-    let keys = app.settings.signing_keys()?;
+pub(crate) async fn feed_of_all(call: &Call) -> Result<Response, Problem> {
+    let issuer = call.app.settings.issuer()?;
+    let keys = call.app.settings.signing_keys()?;
     let now = now_millis();
     let since = now.saturating_sub(WINDOW_SECONDS * 1000);
-    let rows = app.store.feed_rows(since, MAX_FEED_ENTRIES).await?;
+    let rows = call.app.store.feed_rows(since, MAX_FEED_ENTRIES).await?;
     let revoked_keys: Vec<String> = rows
         .iter()
         .filter_map(FeedRow::key_id)
@@ -49,13 +45,12 @@ pub(crate) async fn feed_of_all(app: App, headers: HeaderMap) -> Result<Response
     let feed = feed(rows, issuer, now);
 
     let etag = etag(&feed.content());
-    let caching = [(CACHE_CONTROL, CACHEABLE), (ETAG, &etag)];
-    if matches_etag(&headers, &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    if let Some(unchanged) = unchanged(&call.head, &etag, CACHEABLE) {
+        return Ok(unchanged);
     }
     let token = signed(&feed, &etag, keys, &revoked_keys).await?;
-    let content_type = [(CONTENT_TYPE, "application/mcp-revocations+jwt")];
-    Ok((caching, content_type, token).into_response())
+    let feed = document("application/mcp-revocations+jwt", token.into_bytes());
+    Ok(tagged(cacheable(feed, CACHEABLE), etag))
 }
 
 async fn signed(

@@ -1,32 +1,17 @@
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::StatusCode;
 use mcp_connect_catalog::{SearchCursor, SearchQuery, ServerName, ServerRef};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{
-    App,
-    extract::{NamePath, RefPath, UrlQuery, page_size},
-    problem::Problem,
-};
+use super::{App, caching::cacheable, call::Call, document, problem::Problem, respond};
 use crate::{
     authority::Challenge,
-    platform::{log, metrics, now_millis},
+    platform::{http::Response, log, metrics, now_millis},
     store::{EdgeCopy, ServerSummary, StoreError},
 };
 
 /// What discovery says may be shown for this long without asking again, in seconds.
 const CACHEABLE: &str = "public, max-age=30";
-
-#[derive(Deserialize)]
-pub(crate) struct ListQuery {
-    query: Option<String>,
-    cursor: Option<String>,
-    limit: Option<String>,
-}
 
 #[derive(Serialize)]
 struct List {
@@ -45,17 +30,14 @@ struct Challenges {
     endpoint: Option<Challenge>,
 }
 
-pub(crate) async fn list(
-    app: App,
-    UrlQuery(asked): UrlQuery<ListQuery>,
-) -> Result<impl IntoResponse, Problem> {
-    let limit = page_size(asked.limit.as_deref())?;
-    let cursor = asked
-        .cursor
+pub(crate) async fn list(call: &Call) -> Result<Response, Problem> {
+    let limit = call.page_size()?;
+    let cursor = call
+        .query("cursor")?
         .map(|cursor| SearchCursor::decode(&cursor))
         .transpose()
         .map_err(|error| Problem::request_invalid(format!("cursor: {error}")))?;
-    let query = match (&cursor, asked.query) {
+    let query = match (&cursor, call.query("query")?) {
         (Some(cursor), Some(query)) if cursor.query.as_ref() != Some(&query) => {
             return Err(Problem::request_invalid(
                 "cursor: belongs to another query; leave out query, or begin without a cursor",
@@ -72,7 +54,8 @@ pub(crate) async fn list(
         .map_err(|error| Problem::request_invalid(format!("query: {error}")))?;
 
     let after = cursor.as_ref().map(|cursor| cursor.after.as_str());
-    let page = app
+    let page = call
+        .app
         .store
         .list_servers(search.as_ref(), after, limit)
         .await?;
@@ -84,16 +67,17 @@ pub(crate) async fn list(
         servers: page.rows,
         next_cursor,
     };
-    Ok(([(CACHE_CONTROL, CACHEABLE)], Json(list)))
+    Ok(cacheable(respond(StatusCode::OK, &list)?, CACHEABLE))
 }
 
 /// A server is shown from its edge copy while that is fresh; else from D1; when that is out, from the
 /// copy whatever its age. One version is always read from D1.
-pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Response, Problem> {
+pub(crate) async fn detail(call: &Call) -> Result<Response, Problem> {
+    let (app, reference) = (&call.app, call.server_ref()?);
     if reference.version.is_some() {
-        let loaded = load(&app, &reference).await?;
+        let loaded = load(app, &reference).await?;
         return loaded
-            .map(|detail| document(&detail))
+            .map(|detail| shown(&detail))
             .ok_or_else(Problem::server_not_found);
     }
     let copy = app.store.edge_copy(&reference.name).await;
@@ -104,13 +88,13 @@ pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Resp
     };
     metrics::count(metrics::looked_up("edge_copy", found));
     if let Some(copy) = copy.as_ref().filter(|copy| copy.is_fresh()) {
-        return Ok(document(&copy.document));
+        return Ok(shown(&copy.document));
     }
     let loaded_at = now_millis();
-    match (load(&app, &reference).await, copy) {
+    match (load(app, &reference).await, copy) {
         (Ok(Some(detail)), _) => {
-            let response = document(&detail);
-            keep_copy(&app, reference.name, EdgeCopy::new(loaded_at, detail));
+            let response = shown(&detail);
+            keep_copy(app, reference.name, EdgeCopy::new(loaded_at, detail));
             Ok(response)
         }
         (Ok(None), _) => Err(Problem::server_not_found()),
@@ -118,7 +102,7 @@ pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Resp
             // While D1 is out, that is each of them.
             let problem = error.to_string();
             log::error_once("", "served_from_edge_copy", &[("problem", &problem)]);
-            Ok(document(&copy.document))
+            Ok(shown(&copy.document))
         }
         (Err(error), None) => Err(error.into()),
     }
@@ -126,10 +110,9 @@ pub(crate) async fn detail(app: App, RefPath(reference): RefPath) -> Result<Resp
 
 /// What the publisher of a server serves, and where, to prove its namespace and its endpoint. No
 /// secret: the tokens are worth something only where the owner alone can put them.
-pub(crate) async fn challenge(
-    app: App,
-    NamePath(name): NamePath,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn challenge(call: &Call) -> Result<Response, Problem> {
+    let name = call.server_name()?;
+    let app = &call.app;
     let issuer = app.settings.issuer()?;
     let candidate = app
         .store
@@ -142,7 +125,7 @@ pub(crate) async fn challenge(
             .origin
             .map(|origin| Challenge::of_origin(issuer, &name, &origin)),
     };
-    Ok(([(CACHE_CONTROL, CACHEABLE)], Json(challenges)))
+    Ok(cacheable(respond(StatusCode::OK, &challenges)?, CACHEABLE))
 }
 
 async fn load(app: &App, reference: &ServerRef) -> Result<Option<Box<RawValue>>, StoreError> {
@@ -154,12 +137,9 @@ async fn load(app: &App, reference: &ServerRef) -> Result<Option<Box<RawValue>>,
         .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
-fn document(json: &RawValue) -> Response {
-    let headers = [
-        (CONTENT_TYPE, "application/json"),
-        (CACHE_CONTROL, CACHEABLE),
-    ];
-    (headers, json.get().to_owned()).into_response()
+fn shown(detail: &RawValue) -> Response {
+    let detail = document("application/json", detail.get().into());
+    cacheable(detail, CACHEABLE)
 }
 
 /// After the answer, so that nobody waits for it.

@@ -1,47 +1,45 @@
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
-use http::{
-    HeaderMap, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG},
-};
+use http::StatusCode;
 use mcp_connect_descriptor::SigningKeys;
 use serde_json::{Value, json};
 
 use super::{
-    App,
-    caching::{etag, matches_etag},
+    caching::{cacheable, etag, tagged, unchanged},
+    call::Call,
+    document,
     problem::Problem,
+    respond,
 };
-use crate::platform::{MAX_LIFETIME, MIN_LIFETIME, signer};
+use crate::platform::{MAX_LIFETIME, MIN_LIFETIME, http::Response, signer};
 
 /// Verifiers refresh at half of this, so a key is known everywhere a minute after it was added.
 const CACHEABLE: &str = "public, max-age=60";
 
 /// Read from D1 each time: a key whose withdrawal is acknowledged is not in it.
-pub(crate) async fn jwks(app: App, headers: HeaderMap) -> Result<Response, Problem> {
-    let keys = app.settings.signing_keys()?;
+pub(crate) async fn jwks(call: &Call) -> Result<Response, Problem> {
+    let keys = call.app.settings.signing_keys()?;
     signer::check(keys).await?;
-    let revoked = app.store.revoked_keys().await?;
+    let revoked = call.app.store.revoked_keys().await?;
     let public = keys
         .published(|key_id| revoked.iter().any(|entry| entry.id == key_id))
         .to_string();
     let etag = etag(&public);
-    let caching = [(CACHE_CONTROL, CACHEABLE), (ETAG, &etag)];
-    if matches_etag(&headers, &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    if let Some(unchanged) = unchanged(&call.head, &etag, CACHEABLE) {
+        return Ok(unchanged);
     }
-    let content_type = [(CONTENT_TYPE, "application/jwk-set+json")];
-    Ok((caching, content_type, public).into_response())
+    let key_set = document("application/jwk-set+json", public.into_bytes());
+    Ok(tagged(cacheable(key_set, CACHEABLE), etag))
 }
 
-pub(crate) async fn authority(app: App) -> Result<impl IntoResponse, Problem> {
-    let issuer = app.settings.issuer()?;
-    let lifetime = app.settings.descriptor_lifetime()?;
-    let algorithms = app.settings.signing_keys().map(SigningKeys::algorithms);
+pub(crate) async fn authority(call: &Call) -> Result<Response, Problem> {
+    let issuer = call.app.settings.issuer()?;
+    let lifetime = call.app.settings.descriptor_lifetime()?;
+    let algorithms = call
+        .app
+        .settings
+        .signing_keys()
+        .map(SigningKeys::algorithms);
     let mut caller_authentication = vec!["api_key", "access_token"];
-    if app.settings.allow_anonymous()? {
+    if call.app.settings.allow_anonymous()? {
         caller_authentication.push("anonymous");
     }
     let metadata: Value = json!({
@@ -57,5 +55,5 @@ pub(crate) async fn authority(app: App) -> Result<impl IntoResponse, Problem> {
         "caller_auth_methods_supported": caller_authentication,
         "transports_supported": ["streamable_http"],
     });
-    Ok(([(CACHE_CONTROL, CACHEABLE)], Json(metadata)))
+    Ok(cacheable(respond(StatusCode::OK, &metadata)?, CACHEABLE))
 }

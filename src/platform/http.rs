@@ -1,43 +1,50 @@
 //! Between the platform's requests and ours: the parts of a request that handlers may see are
-//! copied once, bounded, into `http` types; the answer is copied back.
+//! copied once, bounded, into plain data; the answer is copied back.
 
-use axum::body::Body;
-use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, IF_NONE_MATCH},
-    request::Parts,
-};
-use http_body_util::BodyExt;
+use std::borrow::Cow;
+
+use http::{Method, StatusCode, uri::PathAndQuery};
 use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, ReadableStreamDefaultReader, ResponseInit};
 
-/// The token of Cloudflare Access, which adds it to what it lets through.
-pub(crate) const ACCESS_ASSERTION: HeaderName = HeaderName::from_static("cf-access-jwt-assertion");
+/// What comes before the body. No handler sees another header.
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) target: PathAndQuery,
+    /// The token of Cloudflare Access, which adds it to what it lets through.
+    pub(crate) access_assertion: Option<String>,
+    pub(crate) authorization: Option<String>,
+    /// Who is asking, by its address; the platform overwrites what a client puts there.
+    pub(crate) connecting_ip: Option<String>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) if_none_match: Option<String>,
+}
 
-/// Who is asking, by its address; the platform overwrites what a client puts there.
-pub(crate) const CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
-
-/// No handler sees another header.
-const FORWARDED: [HeaderName; 5] = [
-    AUTHORIZATION,
-    IF_NONE_MATCH,
-    CONTENT_TYPE,
-    ACCESS_ASSERTION,
-    CONNECTING_IP,
-];
+impl Head {
+    pub(crate) fn path(&self) -> &str {
+        self.target.path()
+    }
+}
 
 /// A request that can't be handed to a handler.
 pub(crate) enum Unreadable {
     BodyTooLarge,
-    Header(HeaderName),
+    Header(&'static str),
     Method,
     Target,
 }
 
+/// An answer. It is not to be cached, unless it says how.
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(&'static str, Cow<'static, str>)>,
+    pub(crate) body: Vec<u8>,
+}
+
 /// Method, target and headers. The outer error is the platform's, the inner one the caller's.
-pub(crate) fn read_head(request: &web_sys::Request) -> worker::Result<Result<Parts, Unreadable>> {
+pub(crate) fn read_head(request: &web_sys::Request) -> worker::Result<Result<Head, Unreadable>> {
     let Ok(method) = Method::from_bytes(request.method().as_bytes()) else {
         return Ok(Err(Unreadable::Method));
     };
@@ -48,23 +55,42 @@ pub(crate) fn read_head(request: &web_sys::Request) -> worker::Result<Result<Par
         .and_then(|scheme| url.get(scheme + 3..))
         .and_then(|rest| rest.find('/').and_then(|path| rest.get(path..)))
         .unwrap_or("/");
-
-    let mut builder = Request::builder().method(method).uri(target);
-    for name in FORWARDED {
-        if let Some(value) = request.headers().get(name.as_str())? {
-            match HeaderValue::from_bytes(value.as_bytes()) {
-                Ok(value) => builder = builder.header(name, value),
-                Err(_) => return Ok(Err(Unreadable::Header(name))),
-            }
+    let Ok(target) = target.parse() else {
+        return Ok(Err(Unreadable::Target));
+    };
+    let headers = request.headers();
+    let mut faulty = None;
+    let mut header = |name| -> worker::Result<Option<String>> {
+        let value = headers.get(name)?;
+        if value
+            .as_deref()
+            .is_some_and(|value| value.contains(is_forbidden))
+        {
+            faulty = Some(name);
         }
-    }
-    Ok(builder
-        .body(())
-        .map(|request| request.into_parts().0)
-        .map_err(|_| Unreadable::Target))
+        Ok(value)
+    };
+    let head = Head {
+        method,
+        target,
+        access_assertion: header("cf-access-jwt-assertion")?,
+        authorization: header("authorization")?,
+        connecting_ip: header("cf-connecting-ip")?,
+        content_type: header("content-type")?,
+        if_none_match: header("if-none-match")?,
+    };
+    Ok(match faulty {
+        Some(name) => Err(Unreadable::Header(name)),
+        None => Ok(head),
+    })
 }
 
-/// The body, of which no more is read than `max` bytes. With a `max` of 0 it is not looked at: then it is the handler's to refuse the request.
+/// RFC 9110, section 5.5.
+fn is_forbidden(c: char) -> bool {
+    c.is_ascii_control() && c != '\t'
+}
+
+/// The body, of which no more is read than `max` bytes. With a `max` of 0 it is not looked at.
 pub(crate) async fn read_body(
     request: &web_sys::Request,
     max: usize,
@@ -73,7 +99,7 @@ pub(crate) async fn read_body(
         return Ok(Ok(Vec::new()));
     };
     // Where the length is known, one call reads all: a fifth of the adapter's time.
-    let length = request.headers().get(CONTENT_LENGTH.as_str())?;
+    let length = request.headers().get("content-length")?;
     match length.and_then(|length| length.parse::<usize>().ok()) {
         Some(length) if length > max => return Ok(Err(Unreadable::BodyTooLarge)),
         Some(_) => {
@@ -90,7 +116,6 @@ pub(crate) async fn read_body(
         .await?
         .ok_or(Unreadable::BodyTooLarge))
 }
-
 /// What comes until the end, or until it is `enough`. `None`: longer than `max` bytes.
 pub(super) async fn read_stream(
     stream: &ReadableStream,
@@ -117,29 +142,20 @@ pub(super) async fn read_stream(
     }
 }
 
-pub(crate) async fn write(response: Response<Body>) -> worker::Result<web_sys::Response> {
-    let (parts, body) = response.into_parts();
+pub(crate) fn write(response: Response) -> worker::Result<web_sys::Response> {
     let headers = web_sys::Headers::new()?;
-    for (name, value) in &parts.headers {
-        if let Ok(value) = value.to_str() {
-            headers.append(name.as_str(), value)?;
-        }
+    for (name, value) in &response.headers {
+        headers.set(name, value)?;
     }
     let init = ResponseInit::new();
-    init.set_status(parts.status.as_u16());
+    init.set_status(response.status.as_u16());
     init.set_headers(&headers);
-
-    let bytes = body
-        .collect()
-        .await
-        .map_err(|error| worker::Error::RustError(error.to_string()))?
-        .to_bytes();
     // The platform refuses a body, even an empty one, with these.
     let bodiless = matches!(
-        parts.status,
+        response.status,
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
     );
-    let body = (!bodiless).then(|| Uint8Array::from(bytes.as_ref()));
+    let body = (!bodiless).then(|| Uint8Array::from(response.body.as_slice()));
     Ok(web_sys::Response::new_with_opt_js_u8_array_and_init(
         body.as_ref(),
         &init,

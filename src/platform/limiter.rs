@@ -72,7 +72,6 @@ impl Limiter {
     }
 
     /// Counts one request, and says whether it may go on.
-    #[worker::send]
     pub(crate) async fn allows(&self, scope: Scope<'_>) -> bool {
         match self.count(scope).await {
             Ok(allowed) => allowed,

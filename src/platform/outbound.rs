@@ -53,7 +53,6 @@ pub(crate) async fn fetch(request: &Outbound<'_>) -> Result<Answer, OutboundErro
 }
 
 /// Asks with any method, and reads no more of the answer than is `enough`: a stream may never end.
-#[worker::send]
 pub(crate) async fn exchange(
     request: &Outbound<'_>,
     method: &Method,

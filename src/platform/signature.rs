@@ -21,7 +21,6 @@ pub(crate) struct VerifyingKey {
 pub(crate) struct SignatureError(String);
 
 impl VerifyingKey {
-    #[worker::send]
     pub(crate) async fn import(
         key: &ProviderKey,
         algorithm: SignatureAlgorithm,
@@ -44,7 +43,6 @@ impl VerifyingKey {
     }
 
     /// `None`: this key did not sign it.
-    #[worker::send]
     pub(crate) async fn check<'a>(
         &self,
         token: &'a AccessToken,

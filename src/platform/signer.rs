@@ -23,13 +23,11 @@ thread_local! {
 }
 
 /// Whether every key can sign what its public half verifies.
-#[worker::send]
 pub(crate) async fn check(keys: &SigningKeys) -> Result<(), Fault> {
     imported(keys).await.map(drop)
 }
 
 /// The token, signed by one of the keys.
-#[worker::send]
 pub(crate) async fn sign(
     keys: &SigningKeys,
     key: &SigningKey,

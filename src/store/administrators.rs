@@ -101,7 +101,6 @@ fn insert_key(key: &NewAdministratorKey<'_>, name: &str) -> Statement<'static> {
 
 impl Store {
     /// What admitting the owner of a key needs. `None`: no such key.
-    #[worker::send]
     pub(crate) async fn administrator_facts(
         &self,
         key_id: &str,
@@ -126,7 +125,6 @@ impl Store {
     }
 
     /// Of the administrator who is this to Cloudflare Access, if one is.
-    #[worker::send]
     pub(crate) async fn access_facts(
         &self,
         identity: &str,
@@ -145,7 +143,6 @@ impl Store {
     /// The administrator after the change, and whether it was one. `None`: no such administrator. An
     /// identity that is another's is a conflict. Where there is no operator's token, taking one away
     /// needs another operator who can get in.
-    #[worker::send]
     pub(crate) async fn set_access_identity(
         &self,
         name: &str,
@@ -195,7 +192,6 @@ impl Store {
     }
 
     /// Whether a named operator can get in.
-    #[worker::send]
     pub(crate) async fn has_operator(&self, doors: Doors) -> Result<bool, StoreError> {
         let sql = format!("SELECT ?5 OR {OPERATOR_CAN_ENTER} AS found");
         let [access, token] = doors.values();
@@ -205,7 +201,6 @@ impl Store {
     }
 
     /// With a first key; a name that is taken is a conflict.
-    #[worker::send]
     pub(crate) async fn create_administrator(
         &self,
         name: &str,
@@ -239,7 +234,6 @@ impl Store {
     }
 
     /// Up to `limit` administrators in the order of their names, after the given one.
-    #[worker::send]
     pub(crate) async fn list_administrators(
         &self,
         after: Option<&str>,
@@ -254,7 +248,6 @@ impl Store {
 
     /// The administrator after the change, and whether it was one. `None`: no such administrator.
     /// Where there is no operator's token, some operator has to be able to get in afterwards.
-    #[worker::send]
     pub(crate) async fn change_administrator(
         &self,
         name: &str,
@@ -315,7 +308,6 @@ impl Store {
     }
 
     /// `None`: no such administrator.
-    #[worker::send]
     pub(crate) async fn create_administrator_key(
         &self,
         name: &str,
@@ -334,7 +326,6 @@ impl Store {
     }
 
     /// The newest keys. `None`: no such administrator.
-    #[worker::send]
     pub(crate) async fn list_administrator_keys(
         &self,
         name: &str,
@@ -354,7 +345,6 @@ impl Store {
 
     /// The key after the change, and whether it was one. `None`: the administrator has no such key.
     /// Where there is no operator's token, some operator has to be able to get in afterwards.
-    #[worker::send]
     pub(crate) async fn revoke_administrator_key(
         &self,
         name: &str,

@@ -42,7 +42,6 @@ pub(super) fn insert(key: &NewApiKey<'_>, client_id: &str) -> Statement<'static>
 }
 
 impl Store {
-    #[worker::send]
     pub(crate) async fn create_api_key(
         &self,
         client_id: &str,
@@ -60,7 +59,6 @@ impl Store {
     }
 
     /// A new key, and an end for all others: at `others_end`, in milliseconds since the Unix epoch.
-    #[worker::send]
     pub(crate) async fn rotate_api_keys(
         &self,
         client_id: &str,
@@ -116,7 +114,6 @@ impl Store {
     }
 
     /// The newest keys. `None`: no such client.
-    #[worker::send]
     pub(crate) async fn list_api_keys(
         &self,
         client_id: &str,
@@ -135,7 +132,6 @@ impl Store {
     }
 
     /// The key after the change, and whether it was one. `None`: the client has no such key.
-    #[worker::send]
     pub(crate) async fn revoke_api_key(
         &self,
         client_id: &str,
@@ -169,7 +165,6 @@ impl Store {
 
     /// That these keys were used in the hour that began then. Not a change of an administrator: the
     /// audit trail has nothing of it.
-    #[worker::send]
     pub(crate) async fn touch_keys(&self, key_ids: &[String], hour: u64) -> Result<(), StoreError> {
         let ids = serde_json::json!(key_ids).to_string();
         self.batch(vec![(

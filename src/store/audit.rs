@@ -60,7 +60,6 @@ const SEALED_AT_ONCE: u32 = 500;
 
 impl Store {
     /// Up to `limit` entries after the one of the given number, in the order asked for.
-    #[worker::send]
     pub(crate) async fn list_audit(
         &self,
         filter: &AuditFilter<'_>,
@@ -95,7 +94,6 @@ impl Store {
     }
 
     /// Up to `limit` entries after the one of the given number, oldest first.
-    #[worker::send]
     pub(crate) async fn export_audit(
         &self,
         after: u64,
@@ -111,7 +109,6 @@ impl Store {
 
     /// Continues the hash chain over the entries that have no hash yet; how many there were. What an
     /// entry's hash is follows from the entries, so it does no harm that several do it at once.
-    #[worker::send]
     pub(crate) async fn seal_audit(&self) -> Result<usize, StoreError> {
         let unsealed = format!(
             "SELECT {} FROM audit a WHERE a.seq > coalesce((SELECT max(seq) FROM audit_seals), 0)

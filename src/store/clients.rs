@@ -30,7 +30,6 @@ const COLUMNS: &str = "client_id, tenant_id, name, status,
 
 impl Store {
     /// Stores the hash of the key's secret; a client id that is taken is a conflict.
-    #[worker::send]
     pub(crate) async fn create_client(
         &self,
         client: &NewClient<'_>,
@@ -66,7 +65,6 @@ impl Store {
     }
 
     /// Up to `limit` clients in the order of their ids, after the given one.
-    #[worker::send]
     pub(crate) async fn list_clients(
         &self,
         after: Option<&str>,
@@ -82,7 +80,6 @@ impl Store {
     }
 
     /// The client after the change, and whether it was one. `None`: no such client.
-    #[worker::send]
     pub(crate) async fn set_client_status(
         &self,
         client_id: &str,
@@ -102,7 +99,6 @@ impl Store {
 
     /// Suspends a client. One that only the identity provider of this tenant knows is registered as
     /// suspended; one of another tenant stays as it is. `None`: no such client, and no such tenant.
-    #[worker::send]
     pub(crate) async fn revoke_client(
         &self,
         client_id: &str,

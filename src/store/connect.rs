@@ -203,7 +203,6 @@ struct Row {
 
 impl Store {
     /// Everything that a connect decision needs, in one round trip to D1.
-    #[worker::send]
     pub(crate) async fn connect_facts(
         &self,
         request: &ConnectRequest,
@@ -218,7 +217,6 @@ impl Store {
     }
 
     /// The same about a client, a tenant or nobody, with what is registered of that client.
-    #[worker::send]
     pub(crate) async fn facts_about(
         &self,
         request: &ConnectRequest,

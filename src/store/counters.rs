@@ -54,7 +54,6 @@ const CENSUS: [(&str, bool); 7] = [
 
 impl Store {
     /// Adds what an isolate has counted.
-    #[worker::send]
     pub(crate) async fn add_counters(&self, sums: &[(Series, f64)]) -> Result<(), StoreError> {
         let rows: Vec<(&str, String, f64)> = sums
             .iter()
@@ -73,7 +72,6 @@ impl Store {
     }
 
     /// As many rows as this program has names and labels.
-    #[worker::send]
     pub(crate) async fn counters(&self) -> Result<Vec<Counter>, StoreError> {
         self.rows(
             "SELECT name, labels, value FROM counters ORDER BY name, labels",
@@ -83,7 +81,6 @@ impl Store {
     }
 
     /// What is in the registry, by counting it: this reads every row.
-    #[worker::send]
     pub(crate) async fn census(&self) -> Result<Vec<Counter>, StoreError> {
         let mut counters = Vec::new();
         let statements = CENSUS.map(|(sql, is_dated)| {

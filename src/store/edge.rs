@@ -36,12 +36,10 @@ impl EdgeCopy {
 
 impl Store {
     /// A copy that can't be read, or not in time, is no copy.
-    #[worker::send]
     pub(crate) async fn edge_copy(&self, name: &ServerName) -> Option<EdgeCopy> {
         self.kv_get(&key(name)).await.ok()?
     }
 
-    #[worker::send]
     pub(crate) async fn put_edge_copy(
         &self,
         name: &ServerName,
@@ -50,7 +48,6 @@ impl Store {
         self.kv_put(&key(name), copy, KEPT_SECONDS).await
     }
 
-    #[worker::send]
     pub(crate) async fn drop_edge_copy(&self, name: &ServerName) -> Result<(), StoreError> {
         self.kv_delete(&key(name)).await
     }

@@ -40,7 +40,6 @@ struct Mark {
 impl Store {
     /// The newest verdict that is known here. KV is no authority on who may connect: where it does not
     /// answer, nothing is known.
-    #[worker::send]
     pub(crate) async fn verdict(&self, endpoint: &str) -> Option<Verdict> {
         let stored = self
             .kv_get(&verdict_key(endpoint))
@@ -62,7 +61,6 @@ impl Store {
     }
 
     /// Where KV does not take it, the next probe makes up for it.
-    #[worker::send]
     pub(crate) async fn keep_verdict(&self, endpoint: &str, verdict: &Verdict) {
         let key = verdict_key(endpoint);
         if let Err(error) = self.kv_put(&key, verdict, KEPT_SECONDS).await {
@@ -85,7 +83,6 @@ impl Store {
     }
 
     /// Lets the cron look after an endpoint for a while.
-    #[worker::send]
     pub(crate) async fn mark_in_use(&self, endpoint: &str) -> Result<(), StoreError> {
         let key = format!("{IN_USE}{}", endpoint_hash(endpoint));
         let known: Option<Mark> = self.kv_get(&key).await?;
@@ -102,7 +99,6 @@ impl Store {
     }
 
     /// Up to `limit` endpoints in use whose verdict is due, those unseen for the longest first.
-    #[worker::send]
     pub(crate) async fn due_endpoints(
         &self,
         limit: usize,

@@ -105,7 +105,6 @@ impl Store {
     /// One transaction for all entries. What is known already stays as it is, so that doing it
     /// again, or going on after a break, is safe. Moderation and verification are never touched.
     /// The results are in the order of the entries.
-    #[worker::send]
     pub(crate) async fn import(
         &self,
         entries: &[&Entry],

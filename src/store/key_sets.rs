@@ -21,12 +21,10 @@ pub(crate) struct KeySetCopy {
 
 impl Store {
     /// A copy that can't be read, or not in time, is no copy.
-    #[worker::send]
     pub(crate) async fn key_set_copy(&self, source: &KeySource) -> Option<KeySetCopy> {
         self.kv_get(&key(source)).await.ok()?
     }
 
-    #[worker::send]
     pub(crate) async fn put_key_set_copy(
         &self,
         source: &KeySource,

@@ -133,7 +133,6 @@ impl Store {
     }
 
     /// Whether D1 answers and has been migrated.
-    #[worker::send]
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         let tables =
             "SELECT 1 FROM servers, versions, servers_fts, authority, tenants, clients, api_keys,

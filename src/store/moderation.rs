@@ -88,7 +88,6 @@ const END: [&str; 2] = [
 
 impl Store {
     /// `None`: no such server, or no such version.
-    #[worker::send]
     pub(crate) async fn moderate(
         &self,
         reference: &ServerRef,
@@ -185,7 +184,6 @@ impl Store {
 
     /// Up to `limit` of what is held back, in the order of the names, each server before its
     /// versions.
-    #[worker::send]
     pub(crate) async fn list_moderated(
         &self,
         filter: &ModerationFilter<'_>,
@@ -245,7 +243,6 @@ impl Store {
 
     /// Ends the holds whose time is over, each with its audit row; how many there were. Nobody waits
     /// for it: they count as ended wherever a state is read.
-    #[worker::send]
     pub(crate) async fn end_expired_moderation(&self, now: u64) -> Result<usize, StoreError> {
         let values = || vec![number(now), "authority".into()];
         let statements = RECORD_ENDED.iter().chain(&END);

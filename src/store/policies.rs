@@ -72,7 +72,6 @@ impl<'a> PolicyScope<'a> {
 
 impl Store {
     /// The version in force, or an older one. `None`: no such tenant, or no such version.
-    #[worker::send]
     pub(crate) async fn policy(
         &self,
         scope: PolicyScope<'_>,
@@ -91,7 +90,6 @@ impl Store {
     }
 
     /// Up to `limit` versions before the given one, newest first.
-    #[worker::send]
     pub(crate) async fn policy_history(
         &self,
         scope: PolicyScope<'_>,
@@ -110,7 +108,6 @@ impl Store {
     }
 
     /// In one transaction: the version, its audit row, and its coming into force.
-    #[worker::send]
     pub(crate) async fn write_policy(
         &self,
         scope: PolicyScope<'_>,

@@ -106,7 +106,6 @@ struct LevelRow {
 
 impl Store {
     /// `None`: no such server.
-    #[worker::send]
     pub(crate) async fn candidate(
         &self,
         name: &ServerName,
@@ -122,7 +121,6 @@ impl Store {
     }
 
     /// The level of a server's default version, and the proofs that hold. `None`: no such server.
-    #[worker::send]
     pub(crate) async fn proofs(
         &self,
         name: &ServerName,
@@ -154,7 +152,6 @@ impl Store {
 
     /// An operator's decision, about the origin where the default version is reached now. The
     /// server after it, and whether it changed something. `None`: no such server.
-    #[worker::send]
     pub(crate) async fn verify_server(
         &self,
         name: &ServerName,
@@ -194,7 +191,6 @@ impl Store {
     }
 
     /// Takes one proof away, with what rests on it, or all.
-    #[worker::send]
     pub(crate) async fn unverify_server(
         &self,
         name: &ServerName,
@@ -220,7 +216,6 @@ impl Store {
     }
 
     /// What a publisher proved, just now. One that holds already is confirmed.
-    #[worker::send]
     pub(crate) async fn prove_server(
         &self,
         name: &ServerName,
@@ -293,7 +288,6 @@ impl Store {
     }
 
     /// Up to `limit` proofs by challenge that nobody looked at since, the longest unseen first.
-    #[worker::send]
     pub(crate) async fn due_proofs(
         &self,
         since: u64,
@@ -309,7 +303,6 @@ impl Store {
     }
 
     /// Notes what became of proofs that still hold. One that was proven anew meanwhile is left alone.
-    #[worker::send]
     pub(crate) async fn keep_proofs(
         &self,
         kept: &[(&DueProof, crate::authority::Standing)],
@@ -340,7 +333,6 @@ impl Store {
 
     /// Takes away a proof that no longer holds, with what rests on it. Whether it was still there as
     /// it was looked at.
-    #[worker::send]
     pub(crate) async fn lose_proof(
         &self,
         due: &DueProof,

@@ -65,7 +65,6 @@ const SELECT: &str = "SELECT issuer, audience, tenant_id, jwks_uri, client_claim
 impl Store {
     /// `None`: no such tenant, or it has all that it may have. A pair of issuer and audience that is
     /// taken is a conflict.
-    #[worker::send]
     pub(crate) async fn add_provider(
         &self,
         provider: &NewProvider<'_>,
@@ -115,7 +114,6 @@ impl Store {
     }
 
     /// `None`: no such tenant.
-    #[worker::send]
     pub(crate) async fn list_providers(
         &self,
         tenant_id: &str,
@@ -141,7 +139,6 @@ impl Store {
     }
 
     /// Whether there was one. From now on no token of it is taken.
-    #[worker::send]
     pub(crate) async fn remove_provider(
         &self,
         tenant_id: &str,

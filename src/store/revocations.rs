@@ -92,7 +92,6 @@ fn columns() -> String {
 impl Store {
     /// Sees to it that there is a row of what is withdrawn; whether that was new. Of a client and a
     /// tenant that were suspended long ago it was forgotten.
-    #[worker::send]
     pub(crate) async fn revoke(
         &self,
         what: Withdrawn<'_>,
@@ -139,7 +138,6 @@ impl Store {
     }
 
     /// Up to `limit` withdrawals, newest first, after the one of this cursor.
-    #[worker::send]
     pub(crate) async fn list_revocations(
         &self,
         after: Option<(u64, &str, &str, &str)>,
@@ -170,7 +168,6 @@ impl Store {
 
     /// What the revocation feed is made of: keys, whenever they were withdrawn, and the newest of the
     /// rest since `since`, in milliseconds since the Unix epoch, at most one more than `limit`.
-    #[worker::send]
     pub(crate) async fn feed_rows(
         &self,
         since: u64,
@@ -194,14 +191,12 @@ impl Store {
     }
 
     /// Every signing key that was ever withdrawn.
-    #[worker::send]
     pub(crate) async fn revoked_keys(&self) -> Result<Vec<RevocationEntry>, StoreError> {
         let sql = format!("SELECT {} FROM revocations WHERE kind = 'key'", columns());
         self.rows(&sql, Vec::new()).await
     }
 
     /// Forgets what no live descriptor can be refused by. A key stays withdrawn for ever.
-    #[worker::send]
     pub(crate) async fn forget_old_revocations(&self, now: u64) -> Result<(), StoreError> {
         let oldest = number(now.saturating_sub(KEPT_MILLIS));
         let sql = "DELETE FROM revocations WHERE kind <> 'key' AND revoked_at < ?1";

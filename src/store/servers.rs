@@ -154,7 +154,6 @@ impl Store {
     /// Up to `limit` servers after the given one: all, in the order of their names, or those that a
     /// query finds, in the order in which they came. Those whose every version was deleted are left
     /// out.
-    #[worker::send]
     pub(crate) async fn list_servers(
         &self,
         query: Option<&SearchQuery>,
@@ -183,7 +182,6 @@ impl Store {
     }
 
     /// `None`: no such server, or no such version.
-    #[worker::send]
     pub(crate) async fn server_detail(
         &self,
         reference: &ServerRef,

@@ -25,7 +25,6 @@ const SELECT: &str = "SELECT tenant_id, name, status,
 
 impl Store {
     /// A tenant id that is taken is a conflict.
-    #[worker::send]
     pub(crate) async fn create_tenant(
         &self,
         tenant_id: &str,
@@ -55,14 +54,12 @@ impl Store {
             .ok_or_else(|| StoreError::Unavailable("the new tenant can't be read".into()))
     }
 
-    #[worker::send]
     pub(crate) async fn tenant(&self, tenant_id: &str) -> Result<Option<Tenant>, StoreError> {
         let sql = format!("{SELECT} WHERE tenant_id = ?1");
         Ok(self.rows(&sql, vec![tenant_id.into()]).await?.pop())
     }
 
     /// Up to `limit` tenants in the order of their ids, after the given one.
-    #[worker::send]
     pub(crate) async fn list_tenants(
         &self,
         after: Option<&str>,
@@ -77,7 +74,6 @@ impl Store {
     }
 
     /// The tenant after the change, and whether it was one. `None`: no such tenant.
-    #[worker::send]
     pub(crate) async fn set_tenant_status(
         &self,
         tenant_id: &str,

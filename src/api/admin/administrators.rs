@@ -1,22 +1,16 @@
-use axum::{
-    Json,
-    extract::FromRequestParts,
-    response::{IntoResponse, Response},
-};
-use http::{StatusCode, request::Parts};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Changed, KeyBody, ListQuery, ReasonBody, check_reason, list_answer, new_key};
+use super::{Changed, KeyBody, ReasonBody, check_reason, list_answer, new_key};
 use crate::{
     api::{
-        App,
-        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size, path_members},
-        no_store,
+        call::{Call, Moderator, Operator},
         problem::Problem,
+        respond,
     },
     authority::{AdministratorKey, Role, check_administrator_name, is_access_identity, is_key_id},
-    platform::random_bytes,
+    platform::{http::Response, random_bytes},
     store::{AdministratorChange, StoreError},
 };
 
@@ -46,16 +40,13 @@ struct Created<T> {
     key: String,
 }
 
-pub(crate) async fn whoami(administrator: Moderator) -> impl IntoResponse {
+pub(crate) async fn whoami(_: &Call, administrator: &Moderator) -> Result<Response, Problem> {
     let body = json!({ "name": administrator.actor(), "role": administrator.role() });
-    ([no_store()], Json(body))
+    respond(StatusCode::OK, &body)
 }
 
-pub(crate) async fn create(
-    app: App,
-    operator: Operator,
-    JsonBody(body): JsonBody<CreateBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let body: CreateBody = call.json()?;
     check_administrator("name", &body.name)?;
     let secret = AdministratorKey::from_random(random_bytes()?, random_bytes()?);
     let key = new_key(
@@ -64,7 +55,8 @@ pub(crate) async fn create(
         body.expires_at.as_deref(),
         body.expires_in,
     )?;
-    let subject = app
+    let subject = call
+        .app
         .store
         .create_administrator(&body.name, body.role, &key, operator.actor())
         .await
@@ -80,55 +72,39 @@ pub(crate) async fn create(
         })?;
     let key = secret.reveal();
     let created = Created { subject, key };
-    Ok((StatusCode::CREATED, [no_store()], Json(created)))
+    respond(StatusCode::CREATED, &created)
 }
 
-pub(crate) async fn list(
-    app: App,
-    _: Moderator,
-    UrlQuery(query): UrlQuery<ListQuery>,
-) -> Result<impl IntoResponse, Problem> {
-    let limit = page_size(query.limit.as_deref())?;
-    if let Some(cursor) = &query.cursor {
+pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let limit = call.page_size()?;
+    let cursor = call.query("cursor")?;
+    if let Some(cursor) = &cursor {
         check_administrator("cursor", cursor)?;
     }
-    let page = app
+    let page = call
+        .app
         .store
-        .list_administrators(query.cursor.as_deref(), limit)
+        .list_administrators(cursor.as_deref(), limit)
         .await?;
-    Ok(list_answer("administrators", page, |record| {
-        record.name.clone()
-    }))
+    list_answer("administrators", page, |record| record.name.clone())
 }
 
-pub(crate) async fn suspend(
-    app: App,
-    operator: Operator,
-    AdministratorPath(name): AdministratorPath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<Response, Problem> {
+pub(crate) async fn suspend(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let body: ReasonBody = call.json()?;
     let change = AdministratorChange::Suspend;
-    self::change(&app, &operator, &name, change, &body.reason).await
+    self::change(call, operator, change, &body.reason).await
 }
 
-pub(crate) async fn resume(
-    app: App,
-    operator: Operator,
-    AdministratorPath(name): AdministratorPath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<Response, Problem> {
+pub(crate) async fn resume(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let body: ReasonBody = call.json()?;
     let change = AdministratorChange::Resume;
-    self::change(&app, &operator, &name, change, &body.reason).await
+    self::change(call, operator, change, &body.reason).await
 }
 
-pub(crate) async fn set_role(
-    app: App,
-    operator: Operator,
-    AdministratorPath(name): AdministratorPath,
-    JsonBody(body): JsonBody<RoleBody>,
-) -> Result<Response, Problem> {
+pub(crate) async fn set_role(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let body: RoleBody = call.json()?;
     let change = AdministratorChange::Role(body.role);
-    self::change(&app, &operator, &name, change, &body.reason).await
+    self::change(call, operator, change, &body.reason).await
 }
 
 /// Left out: Cloudflare Access lets the administrator in no more.
@@ -140,11 +116,11 @@ pub(crate) struct AccessBody {
 }
 
 pub(crate) async fn set_access_identity(
-    app: App,
-    operator: Operator,
-    AdministratorPath(name): AdministratorPath,
-    JsonBody(body): JsonBody<AccessBody>,
+    call: &Call,
+    operator: &Operator,
 ) -> Result<Response, Problem> {
+    let name = administrator_name(call)?;
+    let body: AccessBody = call.json()?;
     let reason = check_reason(&body.reason)?;
     let identity = body
         .access_identity
@@ -154,12 +130,13 @@ pub(crate) async fn set_access_identity(
             "access_identity: must be an e-mail address or the name of a service token, at most 254 characters",
         ));
     }
-    let (subject, changed) = app
+    let (subject, changed) = call
+        .app
         .store
         .set_access_identity(
-            &name,
+            name,
             identity.as_deref(),
-            app.doors(),
+            call.app.doors(),
             operator.actor(),
             reason,
         )
@@ -175,31 +152,29 @@ pub(crate) async fn set_access_identity(
             other => other.into(),
         })?
         .ok_or_else(administrator_not_found)?;
-    Ok(([no_store()], Json(Changed { subject, changed })).into_response())
+    respond(StatusCode::OK, &Changed { subject, changed })
 }
 
 async fn change(
-    app: &App,
+    call: &Call,
     operator: &Operator,
-    name: &str,
     change: AdministratorChange,
     reason: &str,
 ) -> Result<Response, Problem> {
+    let name = administrator_name(call)?;
     let reason = check_reason(reason)?;
-    let (subject, changed) = app
+    let (subject, changed) = call
+        .app
         .store
-        .change_administrator(name, change, app.doors(), operator.actor(), reason)
+        .change_administrator(name, change, call.app.doors(), operator.actor(), reason)
         .await?
         .ok_or_else(administrator_not_found)?;
-    Ok(([no_store()], Json(Changed { subject, changed })).into_response())
+    respond(StatusCode::OK, &Changed { subject, changed })
 }
 
-pub(crate) async fn create_key(
-    app: App,
-    operator: Operator,
-    AdministratorPath(name): AdministratorPath,
-    JsonBody(body): JsonBody<KeyBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn create_key(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let name = administrator_name(call)?;
+    let body: KeyBody = call.json()?;
     let secret = AdministratorKey::from_random(random_bytes()?, random_bytes()?);
     let key = new_key(
         &secret,
@@ -207,39 +182,37 @@ pub(crate) async fn create_key(
         body.expires_at.as_deref(),
         body.expires_in,
     )?;
-    let subject = app
+    let subject = call
+        .app
         .store
-        .create_administrator_key(&name, &key, operator.actor())
+        .create_administrator_key(name, &key, operator.actor())
         .await?
         .ok_or_else(administrator_not_found)?;
     let key = secret.reveal();
     let created = Created { subject, key };
-    Ok((StatusCode::CREATED, [no_store()], Json(created)))
+    respond(StatusCode::CREATED, &created)
 }
 
-pub(crate) async fn list_keys(
-    app: App,
-    _: Moderator,
-    AdministratorPath(name): AdministratorPath,
-) -> Result<impl IntoResponse, Problem> {
-    let keys = app
+pub(crate) async fn list_keys(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let name = administrator_name(call)?;
+    let keys = call
+        .app
         .store
-        .list_administrator_keys(&name)
+        .list_administrator_keys(name)
         .await?
         .ok_or_else(administrator_not_found)?;
-    Ok(([no_store()], Json(json!({ "keys": keys }))))
+    respond(StatusCode::OK, &json!({ "keys": keys }))
 }
 
-pub(crate) async fn revoke_key(
-    app: App,
-    operator: Operator,
-    KeyPath { name, key_id }: KeyPath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn revoke_key(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let name = administrator_name(call)?;
+    let key_id = key_id(call)?;
+    let body: ReasonBody = call.json()?;
     let reason = check_reason(&body.reason)?;
-    let (subject, changed) = app
+    let (subject, changed) = call
+        .app
         .store
-        .revoke_administrator_key(&name, &key_id, app.doors(), operator.actor(), reason)
+        .revoke_administrator_key(name, key_id, call.app.doors(), operator.actor(), reason)
         .await?
         .ok_or_else(|| {
             Problem::new(
@@ -248,7 +221,7 @@ pub(crate) async fn revoke_key(
                 "the administrator has no such key",
             )
         })?;
-    Ok(([no_store()], Json(Changed { subject, changed })))
+    respond(StatusCode::OK, &Changed { subject, changed })
 }
 
 fn administrator_not_found() -> Problem {
@@ -264,36 +237,20 @@ fn check_administrator(member: &str, name: &str) -> Result<(), Problem> {
         .map_err(|error| Problem::request_invalid(format!("{member}: {error}")))
 }
 
-/// `{name}` of a path.
-pub(crate) struct AdministratorPath(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for AdministratorPath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let name: String = path_members(parts, state).await?;
-        check_administrator("name", &name)?;
-        Ok(Self(name))
-    }
+/// `{name}` of the path.
+fn administrator_name(call: &Call) -> Result<&str, Problem> {
+    let name = call.member("name");
+    check_administrator("name", name)?;
+    Ok(name)
 }
 
-/// `{name}/keys/{key_id}` of a path.
-pub(crate) struct KeyPath {
-    name: String,
-    key_id: String,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let (name, key_id): (String, String) = path_members(parts, state).await?;
-        check_administrator("name", &name)?;
-        if !is_key_id(&key_id) {
-            return Err(Problem::request_invalid(
-                "key_id: is the 16 characters after \"mcpa_\" of a key",
-            ));
-        }
-        Ok(Self { name, key_id })
+/// `{key_id}` of the path.
+fn key_id(call: &Call) -> Result<&str, Problem> {
+    let key_id = call.member("key_id");
+    if is_key_id(key_id) {
+        return Ok(key_id);
     }
+    Err(Problem::request_invalid(
+        "key_id: is the 16 characters after \"mcpa_\" of a key",
+    ))
 }

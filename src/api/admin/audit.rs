@@ -1,16 +1,13 @@
-use axum::response::IntoResponse;
-use http::header::CONTENT_TYPE;
 use mcp_connect_catalog::date_micros;
-use serde::Deserialize;
 
 use super::list_answer;
 use crate::{
     api::{
-        App,
-        extract::{Moderator, UrlQuery, page_size},
-        no_store,
+        call::{Call, Moderator},
+        document,
         problem::Problem,
     },
+    platform::http::Response,
     store::{AuditFilter, StoreError},
 };
 
@@ -19,41 +16,18 @@ const MAX_FILTER_CHARS: usize = 600;
 const MAX_EXPORT_ENTRIES: u32 = 1000;
 const MAX_EXPORT_BYTES: usize = 512 * 1024;
 
-#[derive(Deserialize)]
-pub(crate) struct ListQuery {
-    actor: Option<String>,
-    action: Option<String>,
-    subject: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-    order: Option<String>,
-    cursor: Option<String>,
-    limit: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct ExportQuery {
-    after: Option<String>,
-}
-
-pub(crate) async fn list(
-    app: App,
-    _: Moderator,
-    UrlQuery(query): UrlQuery<ListQuery>,
-) -> Result<impl IntoResponse, Problem> {
-    let limit = page_size(query.limit.as_deref())?;
-    let after = query
-        .cursor
-        .as_deref()
-        .map(|cursor| parse_seq("cursor", cursor))
-        .transpose()?;
+pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let limit = call.page_size()?;
+    let after = seq(call, "cursor")?;
+    let [actor, action, subject] = ["actor", "action", "subject"].map(|name| filtered(call, name));
+    let (actor, action, subject) = (actor?, action?, subject?);
     let filter = AuditFilter {
-        actor: filtered("actor", query.actor.as_deref())?,
-        action: filtered("action", query.action.as_deref())?,
-        subject: filtered("subject", query.subject.as_deref())?,
-        since: time("since", query.since.as_deref())?,
-        until: time("until", query.until.as_deref())?,
-        oldest_first: match query.order.as_deref() {
+        actor: actor.as_deref(),
+        action: action.as_deref(),
+        subject: subject.as_deref(),
+        since: time(call, "since")?,
+        until: time(call, "until")?,
+        oldest_first: match call.query("order")?.as_deref() {
             None | Some("newest") => false,
             Some("oldest") => true,
             Some(_) => {
@@ -63,22 +37,15 @@ pub(crate) async fn list(
             }
         },
     };
-    let page = app.store.list_audit(&filter, after, limit).await?;
-    Ok(list_answer("entries", page, |entry| entry.seq.to_string()))
+    let page = call.app.store.list_audit(&filter, after, limit).await?;
+    list_answer("entries", page, |entry| entry.seq.to_string())
 }
 
 /// The trail as JSON lines, oldest first; the next call goes on after the last entry of this one.
-pub(crate) async fn export(
-    app: App,
-    _: Moderator,
-    UrlQuery(query): UrlQuery<ExportQuery>,
-) -> Result<impl IntoResponse, Problem> {
-    let after = query
-        .after
-        .as_deref()
-        .map(|after| parse_seq("after", after))
-        .transpose()?;
-    let entries = app
+pub(crate) async fn export(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let after = seq(call, "after")?;
+    let entries = call
+        .app
         .store
         .export_audit(after.unwrap_or(0), MAX_EXPORT_ENTRIES)
         .await?;
@@ -92,36 +59,39 @@ pub(crate) async fn export(
         lines.push_str(&line);
         lines.push('\n');
     }
-    Ok((
-        [no_store()],
-        [(CONTENT_TYPE, "application/x-ndjson")],
-        lines,
-    ))
+    Ok(document("application/x-ndjson", lines.into_bytes()))
 }
 
-fn parse_seq(member: &str, text: &str) -> Result<u64, Problem> {
-    text.parse()
-        .ok()
-        .filter(|seq: &u64| *seq < 1 << 53)
-        .ok_or_else(|| Problem::request_invalid(format!("{member}: is not the number of an entry")))
-}
-
-fn filtered<'a>(member: &str, text: Option<&'a str>) -> Result<Option<&'a str>, Problem> {
-    match text {
-        Some(text) if text.is_empty() || text.len() > MAX_FILTER_CHARS => {
-            Err(Problem::request_invalid(format!(
-                "{member}: must have 1 to {MAX_FILTER_CHARS} characters"
-            )))
-        }
-        other => Ok(other),
+/// The number of an entry.
+fn seq(call: &Call, parameter: &str) -> Result<Option<u64>, Problem> {
+    let Some(text) = call.query(parameter)? else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(seq) if seq < 1 << 53 => Ok(Some(seq)),
+        _ => Err(Problem::request_invalid(format!(
+            "{parameter}: is not the number of an entry"
+        ))),
     }
 }
 
-fn time(member: &str, text: Option<&str>) -> Result<Option<u64>, Problem> {
-    text.map(|text| {
-        date_micros(text)
-            .map(|micros| micros / 1000)
-            .ok_or_else(|| Problem::request_invalid(format!("{member}: is not an RFC 3339 date")))
-    })
-    .transpose()
+fn filtered(call: &Call, parameter: &str) -> Result<Option<String>, Problem> {
+    let text = call.query(parameter)?;
+    match &text {
+        Some(text) if text.is_empty() || text.len() > MAX_FILTER_CHARS => {
+            Err(Problem::request_invalid(format!(
+                "{parameter}: must have 1 to {MAX_FILTER_CHARS} characters"
+            )))
+        }
+        _ => Ok(text),
+    }
+}
+
+fn time(call: &Call, parameter: &str) -> Result<Option<u64>, Problem> {
+    let Some(text) = call.query(parameter)? else {
+        return Ok(None);
+    };
+    let micros = date_micros(&text)
+        .ok_or_else(|| Problem::request_invalid(format!("{parameter}: is not an RFC 3339 date")))?;
+    Ok(Some(micros / 1000))
 }

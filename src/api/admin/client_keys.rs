@@ -1,22 +1,20 @@
-use axum::{Json, extract::FromRequestParts, response::IntoResponse};
-use http::{StatusCode, request::Parts};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
     Changed, KeyBody, ReasonBody, check_reason,
-    clients::{ClientPath, check_id, client_not_found},
+    clients::{client_id, client_not_found},
     new_key,
 };
 use crate::{
     api::{
-        App,
-        extract::{JsonBody, Moderator, Operator, path_members},
-        no_store,
+        call::{Call, Moderator, Operator},
         problem::Problem,
+        respond,
     },
     authority::{ApiKey, is_key_id},
-    platform::{now_millis, random_bytes},
+    platform::{http::Response, now_millis, random_bytes},
     store::{KeyCreation, KeyRecord, MAX_LIVE_KEYS},
 };
 
@@ -42,12 +40,9 @@ struct Created {
     api_key: String,
 }
 
-pub(crate) async fn create(
-    app: App,
-    operator: Operator,
-    ClientPath(client_id): ClientPath,
-    JsonBody(body): JsonBody<KeyBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let client_id = client_id(call)?;
+    let body: KeyBody = call.json()?;
     let key = ApiKey::from_random(random_bytes()?, random_bytes()?);
     let new = new_key(
         &key,
@@ -55,19 +50,17 @@ pub(crate) async fn create(
         body.expires_at.as_deref(),
         body.expires_in,
     )?;
-    let creation = app
+    let creation = call
+        .app
         .store
-        .create_api_key(&client_id, &new, operator.actor())
+        .create_api_key(client_id, &new, operator.actor())
         .await?;
     created(creation, &key)
 }
 
-pub(crate) async fn rotate(
-    app: App,
-    operator: Operator,
-    ClientPath(client_id): ClientPath,
-    JsonBody(body): JsonBody<RotateBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn rotate(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let client_id = client_id(call)?;
+    let body: RotateBody = call.json()?;
     let reason = check_reason(&body.reason)?;
     if body.overlap_seconds > MAX_OVERLAP_SECONDS {
         return Err(Problem::request_invalid(
@@ -82,50 +75,48 @@ pub(crate) async fn rotate(
         body.expires_in,
     )?;
     let others_end = now_millis() + body.overlap_seconds * 1000;
-    let creation = app
+    let creation = call
+        .app
         .store
-        .rotate_api_keys(&client_id, &new, others_end, operator.actor(), reason)
+        .rotate_api_keys(client_id, &new, others_end, operator.actor(), reason)
         .await?;
     created(creation, &key)
 }
 
-pub(crate) async fn list(
-    app: App,
-    _: Moderator,
-    ClientPath(client_id): ClientPath,
-) -> Result<impl IntoResponse, Problem> {
-    let keys = app
+pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let client_id = client_id(call)?;
+    let keys = call
+        .app
         .store
-        .list_api_keys(&client_id)
+        .list_api_keys(client_id)
         .await?
         .ok_or_else(client_not_found)?;
-    Ok(([no_store()], Json(json!({ "keys": keys }))))
+    respond(StatusCode::OK, &json!({ "keys": keys }))
 }
 
-pub(crate) async fn revoke(
-    app: App,
-    operator: Operator,
-    KeyPath { client_id, key_id }: KeyPath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let client_id = client_id(call)?;
+    let key_id = key_id(call)?;
+    let body: ReasonBody = call.json()?;
     let reason = check_reason(&body.reason)?;
-    let (subject, changed) = app
+    let (subject, changed) = call
+        .app
         .store
-        .revoke_api_key(&client_id, &key_id, operator.actor(), reason)
+        .revoke_api_key(client_id, key_id, operator.actor(), reason)
         .await?
         .ok_or_else(|| {
             let detail = "the client has no such key";
             Problem::new(StatusCode::NOT_FOUND, "key_not_found", detail)
         })?;
-    Ok(([no_store()], Json(Changed { subject, changed })))
+    respond(StatusCode::OK, &Changed { subject, changed })
 }
 
-fn created(creation: KeyCreation, key: &ApiKey) -> Result<impl IntoResponse + use<>, Problem> {
+fn created(creation: KeyCreation, key: &ApiKey) -> Result<Response, Problem> {
     match creation {
         KeyCreation::Created(record) => {
             let api_key = key.reveal();
             let created = Created { record, api_key };
-            Ok((StatusCode::CREATED, [no_store()], Json(created)))
+            respond(StatusCode::CREATED, &created)
         }
         KeyCreation::NoClient => Err(client_not_found()),
         KeyCreation::TooMany => Err(Problem::new(
@@ -136,23 +127,13 @@ fn created(creation: KeyCreation, key: &ApiKey) -> Result<impl IntoResponse + us
     }
 }
 
-/// `{client_id}/keys/{key_id}` of a path.
-pub(crate) struct KeyPath {
-    client_id: String,
-    key_id: String,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let (client_id, key_id): (String, String) = path_members(parts, state).await?;
-        check_id("client_id", &client_id)?;
-        if !is_key_id(&key_id) {
-            return Err(Problem::request_invalid(
-                "key_id: is the 16 characters after \"mcpk_\" of a key",
-            ));
-        }
-        Ok(Self { client_id, key_id })
+/// `{key_id}` of the path.
+fn key_id(call: &Call) -> Result<&str, Problem> {
+    let key_id = call.member("key_id");
+    if is_key_id(key_id) {
+        return Ok(key_id);
     }
+    Err(Problem::request_invalid(
+        "key_id: is the 16 characters after \"mcpk_\" of a key",
+    ))
 }

@@ -1,21 +1,15 @@
-use axum::{
-    Json,
-    extract::FromRequestParts,
-    response::{IntoResponse, Response},
-};
-use http::{StatusCode, request::Parts};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Changed, ListQuery, ReasonBody, check_name, check_reason, list_answer, tenants};
+use super::{Changed, ReasonBody, check_name, check_reason, list_answer, tenants};
 use crate::{
     api::{
-        App,
-        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size, path_members},
-        no_store,
+        call::{Call, Moderator, Operator},
         problem::Problem,
+        respond,
     },
     authority::{ApiKey, NewKey, is_id},
-    platform::random_bytes,
+    platform::{http::Response, random_bytes},
     store::{Client, NewClient, Status, StoreError},
 };
 
@@ -43,11 +37,8 @@ struct Created {
     api_key: Option<String>,
 }
 
-pub(crate) async fn create(
-    app: App,
-    operator: Operator,
-    JsonBody(body): JsonBody<CreateBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let body: CreateBody = call.json()?;
     check_id("client_id", &body.client_id)?;
     if let Some(tenant_id) = &body.tenant_id {
         check_id("tenant_id", tenant_id)?;
@@ -70,7 +61,8 @@ pub(crate) async fn create(
         tenant_id: body.tenant_id.as_deref(),
         name: body.name.as_deref(),
     };
-    let client = app
+    let client = call
+        .app
         .store
         .create_client(&client, new_key.as_ref(), operator.actor())
         .await
@@ -91,79 +83,53 @@ pub(crate) async fn create(
         client,
         api_key: key.as_ref().map(ApiKey::reveal),
     };
-    Ok((StatusCode::CREATED, [no_store()], Json(created)))
+    respond(StatusCode::CREATED, &created)
 }
 
-pub(crate) async fn list(
-    app: App,
-    _: Moderator,
-    UrlQuery(query): UrlQuery<ListQuery>,
-) -> Result<impl IntoResponse, Problem> {
-    let limit = page_size(query.limit.as_deref())?;
-    if let Some(cursor) = &query.cursor {
+pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let limit = call.page_size()?;
+    let cursor = call.query("cursor")?;
+    if let Some(cursor) = &cursor {
         check_id("cursor", cursor)?;
     }
-    let page = app
+    let page = call
+        .app
         .store
-        .list_clients(query.cursor.as_deref(), limit)
+        .list_clients(cursor.as_deref(), limit)
         .await?;
-    Ok(list_answer("clients", page, |client| {
-        client.client_id.clone()
-    }))
+    list_answer("clients", page, |client| client.client_id.clone())
 }
 
-pub(crate) async fn suspend(
-    app: App,
-    moderator: Moderator,
-    ClientPath(client_id): ClientPath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<impl IntoResponse, Problem> {
-    set_status(app, moderator, &client_id, Status::Suspended, &body).await
+pub(crate) async fn suspend(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
+    set_status(call, moderator, Status::Suspended).await
 }
 
-pub(crate) async fn resume(
-    app: App,
-    moderator: Moderator,
-    ClientPath(client_id): ClientPath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<impl IntoResponse, Problem> {
-    set_status(app, moderator, &client_id, Status::Active, &body).await
+pub(crate) async fn resume(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
+    set_status(call, moderator, Status::Active).await
 }
 
 async fn set_status(
-    app: App,
-    moderator: Moderator,
-    client_id: &str,
+    call: &Call,
+    moderator: &Moderator,
     status: Status,
-    body: &ReasonBody,
 ) -> Result<Response, Problem> {
+    let client_id = client_id(call)?;
+    let body: ReasonBody = call.json()?;
     let reason = check_reason(&body.reason)?;
-    let (client, changed) = app
+    let (subject, changed) = call
+        .app
         .store
         .set_client_status(client_id, status, moderator.actor(), reason)
         .await?
         .ok_or_else(client_not_found)?;
-    Ok((
-        [no_store()],
-        Json(Changed {
-            subject: client,
-            changed,
-        }),
-    )
-        .into_response())
+    respond(StatusCode::OK, &Changed { subject, changed })
 }
 
-/// `{client_id}` of a path.
-pub(crate) struct ClientPath(pub(super) String);
-
-impl<S: Send + Sync> FromRequestParts<S> for ClientPath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let client_id: String = path_members(parts, state).await?;
-        check_id("client_id", &client_id)?;
-        Ok(Self(client_id))
-    }
+/// `{client_id}` of the path.
+pub(super) fn client_id(call: &Call) -> Result<&str, Problem> {
+    let client_id = call.member("client_id");
+    check_id("client_id", client_id)?;
+    Ok(client_id)
 }
 
 pub(super) fn client_not_found() -> Problem {

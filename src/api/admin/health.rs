@@ -1,49 +1,40 @@
 //! Whether a server's endpoint answers as an MCP server.
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
+use http::StatusCode;
 use mcp_connect_catalog::ServerName;
 use serde_json::json;
 
 use crate::{
     api::{
         App,
-        extract::{Moderator, NamePath},
-        no_store,
+        call::{Call, Moderator},
         problem::Problem,
+        respond,
     },
     authority::{Denial, Verdict},
-    platform::iso_date,
+    platform::{http::Response, iso_date},
     upkeep,
 };
 
 /// What the last probe said, if there was one.
-pub(crate) async fn show(
-    app: App,
-    _: Moderator,
-    NamePath(name): NamePath,
-) -> Result<Response, Problem> {
-    let endpoint = endpoint(&app, &name).await?;
-    let verdict = app.store.verdict(&endpoint).await;
-    answer(&app, &name, &endpoint, verdict.as_ref())
+pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let name = call.server_name()?;
+    let endpoint = endpoint(&call.app, &name).await?;
+    let verdict = call.app.store.verdict(&endpoint).await;
+    answer(&call.app, &name, &endpoint, verdict.as_ref())
 }
 
 /// Asks now. A failure counts as one of the cron's would.
-pub(crate) async fn probe(
-    app: App,
-    _: Moderator,
-    NamePath(name): NamePath,
-) -> Result<Response, Problem> {
-    let endpoint = endpoint(&app, &name).await?;
-    let known = app.store.verdict(&endpoint).await;
-    let rules = app.settings.endpoint_rules();
+pub(crate) async fn probe(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let name = call.server_name()?;
+    let endpoint = endpoint(&call.app, &name).await?;
+    let known = call.app.store.verdict(&endpoint).await;
+    let rules = call.app.settings.endpoint_rules();
     let renewed = upkeep::health::renew(&endpoint, known.as_ref(), rules).await;
     if let Some(renewed) = &renewed {
-        app.store.keep_verdict(&endpoint, renewed).await;
+        call.app.store.keep_verdict(&endpoint, renewed).await;
     }
-    answer(&app, &name, &endpoint, renewed.or(known).as_ref())
+    answer(&call.app, &name, &endpoint, renewed.or(known).as_ref())
 }
 
 /// Of the default version.
@@ -79,5 +70,5 @@ fn answer(
             members.insert("reason".into(), reason.as_str().into());
         }
     }
-    Ok(([no_store()], Json(body)).into_response())
+    respond(StatusCode::OK, &body)
 }

@@ -1,15 +1,15 @@
-use axum::{Json, response::IntoResponse};
+use http::StatusCode;
 use mcp_connect_catalog::Entry;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     api::{
-        App,
-        extract::{JsonBody, Operator},
-        no_store,
+        call::{Call, Operator},
         problem::Problem,
+        respond,
     },
+    platform::http::Response,
     store::{ImportOutcome, ImportResult},
 };
 
@@ -21,24 +21,22 @@ pub(crate) struct Body {
 }
 
 /// Takes what can be represented and names what can't, entry by entry.
-pub(crate) async fn import(
-    app: App,
-    operator: Operator,
-    JsonBody(body): JsonBody<Body>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn import(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let body: Body = call.json()?;
     if body.servers.is_empty() || body.servers.len() > MAX_ENTRIES {
         return Err(Problem::request_invalid(
             "servers: send 1 to 100 entries a call",
         ));
     }
-    let rules = app.settings.endpoint_rules();
+    let rules = call.app.settings.endpoint_rules();
     let parsed: Vec<Result<Entry, ImportResult>> = body
         .servers
         .iter()
         .map(|json| Entry::parse(json, rules).map_err(|error| refused(json, error.to_string())))
         .collect();
     let entries: Vec<&Entry> = parsed.iter().flatten().collect();
-    let mut imported = app
+    let mut imported = call
+        .app
         .store
         .import(&entries, operator.actor())
         .await?
@@ -50,7 +48,7 @@ pub(crate) async fn import(
             Err(refusal) => Some(refusal),
         })
         .collect();
-    Ok(([no_store()], Json(json!({ "results": results }))))
+    respond(StatusCode::OK, &json!({ "results": results }))
 }
 
 /// Names the entry as well as it can be named.

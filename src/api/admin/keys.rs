@@ -1,8 +1,15 @@
-use axum::{Json, response::IntoResponse};
+use http::StatusCode;
 use mcp_connect_descriptor::{Algorithm, KeyStatus};
 use serde::Serialize;
 
-use crate::api::{App, extract::Moderator, no_store, problem::Problem};
+use crate::{
+    api::{
+        call::{Call, Moderator},
+        problem::Problem,
+        respond,
+    },
+    platform::http::Response,
+};
 
 #[derive(Serialize)]
 struct List {
@@ -28,9 +35,9 @@ struct Key {
 }
 
 /// The keys that the authority holds, and what was withdrawn of them.
-pub(crate) async fn list(app: App, _: Moderator) -> Result<impl IntoResponse, Problem> {
-    let keys = app.settings.signing_keys()?;
-    let mut revoked = app.store.revoked_keys().await?;
+pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let keys = call.app.settings.signing_keys()?;
+    let mut revoked = call.app.store.revoked_keys().await?;
     let signer = keys
         .signer(|key_id| revoked.iter().any(|entry| entry.id == key_id))
         .map(|key| key.id().to_owned());
@@ -56,5 +63,5 @@ pub(crate) async fn list(app: App, _: Moderator) -> Result<impl IntoResponse, Pr
             }
         })
         .collect();
-    Ok(([no_store()], Json(List { keys })))
+    respond(StatusCode::OK, &List { keys })
 }

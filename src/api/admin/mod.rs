@@ -1,147 +1,37 @@
-//! For administrators: every handler takes an `Operator`, or a `Moderator` where a moderator's role is
+//! For administrators: every handler takes an `Operator`, or a `Moderator` where that role is
 //! enough: to read, to verify and moderate servers, to suspend and resume clients. Every change
 //! leaves an audit row in the transaction that makes it.
 
-mod administrators;
-mod audit;
-mod client_keys;
-mod clients;
-mod health;
-mod import;
-mod keys;
-mod moderation;
-mod policy;
-mod proofs;
-mod providers;
-mod revocations;
-mod stats;
-mod tenants;
+pub(super) mod administrators;
+pub(super) mod audit;
+pub(super) mod client_keys;
+pub(super) mod clients;
+pub(super) mod health;
+pub(super) mod import;
+pub(super) mod keys;
+pub(super) mod moderation;
+pub(super) mod policy;
+pub(super) mod proofs;
+pub(super) mod providers;
+pub(super) mod revocations;
+pub(super) mod stats;
+pub(super) mod tenants;
 
-use axum::{
-    Json, Router,
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
+use http::StatusCode;
 use mcp_connect_catalog::{ServerName, date_micros};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
-use super::{App, no_store, problem::Problem};
+use super::{App, problem::Problem, respond};
 use crate::{
     authority::{Holder, KeyOf, NewKey},
-    platform::{log, now_millis},
+    platform::{http::Response, log, now_millis},
     store::Page,
 };
-
-pub(crate) fn router() -> Router {
-    Router::new()
-        .route("/clients", get(clients::list).post(clients::create))
-        .route("/clients/{client_id}/suspend", post(clients::suspend))
-        .route("/clients/{client_id}/resume", post(clients::resume))
-        .route("/tenants", get(tenants::list).post(tenants::create))
-        .route("/tenants/{tenant_id}", get(tenants::show))
-        .route("/tenants/{tenant_id}/suspend", post(tenants::suspend))
-        .route("/tenants/{tenant_id}/resume", post(tenants::resume))
-        .route(
-            "/tenants/{tenant_id}/policy",
-            get(policy::show).post(policy::write),
-        )
-        .route("/tenants/{tenant_id}/policy/history", get(policy::history))
-        .route("/policy", get(policy::show).post(policy::write))
-        .route("/policy/history", get(policy::history))
-        .route("/policy/explain", post(policy::explain))
-        .route("/servers/{namespace}/{name}/proofs", get(proofs::list))
-        .route("/servers/{namespace}/{name}/prove", post(proofs::prove))
-        .route("/servers/{namespace}/{name}/verify", post(proofs::verify))
-        .route(
-            "/clients/{client_id}/keys",
-            get(client_keys::list).post(client_keys::create),
-        )
-        .route(
-            "/clients/{client_id}/keys/rotate",
-            post(client_keys::rotate),
-        )
-        .route(
-            "/clients/{client_id}/keys/{key_id}/revoke",
-            post(client_keys::revoke),
-        )
-        .route(
-            "/tenants/{tenant_id}/identity-providers",
-            get(providers::list).post(providers::add),
-        )
-        .route(
-            "/tenants/{tenant_id}/identity-providers/remove",
-            post(providers::remove),
-        )
-        .route(
-            "/servers/{namespace}/{name}/unverify",
-            post(proofs::unverify),
-        )
-        .route(
-            "/servers/{namespace}/{name}/quarantine",
-            post(moderation::quarantine),
-        )
-        .route(
-            "/servers/{namespace}/{name}/revoke",
-            post(moderation::revoke),
-        )
-        .route("/servers/{namespace}/{name}/health", get(health::show))
-        .route("/servers/{namespace}/{name}/probe", post(health::probe))
-        .route(
-            "/servers/{namespace}/{name}/reinstate",
-            post(moderation::reinstate),
-        )
-        .route("/moderation", get(moderation::list))
-        .route("/import", post(import::import))
-        .route("/whoami", get(administrators::whoami))
-        .route(
-            "/administrators",
-            get(administrators::list).post(administrators::create),
-        )
-        .route(
-            "/administrators/{name}/suspend",
-            post(administrators::suspend),
-        )
-        .route(
-            "/administrators/{name}/resume",
-            post(administrators::resume),
-        )
-        .route(
-            "/administrators/{name}/role",
-            post(administrators::set_role),
-        )
-        .route(
-            "/administrators/{name}/access-identity",
-            post(administrators::set_access_identity),
-        )
-        .route(
-            "/administrators/{name}/keys",
-            get(administrators::list_keys).post(administrators::create_key),
-        )
-        .route(
-            "/administrators/{name}/keys/{key_id}/revoke",
-            post(administrators::revoke_key),
-        )
-        .route("/keys", get(keys::list))
-        .route(
-            "/revocations",
-            get(revocations::list).post(revocations::revoke),
-        )
-        .route("/audit", get(audit::list))
-        .route("/audit/export", get(audit::export))
-        .route("/stats", get(stats::stats))
-        .route("/metrics", get(stats::metrics))
-}
 
 const MAX_REASON_CHARS: usize = 500;
 const MAX_NAME_CHARS: usize = 100;
 /// Ten years.
 const MAX_EXPIRY_SECONDS: u64 = 3650 * 24 * 60 * 60;
-
-#[derive(Deserialize)]
-struct ListQuery {
-    cursor: Option<String>,
-    limit: Option<String>,
-}
 
 /// A page of a list, under the list's own name.
 struct List<T> {
@@ -166,13 +56,13 @@ fn list_answer<T: Serialize>(
     name: &'static str,
     page: Page<T>,
     cursor: impl Fn(&T) -> String,
-) -> Response {
+) -> Result<Response, Problem> {
     let list = List {
         name,
         next_cursor: page.next_after().map(cursor),
         rows: page.rows,
     };
-    ([no_store()], Json(list)).into_response()
+    respond(StatusCode::OK, &list)
 }
 
 /// Something after a change, and whether there was one.

@@ -1,7 +1,3 @@
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
 use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
 use serde::Deserialize;
@@ -9,11 +5,11 @@ use serde::Deserialize;
 use super::{Changed, ReasonBody, check_reason, drop_edge_copy, expiry, list_answer};
 use crate::{
     api::{
-        App,
-        extract::{JsonBody, Moderator, RefPath, UrlQuery, page_size},
-        no_store,
+        call::{Call, Moderator},
         problem::Problem,
+        respond,
     },
+    platform::http::Response,
     store::{ModerationChange, ModerationFilter, ModerationOutcome},
 };
 
@@ -28,56 +24,37 @@ pub(crate) struct QuarantineBody {
     expires_at: Option<String>,
 }
 
-#[derive(Deserialize)]
-pub(crate) struct ListQuery {
-    state: Option<String>,
-    namespace: Option<String>,
-    cursor: Option<String>,
-    limit: Option<String>,
-}
-
-pub(crate) async fn quarantine(
-    app: App,
-    moderator: Moderator,
-    RefPath(reference): RefPath,
-    JsonBody(body): JsonBody<QuarantineBody>,
-) -> Result<Response, Problem> {
+pub(crate) async fn quarantine(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
+    let body: QuarantineBody = call.json()?;
     let until = expiry(body.expires_at.as_deref(), body.expires_in)?;
     let change = ModerationChange::Quarantine(until);
-    moderate(&app, &moderator, &reference, change, &body.reason).await
+    moderate(call, moderator, change, &body.reason).await
 }
 
-pub(crate) async fn revoke(
-    app: App,
-    moderator: Moderator,
-    RefPath(reference): RefPath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<Response, Problem> {
+pub(crate) async fn revoke(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
+    let body: ReasonBody = call.json()?;
     let change = ModerationChange::Revoke;
-    moderate(&app, &moderator, &reference, change, &body.reason).await
+    moderate(call, moderator, change, &body.reason).await
 }
 
-pub(crate) async fn reinstate(
-    app: App,
-    moderator: Moderator,
-    RefPath(reference): RefPath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<Response, Problem> {
+pub(crate) async fn reinstate(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
+    let body: ReasonBody = call.json()?;
     let change = ModerationChange::Reinstate;
-    moderate(&app, &moderator, &reference, change, &body.reason).await
+    moderate(call, moderator, change, &body.reason).await
 }
 
 async fn moderate(
-    app: &App,
+    call: &Call,
     moderator: &Moderator,
-    reference: &ServerRef,
     change: ModerationChange,
     reason: &str,
 ) -> Result<Response, Problem> {
+    let reference = call.server_ref()?;
     let reason = check_reason(reason)?;
-    let outcome = app
+    let outcome = call
+        .app
         .store
-        .moderate(reference, change, moderator.actor(), reason)
+        .moderate(&reference, change, moderator.actor(), reason)
         .await?
         .ok_or_else(Problem::server_not_found)?;
     let (subject, changed) = match outcome {
@@ -90,23 +67,21 @@ async fn moderate(
             ));
         }
     };
-    drop_edge_copy(app, &reference.name).await;
-    Ok(([no_store()], Json(Changed { subject, changed })).into_response())
+    drop_edge_copy(&call.app, &reference.name).await;
+    respond(StatusCode::OK, &Changed { subject, changed })
 }
 
-pub(crate) async fn list(
-    app: App,
-    _: Moderator,
-    UrlQuery(query): UrlQuery<ListQuery>,
-) -> Result<impl IntoResponse, Problem> {
-    let limit = page_size(query.limit.as_deref())?;
-    let state = query.state.as_deref();
+pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let limit = call.page_size()?;
+    let state = call.query("state")?;
+    let state = state.as_deref();
     if state.is_some_and(|state| !matches!(state, "quarantined" | "revoked")) {
         return Err(Problem::request_invalid(
             "state: must be \"quarantined\" or \"revoked\"",
         ));
     }
-    let namespace = query.namespace.as_deref();
+    let namespace = call.query("namespace")?;
+    let namespace = namespace.as_deref();
     if namespace.is_some_and(|namespace| {
         namespace.is_empty() || namespace.len() > MAX_NAMESPACE_CHARS || namespace.contains('/')
     }) {
@@ -114,8 +89,8 @@ pub(crate) async fn list(
             "namespace: must be what stands before the \"/\" of a server's name",
         ));
     }
-    let after: Option<ServerRef> = query
-        .cursor
+    let after: Option<ServerRef> = call
+        .query("cursor")?
         .map(|cursor| cursor.parse())
         .transpose()
         .map_err(|_| Problem::request_invalid("cursor: is not one of this list"))?;
@@ -124,8 +99,6 @@ pub(crate) async fn list(
         namespace,
         after: after.as_ref(),
     };
-    let page = app.store.list_moderated(&filter, limit).await?;
-    Ok(list_answer("moderated", page, |last| {
-        last.server_ref.clone()
-    }))
+    let page = call.app.store.list_moderated(&filter, limit).await?;
+    list_answer("moderated", page, |last| last.server_ref.clone())
 }

@@ -1,28 +1,28 @@
 //! The policy for all, and each tenant's: the same endpoints, with the tenant in the path.
 
-use axum::{
-    Json,
-    extract::{FromRequestParts, RawPathParams},
-    response::{IntoResponse, Response},
-};
-use http::{StatusCode, request::Parts};
+use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::to_raw_value};
 
-use super::{Changed, ListQuery, check_reason, clients::check_id, list_answer, tenants};
+use super::{
+    Changed, check_reason,
+    clients::check_id,
+    list_answer,
+    tenants::{self, tenant_id},
+};
 use crate::{
     api::{
         App,
-        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size},
-        no_store,
+        call::{Call, Moderator, Operator},
         problem::Problem,
+        respond,
     },
     authority::{
         Caller, ConnectRequest, Denial, Facts, Finding, Grant, Group, Level, PolicyDocument,
         Presented, Scope, authenticate, decide, policy_findings,
     },
-    platform::now_millis,
+    platform::{http::Response, now_millis},
     store::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
 };
 
@@ -33,11 +33,6 @@ pub(crate) struct WriteBody {
     reason: String,
     /// The version that this policy was made of.
     if_version: Option<u32>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct ShowQuery {
-    version: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -91,25 +86,21 @@ struct ExplainedFinding {
     because: String,
 }
 
-pub(crate) async fn show(
-    app: App,
-    _: Moderator,
-    path: ScopePath,
-    UrlQuery(query): UrlQuery<ShowQuery>,
-) -> Result<Response, Problem> {
-    let version = query
-        .version
+pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let scope = scope(call)?;
+    let version = call
+        .query("version")?
         .map(|version| version.parse::<u32>())
         .transpose()
         .map_err(|_| Problem::request_invalid("version: must be a whole number"))?;
-    let policy = match app.store.policy(path.scope(), version).await? {
+    let policy = match call.app.store.policy(scope, version).await? {
         Some(policy) => policy,
         None if version.unwrap_or(0) == 0 => {
-            path.check_exists(&app).await?;
+            check_exists(scope, &call.app).await?;
             unwritten()?
         }
         None => {
-            path.check_exists(&app).await?;
+            check_exists(scope, &call.app).await?;
             return Err(Problem::new(
                 StatusCode::NOT_FOUND,
                 "policy_not_found",
@@ -117,39 +108,27 @@ pub(crate) async fn show(
             ));
         }
     };
-    Ok(([no_store()], Json(policy)).into_response())
+    respond(StatusCode::OK, &policy)
 }
 
-pub(crate) async fn history(
-    app: App,
-    _: Moderator,
-    path: ScopePath,
-    UrlQuery(query): UrlQuery<ListQuery>,
-) -> Result<impl IntoResponse, Problem> {
-    let limit = page_size(query.limit.as_deref())?;
-    let before = query
-        .cursor
+pub(crate) async fn history(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let scope = scope(call)?;
+    let limit = call.page_size()?;
+    let before = call
+        .query("cursor")?
         .map(|cursor| cursor.parse::<u32>())
         .transpose()
         .map_err(|_| Problem::request_invalid("cursor: is not one of this list"))?;
-    let page = app
-        .store
-        .policy_history(path.scope(), before, limit)
-        .await?;
+    let page = call.app.store.policy_history(scope, before, limit).await?;
     if page.rows.is_empty() {
-        path.check_exists(&app).await?;
+        check_exists(scope, &call.app).await?;
     }
-    Ok(list_answer("versions", page, |head| {
-        head.version.to_string()
-    }))
+    list_answer("versions", page, |head| head.version.to_string())
 }
 
-pub(crate) async fn write(
-    app: App,
-    operator: Operator,
-    path: ScopePath,
-    JsonBody(body): JsonBody<WriteBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn write(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let scope = scope(call)?;
+    let body: WriteBody = call.json()?;
     let reason = check_reason(&body.reason)?;
     let unwritable =
         |error: serde_json::Error| Problem::request_invalid(format!("policy: {error}"));
@@ -166,9 +145,10 @@ pub(crate) async fn write(
         pins: pins.as_deref(),
         if_version: body.if_version,
     };
-    let written = app
+    let written = call
+        .app
         .store
-        .write_policy(path.scope(), &policy, operator.actor(), reason)
+        .write_policy(scope, &policy, operator.actor(), reason)
         .await?;
     let (subject, changed) = match written {
         PolicyWrite::Written(head) => (head, true),
@@ -184,15 +164,12 @@ pub(crate) async fn write(
             ));
         }
     };
-    Ok(([no_store()], Json(Changed { subject, changed })))
+    respond(StatusCode::OK, &Changed { subject, changed })
 }
 
 /// Asks the very code that decides on a connect, about the caller that is named.
-pub(crate) async fn explain(
-    app: App,
-    _: Moderator,
-    JsonBody(body): JsonBody<ExplainBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn explain(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let body: ExplainBody = call.json()?;
     let server_ref: ServerRef = body
         .server_ref
         .parse()
@@ -210,8 +187,9 @@ pub(crate) async fn explain(
             check_id(member, id)?;
         }
     }
-    let admission = app.settings.issuing()?.admission;
-    let (facts, registered) = app
+    let admission = call.app.settings.issuing()?.admission;
+    let (facts, registered) = call
+        .app
         .store
         .facts_about(
             &request,
@@ -244,7 +222,7 @@ pub(crate) async fn explain(
         &decision,
         findings.unwrap_or_default(),
     );
-    Ok(([no_store()], Json(explanation)))
+    respond(StatusCode::OK, &explanation)
 }
 
 /// A registered client is of its own tenant; one that its tenant's identity provider vouches for
@@ -326,40 +304,20 @@ fn unwritten() -> Result<PolicyVersion, Problem> {
     })
 }
 
-/// `{tenant_id}` of a path that has it.
-pub(crate) struct ScopePath(Option<String>);
-
-impl ScopePath {
-    fn scope(&self) -> PolicyScope<'_> {
-        self.0
-            .as_deref()
-            .map_or(PolicyScope::Authority, PolicyScope::Tenant)
-    }
-
-    async fn check_exists(&self, app: &App) -> Result<(), Problem> {
-        match &self.0 {
-            Some(tenant_id) if app.store.tenant(tenant_id).await?.is_none() => {
-                Err(tenants::not_found())
-            }
-            _ => Ok(()),
-        }
+/// Of the tenant in the path, where there is one.
+fn scope(call: &Call) -> Result<PolicyScope<'_>, Problem> {
+    if call.has_member("tenant_id") {
+        tenant_id(call).map(PolicyScope::Tenant)
+    } else {
+        Ok(PolicyScope::Authority)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for ScopePath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let params = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|error| {
-                Problem::request_invalid(format!("the path: {}", error.body_text()))
-            })?;
-        let tenant_id = params.iter().find(|(name, _)| *name == "tenant_id");
-        let Some((_, tenant_id)) = tenant_id else {
-            return Ok(Self(None));
-        };
-        check_id("tenant_id", tenant_id)?;
-        Ok(Self(Some(tenant_id.to_owned())))
+async fn check_exists(scope: PolicyScope<'_>, app: &App) -> Result<(), Problem> {
+    match scope {
+        PolicyScope::Tenant(tenant_id) if app.store.tenant(tenant_id).await?.is_none() => {
+            Err(tenants::not_found())
+        }
+        PolicyScope::Authority | PolicyScope::Tenant(_) => Ok(()),
     }
 }

@@ -1,9 +1,5 @@
 //! How servers are verified: proven by their publishers, or decided by an operator.
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use http::StatusCode;
 use mcp_connect_catalog::{Endpoint, ServerName};
@@ -14,11 +10,12 @@ use super::{Changed, check_reason, drop_edge_copy};
 use crate::{
     api::{
         App,
-        extract::{JsonBody, Moderator, NamePath},
-        no_store,
+        call::{Call, Moderator},
         problem::Problem,
+        respond,
     },
     authority::{Challenge, Found, Level, Provable, Unprovable, lies_under},
+    platform::http::Response,
     store::{Identity, Method, ServerSummary},
     upkeep,
 };
@@ -45,29 +42,24 @@ pub(crate) struct ProveBody {
     level: Provable,
 }
 
-pub(crate) async fn list(
-    app: App,
-    _: Moderator,
-    NamePath(name): NamePath,
-) -> Result<impl IntoResponse, Problem> {
-    let (verification, proofs) = app
+pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let name = call.server_name()?;
+    let (verification, proofs) = call
+        .app
         .store
         .proofs(&name)
         .await?
         .ok_or_else(Problem::server_not_found)?;
     let body = json!({ "id": name.as_str(), "verification": verification, "proofs": proofs });
-    Ok(([no_store()], Json(body)))
+    respond(StatusCode::OK, &body)
 }
 
-pub(crate) async fn verify(
-    app: App,
-    moderator: Moderator,
-    NamePath(name): NamePath,
-    JsonBody(body): JsonBody<VerifyBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn verify(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
+    let name = call.server_name()?;
+    let body: VerifyBody = call.json()?;
     let jwks_uri = body
         .jwks_uri
-        .map(|uri| Endpoint::parse(&uri, app.settings.endpoint_rules()))
+        .map(|uri| Endpoint::parse(&uri, call.app.settings.endpoint_rules()))
         .transpose()
         .map_err(|error| Problem::request_invalid(format!("jwks_uri: {error}")))?;
     if let Some(pin) = &body.tls_pin_sha256
@@ -82,41 +74,41 @@ pub(crate) async fn verify(
         tls_pin_sha256: body.tls_pin_sha256.as_deref(),
     };
     let reason = check_reason(&body.reason)?;
-    let changed = app
+    let changed = call
+        .app
         .store
         .verify_server(&name, identity, moderator.actor(), reason)
         .await?;
-    answer(&app, &name, changed).await
+    answer(&call.app, &name, changed).await
 }
 
-pub(crate) async fn unverify(
-    app: App,
-    moderator: Moderator,
-    NamePath(name): NamePath,
-    JsonBody(body): JsonBody<UnverifyBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn unverify(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
+    let name = call.server_name()?;
+    let body: UnverifyBody = call.json()?;
     if body.level == Some(Level::None) {
         return Err(Problem::request_invalid(
             "level: is none of \"namespace\", \"endpoint\" and \"operator\"; leave it out to take all away",
         ));
     }
     let reason = check_reason(&body.reason)?;
-    let changed = app
+    let changed = call
+        .app
         .store
         .unverify_server(&name, body.level, moderator.actor(), reason)
         .await?;
-    answer(&app, &name, changed).await
+    answer(&call.app, &name, changed).await
 }
 
 /// Asks the publisher's host now; what it does not prove changes nothing.
-pub(crate) async fn prove(
-    app: App,
-    moderator: Moderator,
-    NamePath(name): NamePath,
-    JsonBody(body): JsonBody<ProveBody>,
-) -> Result<Response, Problem> {
-    let (issuer, rules) = (app.settings.issuer()?, app.settings.endpoint_rules());
-    let candidate = app
+pub(crate) async fn prove(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
+    let name = call.server_name()?;
+    let body: ProveBody = call.json()?;
+    let (issuer, rules) = (
+        call.app.settings.issuer()?,
+        call.app.settings.endpoint_rules(),
+    );
+    let candidate = call
+        .app
         .store
         .candidate(&name)
         .await?
@@ -146,7 +138,8 @@ pub(crate) async fn prove(
             }
         }
     };
-    let changed = app
+    let changed = call
+        .app
         .store
         .prove_server(
             &name,
@@ -156,7 +149,7 @@ pub(crate) async fn prove(
             moderator.actor(),
         )
         .await?;
-    answer(&app, &name, changed).await
+    answer(&call.app, &name, changed).await
 }
 
 async fn answer(
@@ -166,7 +159,7 @@ async fn answer(
 ) -> Result<Response, Problem> {
     let (subject, changed) = changed.ok_or_else(Problem::server_not_found)?;
     drop_edge_copy(app, name).await;
-    Ok(([no_store()], Json(Changed { subject, changed })).into_response())
+    respond(StatusCode::OK, &Changed { subject, changed })
 }
 
 fn unprovable(level: Provable, why: Unprovable) -> Problem {

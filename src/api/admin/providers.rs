@@ -1,4 +1,3 @@
-use axum::{Json, response::IntoResponse};
 use http::StatusCode;
 use mcp_connect_catalog::Endpoint;
 use serde::Deserialize;
@@ -6,17 +5,17 @@ use serde_json::json;
 
 use super::{
     check_reason,
-    tenants::{self, TenantPath},
+    tenants::{self, tenant_id},
 };
 use crate::{
     api::{
         App,
-        extract::{JsonBody, Moderator, Operator},
-        no_store,
+        call::{Call, Moderator, Operator},
         problem::Problem,
-        provider_keys,
+        provider_keys, respond,
     },
     authority::KeySource,
+    platform::http::Response,
     store::{MAX_PROVIDERS, NewProvider, StoreError},
 };
 
@@ -49,19 +48,16 @@ fn usual_client_claims() -> Vec<String> {
 }
 
 /// Nothing is stored unless the provider's keys could be got.
-pub(crate) async fn add(
-    app: App,
-    operator: Operator,
-    TenantPath(tenant_id): TenantPath,
-    JsonBody(body): JsonBody<AddBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn add(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let tenant_id = tenant_id(call)?;
+    let body: AddBody = call.json()?;
     let reason = check_reason(&body.reason)?;
-    check_issuer(&app, &body.issuer)?;
+    check_issuer(&call.app, &body.issuer)?;
     check_audience(&body.audience)?;
     check_client_claims(&body.client_claims)?;
     let jwks_uri = body
         .jwks_uri
-        .map(|uri| Endpoint::parse(&uri, app.settings.endpoint_rules()))
+        .map(|uri| Endpoint::parse(&uri, call.app.settings.endpoint_rules()))
         .transpose()
         .map_err(|error| Problem::request_invalid(format!("jwks_uri: {error}")))?
         .map(|uri| uri.as_str().to_owned());
@@ -69,7 +65,7 @@ pub(crate) async fn add(
         issuer: body.issuer,
         jwks_uri,
     };
-    provider_keys::try_out(&app, &source)
+    provider_keys::try_out(&call.app, &source)
         .await
         .map_err(|problem| {
             Problem::new(
@@ -81,11 +77,12 @@ pub(crate) async fn add(
     let provider = NewProvider {
         issuer: &source.issuer,
         audience: &body.audience,
-        tenant_id: &tenant_id,
+        tenant_id,
         jwks_uri: source.jwks_uri.as_deref(),
         client_claims: &body.client_claims,
     };
-    let provider = app
+    let provider = call
+        .app
         .store
         .add_provider(&provider, operator.actor(), reason)
         .await
@@ -100,8 +97,8 @@ pub(crate) async fn add(
             other => other.into(),
         })?;
     match provider {
-        Some(provider) => Ok((StatusCode::CREATED, [no_store()], Json(provider))),
-        None => match app.store.list_providers(&tenant_id).await? {
+        Some(provider) => respond(StatusCode::CREATED, &provider),
+        None => match call.app.store.list_providers(tenant_id).await? {
             None => Err(tenants::not_found()),
             Some(_) => Err(Problem::new(
                 StatusCode::CONFLICT,
@@ -112,34 +109,30 @@ pub(crate) async fn add(
     }
 }
 
-pub(crate) async fn list(
-    app: App,
-    _: Moderator,
-    TenantPath(tenant_id): TenantPath,
-) -> Result<impl IntoResponse, Problem> {
-    let providers = app
+pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let tenant_id = tenant_id(call)?;
+    let providers = call
+        .app
         .store
-        .list_providers(&tenant_id)
+        .list_providers(tenant_id)
         .await?
         .ok_or_else(tenants::not_found)?;
     let body = json!({ "identity_providers": providers });
-    Ok(([no_store()], Json(body)))
+    respond(StatusCode::OK, &body)
 }
 
-pub(crate) async fn remove(
-    app: App,
-    operator: Operator,
-    TenantPath(tenant_id): TenantPath,
-    JsonBody(body): JsonBody<RemoveBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn remove(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let tenant_id = tenant_id(call)?;
+    let body: RemoveBody = call.json()?;
     let reason = check_reason(&body.reason)?;
     let (issuer, audience) = (&body.issuer, &body.audience);
-    let changed = app
+    let changed = call
+        .app
         .store
-        .remove_provider(&tenant_id, issuer, audience, operator.actor(), reason)
+        .remove_provider(tenant_id, issuer, audience, operator.actor(), reason)
         .await?;
     let body = json!({ "issuer": issuer, "audience": audience, "changed": changed });
-    Ok(([no_store()], Json(body)))
+    respond(StatusCode::OK, &body)
 }
 
 /// An issuer is compared to the letter, so it is kept as it is; it only has to be a URL that could

@@ -1,15 +1,15 @@
-use axum::{Json, response::IntoResponse};
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::{Changed, ListQuery, check_reason, clients::check_id, list_answer, tenants};
+use super::{Changed, check_reason, clients::check_id, list_answer, tenants};
 use crate::{
     api::{
         App,
-        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size},
-        no_store,
+        call::{Call, Moderator, Operator},
         problem::Problem,
+        respond,
     },
+    platform::http::Response,
     store::{RevocationEntry, Status, Withdrawn},
 };
 
@@ -35,11 +35,8 @@ enum Kind {
 }
 
 /// Withdraws a client, a tenant, a signing key or a single descriptor, at once.
-pub(crate) async fn revoke(
-    app: App,
-    operator: Operator,
-    JsonBody(body): JsonBody<RevokeBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let body: RevokeBody = call.json()?;
     let reason = check_reason(&body.reason)?;
     check_id("id", &body.id)?;
     if let Some(tenant_id) = &body.tenant_id {
@@ -52,19 +49,27 @@ pub(crate) async fn revoke(
     }
     let (id, actor) = (body.id.as_str(), operator.actor());
     let (subject, changed) = match body.kind {
-        Kind::Jti => app.store.revoke(Withdrawn::Jti, id, actor, reason).await?,
+        Kind::Jti => {
+            call.app
+                .store
+                .revoke(Withdrawn::Jti, id, actor, reason)
+                .await?
+        }
         Kind::Key => {
             if id.len() != KEY_ID_CHARS {
                 return Err(Problem::request_invalid(
                     "id: must be a key's kid: the 43 characters of its RFC 7638 thumbprint",
                 ));
             }
-            app.store.revoke(Withdrawn::Key, id, actor, reason).await?
+            call.app
+                .store
+                .revoke(Withdrawn::Key, id, actor, reason)
+                .await?
         }
-        Kind::Client => revoke_client(&app, &body, actor, reason).await?,
-        Kind::Tenant => revoke_tenant(&app, id, actor, reason).await?,
+        Kind::Client => revoke_client(&call.app, &body, actor, reason).await?,
+        Kind::Tenant => revoke_tenant(&call.app, id, actor, reason).await?,
     };
-    Ok(([no_store()], Json(Changed { subject, changed })))
+    respond(StatusCode::OK, &Changed { subject, changed })
 }
 
 /// Suspends it. A client that only its tenant's identity provider knows is registered as suspended.
@@ -119,23 +124,18 @@ async fn revoke_tenant(
     Ok((entry, changed || is_new))
 }
 
-pub(crate) async fn list(
-    app: App,
-    _: Moderator,
-    UrlQuery(query): UrlQuery<ListQuery>,
-) -> Result<impl IntoResponse, Problem> {
-    let limit = page_size(query.limit.as_deref())?;
-    let after = match &query.cursor {
+pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let limit = call.page_size()?;
+    let cursor = call.query("cursor")?;
+    let after = match &cursor {
         None => None,
         Some(cursor) => Some(
             parse_cursor(cursor)
                 .ok_or_else(|| Problem::request_invalid("cursor: is not one of this list"))?,
         ),
     };
-    let page = app.store.list_revocations(after, limit).await?;
-    Ok(list_answer("revocations", page, |entry| {
-        entry.cursor.clone()
-    }))
+    let page = call.app.store.list_revocations(after, limit).await?;
+    list_answer("revocations", page, |entry| entry.cursor.clone())
 }
 
 /// When, kind, tenant and subject of the last row of a page.

@@ -1,17 +1,20 @@
 use std::fmt::{self, Write};
 
-use axum::{Json, response::IntoResponse};
-use http::{HeaderValue, header::CONTENT_TYPE};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::{App, extract::Moderator, no_store, problem::Problem},
-    platform::metrics::LATENCY_BUCKETS,
+    api::{
+        call::{Call, Moderator},
+        document,
+        problem::Problem,
+        respond,
+    },
+    platform::{http::Response, metrics::LATENCY_BUCKETS},
     store::Counter,
 };
 
-const PROMETHEUS_TEXT: HeaderValue =
-    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What is counted, and what it says.
 const COUNTERS: [(&str, &str); 6] = [
@@ -39,20 +42,20 @@ const COUNTERS: [(&str, &str); 6] = [
 ];
 
 /// Counts of what there is, and of what happened up to a few seconds ago.
-pub(crate) async fn stats(app: App, _: Moderator) -> Result<impl IntoResponse, Problem> {
-    let registry = nested(&app.store.census().await?);
-    let counters = nested(&app.store.counters().await?);
+pub(crate) async fn stats(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let registry = nested(&call.app.store.census().await?);
+    let counters = nested(&call.app.store.counters().await?);
     let body = json!({ "registry": registry, "counters": counters });
-    Ok(([no_store()], Json(body)))
+    respond(StatusCode::OK, &body)
 }
 
 /// The counters for Prometheus. It reads no other table, so that its cost doesn't grow with the
 /// registry.
-pub(crate) async fn metrics(app: App, _: Moderator) -> Result<impl IntoResponse, Problem> {
-    let counters = app.store.counters().await?;
+pub(crate) async fn metrics(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let counters = call.app.store.counters().await?;
     let text = prometheus(&counters)
         .map_err(|error| Problem::authority_unavailable("internal_fault", &error.to_string()))?;
-    Ok(([no_store(), (CONTENT_TYPE, PROMETHEUS_TEXT)], text))
+    Ok(document(PROMETHEUS_TEXT, text.into_bytes()))
 }
 
 /// By name, then by the value of each label.

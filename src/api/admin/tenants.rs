@@ -1,21 +1,14 @@
-use axum::{
-    Json,
-    extract::FromRequestParts,
-    response::{IntoResponse, Response},
-};
-use http::{StatusCode, request::Parts};
+use http::StatusCode;
 use serde::Deserialize;
 
-use super::{
-    Changed, ListQuery, ReasonBody, check_name, check_reason, clients::check_id, list_answer,
-};
+use super::{Changed, ReasonBody, check_name, check_reason, clients::check_id, list_answer};
 use crate::{
     api::{
-        App,
-        extract::{JsonBody, Moderator, Operator, UrlQuery, page_size, path_members},
-        no_store,
+        call::{Call, Moderator, Operator},
         problem::Problem,
+        respond,
     },
+    platform::http::Response,
     store::{Status, StoreError},
 };
 
@@ -26,16 +19,14 @@ pub(crate) struct CreateBody {
     name: Option<String>,
 }
 
-pub(crate) async fn create(
-    app: App,
-    operator: Operator,
-    JsonBody(body): JsonBody<CreateBody>,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let body: CreateBody = call.json()?;
     check_id("tenant_id", &body.tenant_id)?;
     if let Some(name) = &body.name {
         check_name("name", name)?;
     }
-    let tenant = app
+    let tenant = call
+        .app
         .store
         .create_tenant(&body.tenant_id, body.name.as_deref(), operator.actor())
         .await
@@ -49,68 +40,48 @@ pub(crate) async fn create(
             }
             other => other.into(),
         })?;
-    Ok((StatusCode::CREATED, [no_store()], Json(tenant)))
+    respond(StatusCode::CREATED, &tenant)
 }
 
-pub(crate) async fn list(
-    app: App,
-    _: Moderator,
-    UrlQuery(query): UrlQuery<ListQuery>,
-) -> Result<impl IntoResponse, Problem> {
-    let limit = page_size(query.limit.as_deref())?;
-    if let Some(cursor) = &query.cursor {
+pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let limit = call.page_size()?;
+    let cursor = call.query("cursor")?;
+    if let Some(cursor) = &cursor {
         check_id("cursor", cursor)?;
     }
-    let page = app
+    let page = call
+        .app
         .store
-        .list_tenants(query.cursor.as_deref(), limit)
+        .list_tenants(cursor.as_deref(), limit)
         .await?;
-    Ok(list_answer("tenants", page, |tenant| {
-        tenant.tenant_id.clone()
-    }))
+    list_answer("tenants", page, |tenant| tenant.tenant_id.clone())
 }
 
-pub(crate) async fn show(
-    app: App,
-    _: Moderator,
-    TenantPath(tenant_id): TenantPath,
-) -> Result<impl IntoResponse, Problem> {
-    let tenant = app.store.tenant(&tenant_id).await?;
-    Ok(([no_store()], Json(tenant.ok_or_else(not_found)?)))
+pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+    let tenant_id = tenant_id(call)?;
+    let tenant = call.app.store.tenant(tenant_id).await?;
+    respond(StatusCode::OK, &tenant.ok_or_else(not_found)?)
 }
 
-pub(crate) async fn suspend(
-    app: App,
-    operator: Operator,
-    TenantPath(tenant_id): TenantPath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<impl IntoResponse, Problem> {
-    set_status(app, operator, &tenant_id, Status::Suspended, &body).await
+pub(crate) async fn suspend(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    set_status(call, operator, Status::Suspended).await
 }
 
-pub(crate) async fn resume(
-    app: App,
-    operator: Operator,
-    TenantPath(tenant_id): TenantPath,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<impl IntoResponse, Problem> {
-    set_status(app, operator, &tenant_id, Status::Active, &body).await
+pub(crate) async fn resume(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    set_status(call, operator, Status::Active).await
 }
 
-async fn set_status(
-    app: App,
-    operator: Operator,
-    tenant_id: &str,
-    status: Status,
-    body: &ReasonBody,
-) -> Result<Response, Problem> {
+async fn set_status(call: &Call, operator: &Operator, status: Status) -> Result<Response, Problem> {
+    let tenant_id = tenant_id(call)?;
+    let body: ReasonBody = call.json()?;
     let reason = check_reason(&body.reason)?;
-    let (subject, changed) = app
+    let (subject, changed) = call
+        .app
         .store
         .set_tenant_status(tenant_id, status, operator.actor(), reason)
         .await?
         .ok_or_else(not_found)?;
-    Ok(([no_store()], Json(Changed { subject, changed })).into_response())
+    respond(StatusCode::OK, &Changed { subject, changed })
 }
 
 pub(super) fn not_found() -> Problem {
@@ -121,15 +92,9 @@ pub(super) fn not_found() -> Problem {
     )
 }
 
-/// `{tenant_id}` of a path.
-pub(crate) struct TenantPath(pub(super) String);
-
-impl<S: Send + Sync> FromRequestParts<S> for TenantPath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let tenant_id: String = path_members(parts, state).await?;
-        check_id("tenant_id", &tenant_id)?;
-        Ok(Self(tenant_id))
-    }
+/// `{tenant_id}` of the path.
+pub(super) fn tenant_id(call: &Call) -> Result<&str, Problem> {
+    let tenant_id = call.member("tenant_id");
+    check_id("tenant_id", tenant_id)?;
+    Ok(tenant_id)
 }

@@ -1,0 +1,270 @@
+//! Every endpoint that there is: where, by which method, who may ask, and what then answers.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use super::{
+    admin::{
+        administrators, audit, client_keys, clients, health as endpoint_health, import, keys,
+        moderation, policy, proofs, providers, revocations as withdrawals, stats, tenants,
+    },
+    call::{Answer, Call, Moderator, Operator},
+    connect, health, openapi, revocations, servers, well_known,
+};
+
+const MAX_BODY_BYTES: usize = 8 * 1024;
+const MAX_IMPORT_BYTES: usize = 1024 * 1024;
+const MAX_POLICY_BYTES: usize = 256 * 1024;
+
+/// Whoever may not ask never reaches the function.
+#[derive(Clone, Copy)]
+pub(super) enum Handler {
+    Anyone(fn(&Call) -> Answer<'_>),
+    Moderator(for<'a> fn(&'a Call, &'a Moderator) -> Answer<'a>),
+    Operator(for<'a> fn(&'a Call, &'a Operator) -> Answer<'a>),
+}
+
+macro_rules! anyone {
+    ($handler:path) => {
+        Handler::Anyone(|call| Box::pin($handler(call)))
+    };
+}
+
+macro_rules! moderator {
+    ($handler:path) => {
+        Handler::Moderator(|call, moderator| Box::pin($handler(call, moderator)))
+    };
+}
+
+macro_rules! operator {
+    ($handler:path) => {
+        Handler::Operator(|call, operator| Box::pin($handler(call, operator)))
+    };
+}
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+
+type Route = (Method, &'static str, Handler);
+
+#[rustfmt::skip]
+static ROUTES: [Route; 60] = [
+    (POST, "/v1/connect", anyone!(connect::connect)),
+    (GET, "/v1/servers", anyone!(servers::list)),
+    (GET, "/v1/servers/{namespace}/{name}", anyone!(servers::detail)),
+    (GET, "/v1/servers/{namespace}/{name}/challenge", anyone!(servers::challenge)),
+    (GET, "/v1/revocations", anyone!(revocations::feed_of_all)),
+    (GET, "/.well-known/jwks.json", anyone!(well_known::jwks)),
+    (GET, "/.well-known/mcp-connect-authority", anyone!(well_known::authority)),
+    (GET, "/healthz", anyone!(health::health)),
+    (GET, "/openapi.yaml", anyone!(openapi)),
+
+    (GET, "/v1/admin/whoami", moderator!(administrators::whoami)),
+    (GET, "/v1/admin/administrators", moderator!(administrators::list)),
+    (POST, "/v1/admin/administrators", operator!(administrators::create)),
+    (POST, "/v1/admin/administrators/{name}/suspend", operator!(administrators::suspend)),
+    (POST, "/v1/admin/administrators/{name}/resume", operator!(administrators::resume)),
+    (POST, "/v1/admin/administrators/{name}/role", operator!(administrators::set_role)),
+    (POST, "/v1/admin/administrators/{name}/access-identity", operator!(administrators::set_access_identity)),
+    (GET, "/v1/admin/administrators/{name}/keys", moderator!(administrators::list_keys)),
+    (POST, "/v1/admin/administrators/{name}/keys", operator!(administrators::create_key)),
+    (POST, "/v1/admin/administrators/{name}/keys/{key_id}/revoke", operator!(administrators::revoke_key)),
+
+    (GET, "/v1/admin/tenants", moderator!(tenants::list)),
+    (POST, "/v1/admin/tenants", operator!(tenants::create)),
+    (GET, "/v1/admin/tenants/{tenant_id}", moderator!(tenants::show)),
+    (POST, "/v1/admin/tenants/{tenant_id}/suspend", operator!(tenants::suspend)),
+    (POST, "/v1/admin/tenants/{tenant_id}/resume", operator!(tenants::resume)),
+    (GET, "/v1/admin/tenants/{tenant_id}/identity-providers", moderator!(providers::list)),
+    (POST, "/v1/admin/tenants/{tenant_id}/identity-providers", operator!(providers::add)),
+    (POST, "/v1/admin/tenants/{tenant_id}/identity-providers/remove", operator!(providers::remove)),
+    (GET, "/v1/admin/tenants/{tenant_id}/policy", moderator!(policy::show)),
+    (POST, "/v1/admin/tenants/{tenant_id}/policy", operator!(policy::write)),
+    (GET, "/v1/admin/tenants/{tenant_id}/policy/history", moderator!(policy::history)),
+    (GET, "/v1/admin/policy", moderator!(policy::show)),
+    (POST, "/v1/admin/policy", operator!(policy::write)),
+    (GET, "/v1/admin/policy/history", moderator!(policy::history)),
+    (POST, "/v1/admin/policy/explain", moderator!(policy::explain)),
+
+    (GET, "/v1/admin/clients", moderator!(clients::list)),
+    (POST, "/v1/admin/clients", operator!(clients::create)),
+    (POST, "/v1/admin/clients/{client_id}/suspend", moderator!(clients::suspend)),
+    (POST, "/v1/admin/clients/{client_id}/resume", moderator!(clients::resume)),
+    (GET, "/v1/admin/clients/{client_id}/keys", moderator!(client_keys::list)),
+    (POST, "/v1/admin/clients/{client_id}/keys", operator!(client_keys::create)),
+    (POST, "/v1/admin/clients/{client_id}/keys/rotate", operator!(client_keys::rotate)),
+    (POST, "/v1/admin/clients/{client_id}/keys/{key_id}/revoke", operator!(client_keys::revoke)),
+
+    (POST, "/v1/admin/import", operator!(import::import)),
+    (GET, "/v1/admin/servers/{namespace}/{name}/proofs", moderator!(proofs::list)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/prove", moderator!(proofs::prove)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/verify", moderator!(proofs::verify)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/unverify", moderator!(proofs::unverify)),
+    (GET, "/v1/admin/servers/{namespace}/{name}/health", moderator!(endpoint_health::show)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/probe", moderator!(endpoint_health::probe)),
+    (GET, "/v1/admin/moderation", moderator!(moderation::list)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/quarantine", moderator!(moderation::quarantine)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/revoke", moderator!(moderation::revoke)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/reinstate", moderator!(moderation::reinstate)),
+
+    (GET, "/v1/admin/keys", moderator!(keys::list)),
+    (GET, "/v1/admin/revocations", moderator!(withdrawals::list)),
+    (POST, "/v1/admin/revocations", operator!(withdrawals::revoke)),
+    (GET, "/v1/admin/audit", moderator!(audit::list)),
+    (GET, "/v1/admin/audit/export", moderator!(audit::export)),
+    (GET, "/v1/admin/stats", moderator!(stats::stats)),
+    (GET, "/v1/admin/metrics", moderator!(stats::metrics)),
+];
+
+/// Where a request goes.
+pub(super) struct Found {
+    /// The path with names in braces.
+    pub(super) route: &'static str,
+    pub(super) handler: Handler,
+    pub(super) max_body_bytes: usize,
+    pub(super) members: Vec<(String, String)>,
+}
+
+pub(super) enum NotFound {
+    /// Something in the path is no text.
+    Encoding,
+    /// The methods that there are.
+    Method(Vec<&'static str>),
+    Path,
+}
+
+/// Finds routes by path, then by method.
+pub(super) struct Router(matchit::Router<Vec<&'static Route>>);
+
+impl Router {
+    pub(super) fn new() -> Self {
+        let mut by_path: Vec<(&str, Vec<&Route>)> = Vec::new();
+        for route in &ROUTES {
+            match by_path.iter_mut().find(|(path, _)| *path == route.1) {
+                Some((_, routes)) => routes.push(route),
+                None => by_path.push((route.1, vec![route])),
+            }
+        }
+        let mut router = matchit::Router::new();
+        for (path, routes) in by_path {
+            // No two paths are in each other's way: the test below inserts them all.
+            let _ = router.insert(path, routes);
+        }
+        Self(router)
+    }
+
+    pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found, NotFound> {
+        let matched = self.0.at(path).map_err(|_| NotFound::Path)?;
+        let wanted = if method == Method::HEAD { &GET } else { method };
+        let route = matched.value.iter().find(|(known, ..)| known == wanted);
+        let Some((_, route, handler)) = route else {
+            return Err(NotFound::Method(methods(matched.value)));
+        };
+        let members = matched
+            .params
+            .iter()
+            .map(|(name, value)| {
+                let value = percent_decode_str(value).decode_utf8().ok()?;
+                Some((name.to_owned(), value.into_owned()))
+            })
+            .collect::<Option<_>>()
+            .ok_or(NotFound::Encoding)?;
+        Ok(Found {
+            route,
+            handler: *handler,
+            max_body_bytes: max_body_bytes(method, route),
+            members,
+        })
+    }
+}
+
+fn methods(routes: &[&'static Route]) -> Vec<&'static str> {
+    let mut methods: Vec<&str> = routes.iter().map(|(method, ..)| method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods
+}
+
+fn max_body_bytes(method: &Method, route: &str) -> usize {
+    match route {
+        _ if method != POST => 0,
+        "/v1/admin/import" => MAX_IMPORT_BYTES,
+        route if route.ends_with("/policy") => MAX_POLICY_BYTES,
+        _ => MAX_BODY_BYTES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_found() {
+        let router = Router::new();
+        for (method, route, _) in &ROUTES {
+            let path = route.replace(['{', '}'], "");
+            let found = router.find(method, &path).ok().unwrap();
+            assert_eq!(found.route, *route);
+        }
+    }
+
+    #[test]
+    fn none_is_there_twice() {
+        for (n, (method, route, _)) in ROUTES.iter().enumerate() {
+            let twin = |(other, path, _): &Route| other == method && path == route;
+            assert!(!ROUTES[n + 1..].iter().any(twin), "{method} {route}");
+        }
+    }
+
+    #[test]
+    fn who_administers_is_asked_for_below_admin_and_nowhere_else() {
+        for (method, route, handler) in &ROUTES {
+            let is_open = matches!(handler, Handler::Anyone(_));
+            let is_admin = route.starts_with("/v1/admin/");
+            assert_eq!(is_open, !is_admin, "{method} {route}");
+        }
+    }
+
+    #[test]
+    fn members_are_decoded() {
+        let router = Router::new();
+        let found = router
+            .find(&POST, "/v1/admin/clients/a%2Fb%25/suspend")
+            .ok()
+            .unwrap();
+        assert_eq!(found.members, [("client_id".into(), "a/b%".into())]);
+        let no_text = router.find(&POST, "/v1/admin/clients/%ff/suspend");
+        assert!(matches!(no_text, Err(NotFound::Encoding)));
+    }
+
+    #[test]
+    fn a_method_that_is_not_there_is_told_those_that_are() {
+        let router = Router::new();
+        let Err(NotFound::Method(methods)) = router.find(&Method::DELETE, "/v1/admin/clients")
+        else {
+            panic!()
+        };
+        assert_eq!(methods, ["GET", "POST", "HEAD"]);
+        assert!(router.find(&Method::HEAD, "/healthz").is_ok());
+        assert!(router.find(&Method::HEAD, "/v1/connect").is_err());
+        assert!(matches!(
+            router.find(&GET, "/v1/nothing"),
+            Err(NotFound::Path)
+        ));
+    }
+
+    #[test]
+    fn only_who_writes_may_send_a_body() {
+        let of = |method, path: &str| {
+            let found = Router::new().find(&method, path).ok().unwrap();
+            found.max_body_bytes
+        };
+        assert_eq!(of(GET, "/v1/admin/policy"), 0);
+        assert_eq!(of(POST, "/v1/admin/policy"), 256 * 1024);
+        assert_eq!(of(POST, "/v1/admin/tenants/a/policy"), 256 * 1024);
+        assert_eq!(of(POST, "/v1/admin/policy/explain"), 8 * 1024);
+        assert_eq!(of(POST, "/v1/admin/import"), 1024 * 1024);
+        assert_eq!(of(POST, "/v1/connect"), 8 * 1024);
+    }
+}
