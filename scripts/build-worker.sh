@@ -14,6 +14,8 @@ export WASM_BINDGEN_BIN="$PWD/.tools/bin/wasm-bindgen"
 export WASM_OPT_BIN="$PWD/node_modules/.bin/wasm-opt"
 export ESBUILD_BIN="$PWD/node_modules/.bin/esbuild"
 export PATH="$PWD/node_modules/.bin:$PATH"
+# What the machine's folders are called is nobody's business, and shorter is smaller.
+export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src= --remap-path-prefix=$PWD="
 mkdir -p .tools
 .tools/bin/worker-build --release >.tools/worker-build.log 2>&1 ||
   { cat .tools/worker-build.log >&2; printf '\nThe Worker did not build.\n' >&2; exit 1; }

@@ -7,7 +7,7 @@ use mcp_connect_catalog::{ServerName, ServerRef};
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
-use super::{App, limits::Visitor, problem::Problem};
+use super::{App, json_path, limits::Visitor, problem::Problem};
 use crate::{
     authority::{AccessToken, Administrator, ApiKey, Presented, Role, bearer},
     platform::{
@@ -49,13 +49,8 @@ impl Call {
 
     /// A JSON body, whatever Content-Type it came with.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let mut json = serde_json::Deserializer::from_slice(object(&self.body)?);
-        let body = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let is_named = error.inner().is_data();
-            misread(&error.path().to_string(), is_named, &error.into_inner())
-        })?;
-        json.end().map_err(|error| misread("", false, &error))?;
-        Ok(body)
+        let body = object(&self.body)?;
+        serde_json::from_slice(body).map_err(|error| misread(body, &error))
     }
 
     /// What stands in the path where the route has this name in braces.
@@ -127,11 +122,10 @@ fn object(body: &[u8]) -> Result<&[u8], Problem> {
     Ok(body)
 }
 
-fn misread(path: &str, is_named: bool, error: &serde_json::Error) -> Problem {
-    let member = match path {
-        path if is_named && path != "." => path,
-        _ => "the body",
-    };
+fn misread(body: &[u8], error: &serde_json::Error) -> Problem {
+    let member = error.is_data().then(|| json_path::at(body, error));
+    let member = member.filter(|path| !path.is_empty());
+    let member = member.as_deref().unwrap_or("the body");
     Problem::request_invalid(format!("{member}: {error}"))
 }
 

@@ -10,6 +10,7 @@ mod call;
 mod connect;
 mod gating;
 mod health;
+mod json_path;
 mod key_use;
 mod limits;
 mod problem;

@@ -2,7 +2,7 @@
 //! know goes to the log.
 
 use http::StatusCode;
-use serde_json::{Map, Value};
+use serde_json::json;
 
 use super::{document, routes::NotFound};
 use crate::{
@@ -106,20 +106,17 @@ impl Problem {
 
 impl Problem {
     pub(crate) fn into_response(self) -> Response {
-        let mut body = Map::from_iter([
-            ("type".to_owned(), "about:blank".into()),
-            (
-                "title".to_owned(),
-                self.status.canonical_reason().unwrap_or("Error").into(),
-            ),
-            ("status".to_owned(), self.status.as_u16().into()),
-            ("detail".to_owned(), self.detail.into()),
-            ("code".to_owned(), self.code.into()),
-        ]);
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+        });
         if self.status == StatusCode::TOO_MANY_REQUESTS {
-            body.insert("retry_after".to_owned(), self.retry_after.into());
+            body["retry_after"] = self.retry_after.into();
         }
-        let body = Value::Object(body).to_string().into_bytes();
+        let body = body.to_string().into_bytes();
         let mut response = Response {
             status: self.status,
             ..document("application/problem+json", body)

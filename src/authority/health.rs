@@ -2,7 +2,7 @@
 //! connects.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use http::{HeaderMap, StatusCode, header::WWW_AUTHENTICATE};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -151,10 +151,10 @@ fn client_info() -> Value {
 /// Whether an answer to `server/discover` is one of an MCP server.
 pub(crate) fn judge_discover(
     status: StatusCode,
-    headers: &HeaderMap,
+    www_authenticate: Option<&str>,
     body: &[u8],
 ) -> Result<(), String> {
-    judge(status, headers, body, |answer| {
+    judge(status, www_authenticate, body, |answer| {
         if let Some(result) = answer.get("result") {
             return result.get("supportedVersions").is_some_and(Value::is_array);
         }
@@ -166,10 +166,10 @@ pub(crate) fn judge_discover(
 /// Whether an answer to `initialize` is one of an MCP server.
 pub(crate) fn judge_initialize(
     status: StatusCode,
-    headers: &HeaderMap,
+    www_authenticate: Option<&str>,
     body: &[u8],
 ) -> Result<(), String> {
-    judge(status, headers, body, |answer| {
+    judge(status, www_authenticate, body, |answer| {
         if let Some(result) = answer.get("result") {
             return result.get("protocolVersion").is_some_and(Value::is_string);
         }
@@ -180,11 +180,11 @@ pub(crate) fn judge_initialize(
 
 fn judge(
     status: StatusCode,
-    headers: &HeaderMap,
+    www_authenticate: Option<&str>,
     body: &[u8],
     is_mcp: fn(&Value) -> bool,
 ) -> Result<(), String> {
-    if status == StatusCode::UNAUTHORIZED && asks_for_credential(headers) {
+    if status == StatusCode::UNAUTHORIZED && www_authenticate.is_some_and(asks_for_credential) {
         return Ok(());
     }
     let answer = answer(body);
@@ -207,12 +207,9 @@ fn judge(
 }
 
 /// The user's access token is asked for, or a descriptor. Who would show one gets further.
-fn asks_for_credential(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(WWW_AUTHENTICATE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
+fn asks_for_credential(www_authenticate: &str) -> bool {
+    www_authenticate
+        .split(',')
         .filter_map(|part| part.split_ascii_whitespace().next())
         .any(|scheme| {
             ["bearer", "dpop", "mcp-connect"]
@@ -275,24 +272,15 @@ fn events(body: &[u8]) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
 
-    type Judge = fn(StatusCode, &HeaderMap, &[u8]) -> Result<(), String>;
+    type Judge = fn(StatusCode, Option<&str>, &[u8]) -> Result<(), String>;
 
     fn ask(judge: Judge, status: u16, challenge: Option<&'static str>, body: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        if let Some(challenge) = challenge {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
-        judge(
-            StatusCode::from_u16(status).unwrap(),
-            &headers,
-            body.as_bytes(),
-        )
-        .is_ok()
+        let status = StatusCode::from_u16(status).unwrap();
+        judge(status, challenge, body.as_bytes()).is_ok()
     }
 
     fn result(result: &Value) -> String {
@@ -449,8 +437,8 @@ mod tests {
         #[test]
         fn any_answer_is_judged(status in 100u16..600, body: Vec<u8>) {
             let status = StatusCode::from_u16(status).unwrap();
-            let _ = judge_discover(status, &HeaderMap::new(), &body);
-            let _ = judge_initialize(status, &HeaderMap::new(), &body);
+            let _ = judge_discover(status, None, &body);
+            let _ = judge_initialize(status, None, &body);
             let _ = holds_answer(&body);
         }
 

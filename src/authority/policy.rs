@@ -233,10 +233,13 @@ impl PolicyDocument {
 
     /// Which version a caller gets who names none: by the server's name.
     pub(crate) fn pins(&self) -> BTreeMap<&str, &str> {
-        self.versions
-            .iter()
-            .filter_map(|rule| Some((rule.servers.as_str(), rule.pin.as_deref()?)))
-            .collect()
+        let mut pins = BTreeMap::new();
+        for rule in &self.versions {
+            if let Some(pin) = &rule.pin {
+                pins.insert(rule.servers.as_str(), pin.as_str());
+            }
+        }
+        pins
     }
 
     /// The text that is kept, and its digest.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use ::http::{Method, StatusCode};
 use js_sys::Reflect;
 use mcp_connect_catalog::Endpoint;
 use wasm_bindgen::{JsCast, JsValue};
@@ -27,8 +27,18 @@ pub(crate) struct Outbound<'a> {
 /// An answer, whatever its status; a redirect is one, too.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// By its name in lower case; where it came several times, the values with commas between them.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
 }
 
 /// Why there is no answer. The text names no more than the operator may know.
@@ -92,16 +102,12 @@ pub(crate) async fn exchange(
     })
 }
 
-fn read_headers(response: &web_sys::Response) -> Result<HeaderMap, OutboundError> {
-    let mut headers = HeaderMap::new();
+fn read_headers(response: &web_sys::Response) -> Result<Vec<(String, String)>, OutboundError> {
+    let mut headers = Vec::new();
     for entry in response.headers().entries() {
         let entry = entry?;
         let part = |index| Reflect::get_u32(&entry, index).ok()?.as_string();
-        let name = part(0).and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
-        let value = part(1).and_then(|value| HeaderValue::from_str(&value).ok());
-        if let Some((name, value)) = name.zip(value) {
-            headers.append(name, value);
-        }
+        headers.extend(part(0).zip(part(1)));
     }
     Ok(headers)
 }

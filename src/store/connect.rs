@@ -164,10 +164,10 @@ fn join_provider(token: &AccessToken, values: &mut Vec<JsValue>) -> String {
 
 /// By claim: what in the token could be a client's id.
 fn possible_clients(token: &AccessToken) -> String {
-    let clients: Map<String, Value> = token
-        .possible_clients()
-        .map(|(claim, id)| (claim.to_owned(), id.into()))
-        .collect();
+    let mut clients = Map::new();
+    for (claim, id) in token.possible_clients() {
+        clients.insert(claim.to_owned(), id.into());
+    }
     Value::Object(clients).to_string()
 }
 
@@ -348,7 +348,7 @@ impl Row {
                 },
                 level: self.level,
             });
-        let revoked_keys = serde_json::from_str(&self.revoked_keys)
+        let revoked_keys = serde_json::from_slice(self.revoked_keys.as_bytes())
             .map_err(|error| StoreError::Unavailable(format!("revoked keys: {error}")))?;
         Ok(Facts {
             key,

@@ -1,7 +1,7 @@
 //! Verdicts on endpoints, and which of them are in use, in KV: they may be a minute old, and nothing
 //! is lost with them.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -104,19 +104,22 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(String, Option<Verdict>)>, StoreError> {
         let now = now_millis();
-        let mut due = Vec::new();
+        let mut due = BTreeMap::new();
         for key in turn(self.kv_keys(IN_USE).await?, now / 60_000) {
             let Some(mark) = self.kv_get::<Mark>(&key).await? else {
                 continue;
             };
             let verdict = self.verdict(&mark.endpoint).await;
             if verdict.as_ref().is_none_or(|verdict| verdict.is_due(now)) {
-                due.push((mark.endpoint, verdict));
+                let checked_at = verdict.as_ref().map(|verdict| verdict.checked_at);
+                due.insert((checked_at, mark.endpoint), verdict);
             }
         }
-        due.sort_by_key(|(_, verdict)| verdict.as_ref().map(|verdict| verdict.checked_at));
-        due.truncate(limit);
-        Ok(due)
+        Ok(due
+            .into_iter()
+            .take(limit)
+            .map(|((_, endpoint), verdict)| (endpoint, verdict))
+            .collect())
     }
 }
 

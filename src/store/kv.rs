@@ -21,7 +21,7 @@ impl Store {
     ) -> Result<Option<T>, StoreError> {
         let kv = self.env.kv("KV")?;
         let json = in_time(kv.get(key).cache_ttl(NEARBY_SECONDS).text()).await?;
-        Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
+        Ok(json.and_then(|json| serde_json::from_slice(json.as_bytes()).ok()))
     }
 
     pub(super) async fn kv_put(

@@ -54,7 +54,7 @@ impl TryFrom<Row> for Provider {
 
 /// The names as the table has them.
 pub(super) fn read_claims(json: &str) -> Result<Vec<String>, StoreError> {
-    serde_json::from_str(json)
+    serde_json::from_slice(json.as_bytes())
         .map_err(|error| StoreError::Unavailable(format!("client_claims: {error}")))
 }
 

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::HashMap, fmt, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use http::{HeaderName, Method};
+use http::Method;
 use mcp_connect_catalog::{Endpoint, EndpointRules};
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(3);
 /// A probe that has not come back by then went down with the request that began it.
 const GIVEN_UP_AFTER_MILLIS: u64 = 10_000;
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const SESSION: &str = "mcp-session-id";
 
 /// A Worker has six connections at once.
 const CONCURRENCY: usize = 5;
@@ -126,7 +126,11 @@ async fn probe(endpoint: &str, rules: EndpointRules) -> Result<(), String> {
     // A server of before may never answer what it does not know: half the time is for the other.
     match post(&endpoint, &modern, &discover_request(), TIME_LIMIT / 2).await {
         Ok(answer) => {
-            let judged = judge_discover(answer.status, &answer.headers, &answer.body);
+            let judged = judge_discover(
+                answer.status,
+                answer.header("www-authenticate"),
+                &answer.body,
+            );
             if judged.is_ok() || answer.status.is_redirection() {
                 return judged;
             }
@@ -144,7 +148,11 @@ async fn probe(endpoint: &str, rules: EndpointRules) -> Result<(), String> {
             OutboundError::TooLarge(_) => error.to_string(),
         })?;
     end_session(&endpoint, &answer).await;
-    judge_initialize(answer.status, &answer.headers, &answer.body)
+    judge_initialize(
+        answer.status,
+        answer.header("www-authenticate"),
+        &answer.body,
+    )
 }
 
 async fn post(
@@ -174,11 +182,7 @@ async fn post(
 
 /// A server that keeps sessions should not keep those of probes. Whether it hears is its own affair.
 async fn end_session(endpoint: &Endpoint, answer: &Answer) {
-    let Some(session) = answer
-        .headers
-        .get(SESSION)
-        .and_then(|session| session.to_str().ok())
-    else {
+    let Some(session) = answer.header(SESSION) else {
         return;
     };
     let version = negotiated_version(&answer.body).unwrap_or_else(|| LEGACY_VERSION.into());

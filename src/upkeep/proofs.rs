@@ -1,6 +1,10 @@
 //! Whether publishers still serve the tokens that prove what is theirs.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream};
 use mcp_connect_catalog::{Endpoint, EndpointRules, ServerName};
@@ -131,12 +135,12 @@ async fn check_chunk(
         .map(|due| (due, challenge_of(issuer, rules, due)))
         .collect();
     // Servers of one namespace share its document: each is asked for once.
-    let mut urls: Vec<String> = challenges
-        .iter()
-        .filter_map(|(_, challenge)| Some(challenge.as_ref()?.url.clone()))
-        .collect();
-    urls.sort_unstable();
-    urls.dedup();
+    let mut urls = BTreeSet::new();
+    urls.extend(
+        challenges
+            .iter()
+            .filter_map(|(_, challenge)| Some(challenge.as_ref()?.url.clone())),
+    );
     let documents: HashMap<String, Result<Answer, Found>> = stream::iter(urls)
         .map(|url| async move {
             let document = fetch(&url, rules).await;

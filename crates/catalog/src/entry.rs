@@ -1,4 +1,4 @@
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
@@ -177,7 +177,8 @@ fn from_str<'a, T: Deserialize<'a>>(json: &'a str, context: &str) -> Result<T, E
     if !json.trim_start().starts_with('{') {
         return Err(EntryError::Shape(format!("{context}not an object")));
     }
-    serde_json::from_str(json).map_err(|error| EntryError::Shape(format!("{context}{error}")))
+    serde_json::from_slice(json.as_bytes())
+        .map_err(|error| EntryError::Shape(format!("{context}{error}")))
 }
 
 fn check_length(member: &'static str, text: Option<&str>, max: usize) -> Result<(), EntryError> {
@@ -191,9 +192,9 @@ fn check_length(member: &'static str, text: Option<&str>, max: usize) -> Result<
 fn sorted(value: &Value) -> String {
     match value {
         Value::Object(members) => {
-            let mut members: Vec<_> = members.iter().collect();
-            members.sort_unstable_by_key(|(name, _)| *name);
-            let members: Vec<String> = members
+            let mut sorted_members = BTreeMap::new();
+            sorted_members.extend(members);
+            let members: Vec<String> = sorted_members
                 .into_iter()
                 .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), sorted(value)))
                 .collect();

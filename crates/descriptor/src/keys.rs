@@ -223,14 +223,13 @@ impl SigningKeys {
 
     /// What the keys sign with, each once.
     pub fn algorithms(&self) -> Vec<Algorithm> {
-        let mut algorithms: Vec<Algorithm> = self
-            .entries
-            .iter()
-            .map(|entry| entry.key.algorithm())
-            .collect();
-        algorithms.sort_unstable();
-        algorithms.dedup();
-        algorithms
+        [Algorithm::EdDsa, Algorithm::Es256]
+            .into_iter()
+            .filter(|algorithm| {
+                let is_of = |entry: &KeyEntry| entry.key.algorithm() == *algorithm;
+                self.entries.iter().any(is_of)
+            })
+            .collect()
     }
 
     /// The JWK Set as it is published: the public halves of all keys that were not revoked.

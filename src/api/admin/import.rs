@@ -53,7 +53,7 @@ pub(crate) async fn import(call: &Call, operator: &Operator) -> Result<Response,
 
 /// Names the entry as well as it can be named.
 fn refused(json: &RawValue, reason: String) -> ImportResult {
-    let entry: Value = serde_json::from_str(json.get()).unwrap_or_default();
+    let entry: Value = serde_json::from_slice(json.get().as_bytes()).unwrap_or_default();
     let member = |name| {
         entry
             .get("server")
