@@ -38,7 +38,7 @@ async fn fetch(
         dataset: Dataset::new(&env),
         context: Arc::new(context),
     };
-    write(api::answer(&request, app).await)
+    write(&api::answer(&request, app).await)
 }
 
 #[event(scheduled)]

@@ -76,7 +76,10 @@ async fn answer(call: &Call, record: &mut Record) -> Result<Answer, Problem> {
 
     // From before the facts are read: no descriptor looks younger than what it was decided by.
     let now = now_millis();
-    let mut facts = app.store.connect_facts(&request, presented).await?;
+    let mut facts = app
+        .store
+        .connect_facts(&request, presented, issuing.keys)
+        .await?;
     let caller = match presented {
         Presented::AccessToken(token) => {
             access_tokens::authenticate(app, token, facts.provider.take()).await?

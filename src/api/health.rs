@@ -28,7 +28,7 @@ pub(crate) async fn health(call: &Call) -> Result<Response, Problem> {
         }
     }
     if let (Ok(()), Ok(keys)) = (&stored, app.settings.signing_keys()) {
-        match app.store.revoked_keys().await {
+        match app.store.revoked_keys(keys).await {
             Ok(revoked) => {
                 if keys
                     .signer(|key_id| revoked.iter().any(|key| key.id == key_id))

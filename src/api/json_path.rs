@@ -39,20 +39,15 @@ fn path(read: &[u8]) -> String {
             _ => {}
         }
     }
-    let mut path = String::new();
-    for step in steps {
-        match step {
-            Step::Item(index) => path.push_str(&format!("[{index}]")),
-            Step::Member(Some(name)) => {
-                if !path.is_empty() {
-                    path.push('.');
-                }
-                path.push_str(&String::from_utf8_lossy(name));
-            }
-            Step::Member(None) => {}
-        }
-    }
-    path
+    let path: String = steps
+        .iter()
+        .map(|step| match step {
+            Step::Item(index) => format!("[{index}]"),
+            Step::Member(Some(name)) => format!(".{}", String::from_utf8_lossy(name)),
+            Step::Member(None) => String::new(),
+        })
+        .collect();
+    path.trim_start_matches('.').to_owned()
 }
 
 enum Step<'a> {

@@ -2,7 +2,7 @@
 //! know goes to the log.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use super::{document, routes::NotFound};
 use crate::{
@@ -106,17 +106,18 @@ impl Problem {
 
 impl Problem {
     pub(crate) fn into_response(self) -> Response {
-        let mut body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-        });
+        let mut body = Map::new();
+        let mut member = |name: &str, value| body.insert(name.to_owned(), value);
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        member("type", "about:blank".into());
+        member("title", title.into());
+        member("status", self.status.as_u16().into());
+        member("detail", self.detail.into());
+        member("code", self.code.into());
         if self.status == StatusCode::TOO_MANY_REQUESTS {
-            body["retry_after"] = self.retry_after.into();
+            member("retry_after", self.retry_after.into());
         }
-        let body = body.to_string().into_bytes();
+        let body = Value::Object(body).to_string().into_bytes();
         let mut response = Response {
             status: self.status,
             ..document("application/problem+json", body)

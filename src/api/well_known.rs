@@ -18,7 +18,7 @@ const CACHEABLE: &str = "public, max-age=60";
 pub(crate) async fn jwks(call: &Call) -> Result<Response, Problem> {
     let keys = call.app.settings.signing_keys()?;
     signer::check(keys).await?;
-    let revoked = call.app.store.revoked_keys().await?;
+    let revoked = call.app.store.revoked_keys(keys).await?;
     let public = keys
         .published(|key_id| revoked.iter().any(|entry| entry.id == key_id))
         .to_string();

@@ -23,7 +23,7 @@ const FEED_LIFETIME_SECONDS: u64 = 60;
 const KEYS_TOLD_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// A row of what was withdrawn.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct FeedRow {
     pub(crate) kind: WithdrawnKind,
     pub(crate) subject: String,

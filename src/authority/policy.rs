@@ -5,11 +5,15 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     iter::successors,
+    str::FromStr,
 };
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_catalog::{Namespace, ServerName, Version};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
 use sha2::{Digest, Sha256};
 
 /// More rules than that are no policy that anybody can oversee.
@@ -71,8 +75,8 @@ pub(crate) struct PolicyDocument {
 }
 
 /// `*`, `namespace/*` or `namespace/name`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
 struct Pattern(String);
 
 /// Either a pin or a minimum.
@@ -265,17 +269,17 @@ impl Pattern {
     }
 }
 
-impl TryFrom<String> for Pattern {
-    type Error = String;
+impl FromStr for Pattern {
+    type Err = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let checked = match text.strip_suffix("/*") {
             Some(namespace) => namespace.parse::<Namespace>().map(drop),
             None if text == ANY => Ok(()),
             None => text.parse::<ServerName>().map(drop),
         };
         match checked {
-            Ok(()) => Ok(Self(text)),
+            Ok(()) => Ok(Self(text.to_owned())),
             Err(error) => Err(format!(
                 "{text:?} is none of \"*\", \"namespace/*\" and \"namespace/name\": {error}"
             )),
@@ -283,9 +287,24 @@ impl TryFrom<String> for Pattern {
     }
 }
 
-impl From<Pattern> for String {
-    fn from(pattern: Pattern) -> Self {
-        pattern.0
+/// By a visitor, since only so does an error of `serde_json` say where the text stands.
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(PatternVisitor)
+    }
+}
+
+struct PatternVisitor;
+
+impl Visitor<'_> for PatternVisitor {
+    type Value = Pattern;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a pattern")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Pattern, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -995,7 +1014,7 @@ mod tests {
         #[test]
         fn any_text_is_answered(text in ".*") {
             let _ = Policy::read(&text, &super::digest(&text));
-            let _ = Pattern::try_from(text);
+            let _ = text.parse::<Pattern>();
         }
     }
 }

@@ -142,7 +142,7 @@ pub(super) async fn read_stream(
     }
 }
 
-pub(crate) fn write(response: Response) -> worker::Result<web_sys::Response> {
+pub(crate) fn write(response: &Response) -> worker::Result<web_sys::Response> {
     let headers = web_sys::Headers::new()?;
     for (name, value) in &response.headers {
         headers.set(name, value)?;

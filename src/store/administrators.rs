@@ -1,24 +1,12 @@
-use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
 use super::{
-    KeyRecord, Page, Statement, Status, Store, StoreError, audit::Event, changed, credentials,
-    date, now, nth_rows, text,
+    Page, Row, Statement, Status, Store, StoreError, audit::Event, changed, credentials, date, now,
+    nth_row, nth_rows, text,
 };
 use crate::authority::{
     AccessFacts, Administrator, AdministratorFacts, CredentialHash, NewAdministratorKey, Role,
 };
-
-/// Somebody who may use `/v1/admin`.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct AdministratorRecord {
-    pub(crate) name: String,
-    pub(crate) role: Role,
-    status: Status,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    access_identity: Option<String>,
-    created_at: String,
-}
 
 /// What an operator does to an administrator.
 #[derive(Clone, Copy)]
@@ -26,28 +14,6 @@ pub(crate) enum AdministratorChange {
     Suspend,
     Resume,
     Role(Role),
-}
-
-#[derive(Deserialize)]
-struct FactsRow {
-    name: String,
-    role: Role,
-    suspended: u8,
-    secret_hash: String,
-    revoked: u8,
-    expires_at: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct AccessRow {
-    name: String,
-    role: Role,
-    status: Status,
-}
-
-#[derive(Deserialize)]
-struct Exists {
-    found: u8,
 }
 
 /// Which doors are open beside that of administrators' keys.
@@ -109,18 +75,19 @@ impl Store {
                      k.revoked_at IS NOT NULL AS revoked, k.expires_at
                    FROM administrator_keys k JOIN administrators a ON a.name = k.name
                    WHERE k.key_id = ?1";
-        let rows: Vec<FactsRow> = self.rows(sql, vec![key_id.into()]).await?;
-        Ok(rows.into_iter().next().and_then(|row| {
-            Some(AdministratorFacts {
-                secret_hash: CredentialHash::decode(&row.secret_hash)?,
-                administrator: Administrator {
-                    name: row.name,
-                    role: row.role,
-                },
-                suspended: row.suspended == 1,
-                revoked: row.revoked == 1,
-                expires_at: row.expires_at,
-            })
+        let rows = self.rows(sql, vec![key_id.into()]).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let Some(secret_hash) = CredentialHash::decode(row.text("secret_hash")) else {
+            return Ok(None);
+        };
+        Ok(Some(AdministratorFacts {
+            secret_hash,
+            administrator: administrator(row)?,
+            suspended: row.flag("suspended"),
+            revoked: row.flag("revoked"),
+            expires_at: row.number("expires_at"),
         }))
     }
 
@@ -130,13 +97,13 @@ impl Store {
         identity: &str,
     ) -> Result<Option<AccessFacts>, StoreError> {
         let sql = "SELECT name, role, status FROM administrators WHERE access_identity = ?1";
-        let rows: Vec<AccessRow> = self.rows(sql, vec![identity.into()]).await?;
-        Ok(rows.into_iter().next().map(|row| AccessFacts {
-            administrator: Administrator {
-                name: row.name,
-                role: row.role,
-            },
-            suspended: row.status != Status::Active,
+        let rows = self.rows(sql, vec![identity.into()]).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        Ok(Some(AccessFacts {
+            administrator: administrator(row)?,
+            suspended: row.one_of::<Status>("status")? != Status::Active,
         }))
     }
 
@@ -150,7 +117,7 @@ impl Store {
         doors: Doors,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(AdministratorRecord, bool)>, StoreError> {
+    ) -> Result<Option<(Row, bool)>, StoreError> {
         let update = format!(
             "UPDATE administrators SET access_identity = ?6
              WHERE name = ?1 AND access_identity IS NOT ?6
@@ -158,7 +125,7 @@ impl Store {
         );
         let [access, token] = doors.values();
         let select = select("name = ?1");
-        let results = self
+        let mut results = self
             .batch(vec![
                 (
                     &update,
@@ -182,10 +149,10 @@ impl Store {
                 (&select, vec![name.into()]),
             ])
             .await?;
-        let Some(record) = nth_rows::<AdministratorRecord>(&results, 2)?.pop() else {
+        let Some(record) = nth_row(&mut results, 2)? else {
             return Ok(None);
         };
-        if record.access_identity.as_deref() != identity {
+        if record.optional("access_identity") != identity {
             return Err(StoreError::LastOperator);
         }
         Ok(Some((record, changed(&results, 0)?)))
@@ -196,8 +163,8 @@ impl Store {
         let sql = format!("SELECT ?5 OR {OPERATOR_CAN_ENTER} AS found");
         let [access, token] = doors.values();
         let values = vec![JsValue::NULL, JsValue::NULL, now(), access, token];
-        let rows: Vec<Exists> = self.rows(&sql, values).await?;
-        Ok(rows.first().is_some_and(|row| row.found == 1))
+        let rows = self.rows(&sql, values).await?;
+        Ok(rows.first().is_some_and(|row| row.flag("found")))
     }
 
     /// With a first key; a name that is taken is a conflict.
@@ -207,7 +174,7 @@ impl Store {
         role: Role,
         key: &NewAdministratorKey<'_>,
         actor: &str,
-    ) -> Result<AdministratorRecord, StoreError> {
+    ) -> Result<Row, StoreError> {
         let created = Event {
             actor,
             action: "administrator.create",
@@ -216,7 +183,7 @@ impl Store {
             detail: Some(role.as_str()),
         };
         let select = select("name = ?1");
-        let results = self
+        let mut results = self
             .batch(vec![
                 (
                     "INSERT INTO administrators (name, role, created_at) VALUES (?1, ?2, ?3)",
@@ -228,8 +195,7 @@ impl Store {
                 (&select, vec![name.into()]),
             ])
             .await?;
-        nth_rows(&results, 4)?
-            .pop()
+        nth_row(&mut results, 4)?
             .ok_or_else(|| StoreError::Unavailable("the administrator can't be read".into()))
     }
 
@@ -238,7 +204,7 @@ impl Store {
         &self,
         after: Option<&str>,
         limit: u32,
-    ) -> Result<Page<AdministratorRecord>, StoreError> {
+    ) -> Result<Page<Row>, StoreError> {
         let sql = select("name > coalesce(?1, '') ORDER BY name LIMIT ?2");
         let rows = self
             .rows(&sql, vec![text(after), (limit + 1).into()])
@@ -255,7 +221,7 @@ impl Store {
         doors: Doors,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(AdministratorRecord, bool)>, StoreError> {
+    ) -> Result<Option<(Row, bool)>, StoreError> {
         let (action, status, role) = match change {
             AdministratorChange::Suspend => ("administrator.suspend", Some("suspended"), None),
             AdministratorChange::Resume => ("administrator.resume", Some("active"), None),
@@ -268,7 +234,7 @@ impl Store {
         );
         let [access, token] = doors.values();
         let select = select("name = ?1");
-        let results = self
+        let mut results = self
             .batch(vec![
                 (
                     &update,
@@ -293,13 +259,13 @@ impl Store {
                 (&select, vec![name.into()]),
             ])
             .await?;
-        let Some(record) = nth_rows::<AdministratorRecord>(&results, 2)?.pop() else {
+        let Some(record) = nth_row(&mut results, 2)? else {
             return Ok(None);
         };
         let holds = match change {
-            AdministratorChange::Suspend => record.status == Status::Suspended,
-            AdministratorChange::Resume => record.status == Status::Active,
-            AdministratorChange::Role(role) => record.role == role,
+            AdministratorChange::Suspend => record.text("status") == Status::Suspended.as_str(),
+            AdministratorChange::Resume => record.text("status") == Status::Active.as_str(),
+            AdministratorChange::Role(role) => record.text("role") == role.as_str(),
         };
         if !holds {
             return Err(StoreError::LastOperator);
@@ -313,34 +279,34 @@ impl Store {
         name: &str,
         key: &NewAdministratorKey<'_>,
         actor: &str,
-    ) -> Result<Option<KeyRecord>, StoreError> {
+    ) -> Result<Option<Row>, StoreError> {
         let select = select_keys("key_id = ?3");
-        let results = self
+        let mut results = self
             .batch(vec![
                 insert_key(key, name),
                 key_created(name, key, actor),
                 (&select, vec![name.into(), now(), key.key.key_id().into()]),
             ])
             .await?;
-        Ok(nth_rows(&results, 2)?.pop())
+        nth_row(&mut results, 2)
     }
 
     /// The newest keys. `None`: no such administrator.
     pub(crate) async fn list_administrator_keys(
         &self,
         name: &str,
-    ) -> Result<Option<Vec<KeyRecord>>, StoreError> {
+    ) -> Result<Option<Vec<Row>>, StoreError> {
         let keys = select_keys(&credentials::newest());
-        let results = self
+        let mut results = self
             .read(vec![
                 (&select("name = ?1"), vec![name.into()]),
                 (&keys, vec![name.into(), now()]),
             ])
             .await?;
-        if nth_rows::<AdministratorRecord>(&results, 0)?.is_empty() {
+        if nth_row(&mut results, 0)?.is_none() {
             return Ok(None);
         }
-        nth_rows(&results, 1).map(Some)
+        nth_rows(&mut results, 1).map(Some)
     }
 
     /// The key after the change, and whether it was one. `None`: the administrator has no such key.
@@ -352,14 +318,14 @@ impl Store {
         doors: Doors,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(KeyRecord, bool)>, StoreError> {
+    ) -> Result<Option<(Row, bool)>, StoreError> {
         let update = format!(
             "UPDATE administrator_keys SET revoked_at = ?3
              WHERE name = ?6 AND key_id = ?2 AND revoked_at IS NULL AND (?5 OR {OPERATOR_CAN_ENTER})"
         );
         let [access, token] = doors.values();
         let select = select_keys("key_id = ?3");
-        let results = self
+        let mut results = self
             .batch(vec![
                 (
                     &update,
@@ -383,14 +349,21 @@ impl Store {
                 (&select, vec![name.into(), now(), key_id.into()]),
             ])
             .await?;
-        let Some(record) = nth_rows::<KeyRecord>(&results, 2)?.pop() else {
+        let Some(record) = nth_row(&mut results, 2)? else {
             return Ok(None);
         };
-        if !record.is_revoked() {
+        if record.text("status") != "revoked" {
             return Err(StoreError::LastOperator);
         }
         Ok(Some((record, changed(&results, 0)?)))
     }
+}
+
+fn administrator(row: &Row) -> Result<Administrator, StoreError> {
+    Ok(Administrator {
+        name: row.required("name")?,
+        role: row.one_of("role")?,
+    })
 }
 
 /// To stand right after the key's insertion.

@@ -1,7 +1,5 @@
-use serde::de::IgnoredAny;
-
 use super::{
-    KeyRecord, Statement, Store, StoreError, audit::Event, changed, credentials, date, now,
+    Row, Statement, Store, StoreError, audit::Event, changed, credentials, date, now, nth_row,
     nth_rows, number,
 };
 use crate::authority::NewApiKey;
@@ -11,7 +9,7 @@ pub(crate) const MAX_LIVE_KEYS: u32 = 10;
 
 /// What became of a new key.
 pub(crate) enum KeyCreation {
-    Created(KeyRecord),
+    Created(Row),
     NoClient,
     /// [`MAX_LIVE_KEYS`] work already.
     TooMany,
@@ -105,11 +103,11 @@ impl Store {
             (&select, values),
         ];
         statements.extend(then);
-        let results = self.batch(statements).await?;
-        if nth_rows::<IgnoredAny>(&results, 2)?.is_empty() {
+        let mut results = self.batch(statements).await?;
+        if nth_row(&mut results, 2)?.is_none() {
             return Ok(KeyCreation::NoClient);
         }
-        let created = nth_rows(&results, 3)?.pop();
+        let created = nth_row(&mut results, 3)?;
         Ok(created.map_or(KeyCreation::TooMany, KeyCreation::Created))
     }
 
@@ -117,18 +115,18 @@ impl Store {
     pub(crate) async fn list_api_keys(
         &self,
         client_id: &str,
-    ) -> Result<Option<Vec<KeyRecord>>, StoreError> {
+    ) -> Result<Option<Vec<Row>>, StoreError> {
         let keys = select(&credentials::newest());
-        let results = self
+        let mut results = self
             .read(vec![
                 (SELECT_CLIENT, vec![client_id.into()]),
                 (&keys, vec![client_id.into(), now()]),
             ])
             .await?;
-        if nth_rows::<IgnoredAny>(&results, 0)?.is_empty() {
+        if nth_row(&mut results, 0)?.is_none() {
             return Ok(None);
         }
-        nth_rows(&results, 1).map(Some)
+        nth_rows(&mut results, 1).map(Some)
     }
 
     /// The key after the change, and whether it was one. `None`: the client has no such key.
@@ -138,9 +136,9 @@ impl Store {
         key_id: &str,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(KeyRecord, bool)>, StoreError> {
+    ) -> Result<Option<(Row, bool)>, StoreError> {
         let select = select("key_id = ?3");
-        let results = self
+        let mut results = self
             .batch(vec![
                 (
                     "UPDATE api_keys SET revoked_at = ?3
@@ -158,7 +156,7 @@ impl Store {
                 (&select, vec![client_id.into(), now(), key_id.into()]),
             ])
             .await?;
-        let record = nth_rows(&results, 2)?.pop();
+        let record = nth_row(&mut results, 2)?;
         let changed = changed(&results, 0)?;
         Ok(record.map(|record| (record, changed)))
     }

@@ -1,7 +1,6 @@
 use mcp_connect_audit::{AuditEntry, ChainHash};
-use serde::Deserialize;
 
-use super::{Page, Statement, Store, StoreError, date, now, nth_rows, number, text};
+use super::{Page, Row, Statement, Store, StoreError, date, now, nth_row, nth_rows, number, text};
 
 /// What an audit row says beside when.
 pub(super) struct Event<'a> {
@@ -41,13 +40,6 @@ pub(crate) struct AuditFilter<'a> {
     pub(crate) since: Option<u64>,
     pub(crate) until: Option<u64>,
     pub(crate) oldest_first: bool,
-}
-
-/// A hash that was stored, of the entry of this number.
-#[derive(Deserialize)]
-struct Seal {
-    seq: u64,
-    hash: ChainHash,
 }
 
 fn columns() -> String {
@@ -90,7 +82,8 @@ impl Store {
             number(filter.until.unwrap_or(MAX_SEQ)),
         ];
         let rows = self.rows(&sql, values).await?;
-        Ok(Page::new(rows, limit))
+        let entries: Result<_, _> = rows.iter().map(entry).collect();
+        Ok(Page::new(entries?, limit))
     }
 
     /// Up to `limit` entries after the one of the given number, oldest first.
@@ -104,7 +97,8 @@ impl Store {
              WHERE a.seq > ?1 ORDER BY a.seq LIMIT ?2",
             columns()
         );
-        self.rows(&sql, vec![number(after), limit.into()]).await
+        let rows = self.rows(&sql, vec![number(after), limit.into()]).await?;
+        rows.iter().map(entry).collect()
     }
 
     /// Continues the hash chain over the entries that have no hash yet; how many there were. What an
@@ -117,7 +111,7 @@ impl Store {
         );
         let mut count = 0;
         loop {
-            let results = self
+            let mut results = self
                 .read(vec![
                     (
                         "SELECT seq, hash FROM audit_seals ORDER BY seq DESC LIMIT 1",
@@ -126,10 +120,13 @@ impl Store {
                     (&unsealed, Vec::new()),
                 ])
                 .await?;
-            let last: Option<Seal> = nth_rows(&results, 0)?.pop();
-            let entries: Vec<AuditEntry> = nth_rows(&results, 1)?;
-            let (mut seq, mut hash) =
-                last.map_or((0, ChainHash::START), |last| (last.seq, last.hash));
+            let (mut seq, mut hash) = match nth_row(&mut results, 0)? {
+                None => (0, ChainHash::START),
+                Some(last) => (seq(&last)?, last.one_of("hash")?),
+            };
+            let entries = nth_rows(&mut results, 1)?;
+            let entries: Result<Vec<AuditEntry>, _> = entries.iter().map(entry).collect();
+            let entries = entries?;
             let mut seals = Vec::with_capacity(entries.len());
             for entry in &entries {
                 // Over a gap there is no chain: `audit verify` is to find it, not to find it sealed.
@@ -159,6 +156,24 @@ impl Store {
             }
         }
     }
+}
+
+fn entry(row: &Row) -> Result<AuditEntry, StoreError> {
+    Ok(AuditEntry {
+        seq: seq(row)?,
+        at: row.required("at")?,
+        actor: row.required("actor")?,
+        action: row.required("action")?,
+        subject: row.required("subject")?,
+        reason: row.owned("reason"),
+        detail: row.owned("detail"),
+        hash: row.optional_one_of("hash")?,
+    })
+}
+
+fn seq(row: &Row) -> Result<u64, StoreError> {
+    row.number("seq")
+        .ok_or_else(|| StoreError::Unavailable("an audit entry has no number".into()))
 }
 
 /// The largest whole number that JavaScript has.

@@ -1,23 +1,8 @@
-use serde::{Deserialize, Serialize};
-
 use super::{
-    Page, Statement, Status, Store, StoreError, api_keys, audit::Event, changed, now, nth_rows,
+    Page, Row, Statement, Status, Store, StoreError, api_keys, audit::Event, changed, now, nth_row,
     revocations::Revocation, text,
 };
 use crate::authority::NewApiKey;
-
-/// A registered client.
-#[derive(Deserialize, Serialize)]
-#[expect(clippy::struct_field_names, reason = "the names that go over the wire")]
-pub(crate) struct Client {
-    pub(crate) client_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tenant_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) name: Option<String>,
-    pub(crate) status: Status,
-    pub(crate) created_at: String,
-}
 
 pub(crate) struct NewClient<'a> {
     pub(crate) client_id: &'a str,
@@ -35,7 +20,7 @@ impl Store {
         client: &NewClient<'_>,
         key: Option<&NewApiKey<'_>>,
         actor: &str,
-    ) -> Result<Client, StoreError> {
+    ) -> Result<Row, StoreError> {
         let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
         let mut statements = vec![
             (
@@ -58,9 +43,8 @@ impl Store {
             (select.as_str(), vec![client.client_id.into()]),
         ];
         statements.extend(key.map(|key| api_keys::insert(key, client.client_id)));
-        let results = self.batch(statements).await?;
-        nth_rows(&results, 2)?
-            .pop()
+        let mut results = self.batch(statements).await?;
+        nth_row(&mut results, 2)?
             .ok_or_else(|| StoreError::Unavailable("the new client can't be read".into()))
     }
 
@@ -69,7 +53,7 @@ impl Store {
         &self,
         after: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Client>, StoreError> {
+    ) -> Result<Page<Row>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM clients WHERE client_id > coalesce(?1, '') ORDER BY client_id LIMIT ?2"
         );
@@ -86,13 +70,13 @@ impl Store {
         status: Status,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(Client, bool)>, StoreError> {
+    ) -> Result<Option<(Row, bool)>, StoreError> {
         let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
         let mut statements: Vec<Statement<'_>> = set_status(client_id, None, status, actor, reason);
         statements.push((&select, vec![client_id.into()]));
         let last = statements.len() - 1;
-        let results = self.batch(statements).await?;
-        let client = nth_rows(&results, last)?.pop();
+        let mut results = self.batch(statements).await?;
+        let client = nth_row(&mut results, last)?;
         let changed = changed(&results, 0)?;
         Ok(client.map(|client| (client, changed)))
     }
@@ -105,7 +89,7 @@ impl Store {
         tenant_id: Option<&str>,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(Client, bool)>, StoreError> {
+    ) -> Result<Option<(Row, bool)>, StoreError> {
         let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
         let mut statements = vec![(
             "INSERT INTO clients (client_id, tenant_id, status, created_at)
@@ -117,8 +101,8 @@ impl Store {
         statements.extend(set_status(client_id, tenant_id, suspended, actor, reason));
         statements.push((&select, vec![client_id.into()]));
         let last = statements.len() - 1;
-        let results = self.batch(statements).await?;
-        let client = nth_rows(&results, last)?.pop();
+        let mut results = self.batch(statements).await?;
+        let client = nth_row(&mut results, last)?;
         let changed = changed(&results, 1)?;
         Ok(client.map(|client| (client, changed)))
     }

@@ -1,21 +1,17 @@
-use std::sync::Arc;
-
-use mcp_connect_catalog::VersionStatus;
-use serde::Deserialize;
+use mcp_connect_descriptor::SigningKeys;
 use serde_json::{Map, Value};
 use wasm_bindgen::JsValue;
 
 use super::{
-    Status, Store, StoreError,
+    Row, Status, Store, StoreError,
     compiled::{self, Held},
     proofs::effective_level,
     providers::read_claims,
     text,
 };
 use crate::authority::{
-    AccessToken, Caller, ConnectRequest, CredentialHash, Facts, KeyFacts, KeySource, Level,
-    Moderation, ModerationFacts, Policy, Presented, ProviderFacts, ServerFacts, TenantFacts,
-    VersionFacts,
+    AccessToken, Caller, ConnectRequest, CredentialHash, Facts, KeyFacts, KeySource,
+    ModerationFacts, Presented, ProviderFacts, ServerFacts, TenantFacts, VersionFacts,
 };
 
 /// Whom the facts are about.
@@ -51,6 +47,7 @@ impl<'a> About<'a> {
 fn facts_query(
     request: &ConnectRequest,
     about: About<'_>,
+    keys: &SigningKeys,
     [held, held_of_tenant]: [Option<&Held>; 2],
 ) -> (String, Vec<JsValue>) {
     const PROVIDER: &str = "p.audience, p.tenant_id AS provider_tenant_id,
@@ -124,10 +121,13 @@ fn facts_query(
             |column| format!("coalesce(w.{column}, v.{column})"),
         )
     };
+    let key_ids = keys.iter().map(|entry| entry.key.id());
+    let key_ids = parameters(key_ids, &mut values);
     let sql = format!(
         "SELECT {caller} a.policy_digest AS policy_digest,
            CASE WHEN a.policy_digest IS ?2 THEN NULL ELSE a.policy END AS policy,
-           (SELECT json_group_array(subject) FROM revocations WHERE kind = 'key') AS revoked_keys,
+           (SELECT json_group_array(subject) FROM revocations
+             WHERE kind = 'key' AND subject IN ({key_ids})) AS revoked_keys,
            s.moderation, s.moderation_expires_at, s.jwks_uri, s.tls_pin_sha256,
            {version} AS version, {status} AS version_status, {endpoint} AS endpoint,
            {moderation} AS version_moderation,
@@ -148,11 +148,8 @@ fn facts_query(
 /// The provider of a token whose issuer is ?4, and the client that the provider's claims name, of
 /// those in ?5 and in their order; at most four.
 fn join_provider(token: &AccessToken, values: &mut Vec<JsValue>) -> String {
-    let audiences = token.audiences().iter().map(|audience| {
-        values.push(audience.as_str().into());
-        format!("?{}", values.len())
-    });
-    let audiences = audiences.collect::<Vec<_>>().join(", ");
+    let audiences = token.audiences().iter().map(String::as_str);
+    let audiences = parameters(audiences, values);
     format!(
         "LEFT JOIN identity_providers p ON p.issuer = ?4 AND p.audience IN ({audiences})
          LEFT JOIN clients c ON c.client_id = coalesce(
@@ -160,6 +157,17 @@ fn join_provider(token: &AccessToken, values: &mut Vec<JsValue>) -> String {
            ?5 ->> (p.client_claims ->> 2), ?5 ->> (p.client_claims ->> 3))
          LEFT JOIN tenants t ON t.tenant_id = p.tenant_id"
     )
+}
+
+/// Adds values; their list in SQL.
+fn parameters<'a>(texts: impl Iterator<Item = &'a str>, values: &mut Vec<JsValue>) -> String {
+    let places: Vec<String> = texts
+        .map(|text| {
+            values.push(text.into());
+            format!("?{}", values.len())
+        })
+        .collect();
+    places.join(", ")
 }
 
 /// By claim: what in the token could be a client's id.
@@ -171,49 +179,21 @@ fn possible_clients(token: &AccessToken) -> String {
     Value::Object(clients).to_string()
 }
 
-#[derive(Deserialize)]
-struct Row {
-    secret_hash: Option<String>,
-    expires_at: Option<u64>,
-    revoked_at: Option<u64>,
-    audience: Option<String>,
-    provider_tenant_id: Option<String>,
-    provider_jwks_uri: Option<String>,
-    client_claims: Option<String>,
-    client_id: Option<String>,
-    tenant_id: Option<String>,
-    client_status: Option<Status>,
-    tenant_status: Option<Status>,
-    tenant_policy_digest: Option<String>,
-    tenant_policy: Option<String>,
-    policy_digest: Option<String>,
-    policy: Option<String>,
-    revoked_keys: String,
-    moderation: Option<Moderation>,
-    moderation_expires_at: Option<u64>,
-    jwks_uri: Option<String>,
-    tls_pin_sha256: Option<String>,
-    version: Option<String>,
-    version_status: Option<VersionStatus>,
-    version_moderation: Option<Moderation>,
-    version_moderation_expires_at: Option<u64>,
-    endpoint: Option<String>,
-    level: Level,
-}
-
 impl Store {
     /// Everything that a connect decision needs, in one round trip to D1.
     pub(crate) async fn connect_facts(
         &self,
         request: &ConnectRequest,
         presented: &Presented,
+        keys: &SigningKeys,
     ) -> Result<Facts, StoreError> {
         let about = match presented {
             Presented::ApiKey(key) => About::Key(key.key_id()),
             Presented::AccessToken(token) => About::Token(token),
             Presented::Nothing | Presented::Unreadable | Presented::UnusableToken => About::Nobody,
         };
-        self.facts(request, about).await.map(|(facts, _)| facts)
+        let (facts, _) = self.facts(request, about, keys).await?;
+        Ok(facts)
     }
 
     /// The same about a client, a tenant or nobody, with what is registered of that client.
@@ -222,6 +202,7 @@ impl Store {
         request: &ConnectRequest,
         client_id: Option<&str>,
         tenant_id: Option<&str>,
+        keys: &SigningKeys,
     ) -> Result<(Facts, Option<Caller>), StoreError> {
         let about = if client_id.or(tenant_id).is_none() {
             About::Nobody
@@ -231,133 +212,131 @@ impl Store {
                 tenant_id,
             }
         };
-        self.facts(request, about).await
+        self.facts(request, about, keys).await
     }
 
     async fn facts(
         &self,
         request: &ConnectRequest,
         about: About<'_>,
+        keys: &SigningKeys,
     ) -> Result<(Facts, Option<Caller>), StoreError> {
         // Whose policy it will be is known only afterwards, but likely it is the one of last time.
         let held = compiled::held(compiled::AUTHORITY);
         let held_of_tenant = about.hint().and_then(compiled::held_of_tenant);
         let holding = [held.as_ref(), held_of_tenant.as_ref()];
-        let (sql, values) = facts_query(request, about, holding);
-        let mut rows: Vec<Row> = self.rows(&sql, values).await?;
+        let (sql, values) = facts_query(request, about, keys, holding);
+        let rows = self.rows(&sql, values).await?;
         // A token for the audiences of two providers is one of neither.
         let provider_issuer = match about {
             About::Token(token) if rows.len() == 1 => Some(token.issuer()),
             _ => None,
         };
-        let row = rows.pop().ok_or_else(|| {
+        let row = rows.first().ok_or_else(|| {
             StoreError::Unavailable("the row of the table authority is missing".into())
         })?;
         let policy = compiled::in_force(
             compiled::AUTHORITY,
             held,
-            row.policy_digest.as_deref(),
-            row.policy.as_deref(),
+            row.optional("policy_digest"),
+            row.optional("policy"),
         )?;
-        let tenant = match about.hint().zip(row.tenant_status) {
+        let tenant = match about
+            .hint()
+            .zip(row.optional_one_of::<Status>("tenant_status")?)
+        {
             None => None,
             Some((hint, status)) => Some(TenantFacts {
                 is_suspended: status != Status::Active,
                 policy: compiled::in_force(
                     hint,
                     held_of_tenant,
-                    row.tenant_policy_digest.as_deref(),
-                    row.tenant_policy.as_deref(),
+                    row.optional("tenant_policy_digest"),
+                    row.optional("tenant_policy"),
                 )?,
             }),
         };
-        let client = row.client();
-        row.into_facts(provider_issuer, policy, tenant)
-            .map(|facts| (facts, client))
+        let facts = Facts {
+            key: key(row),
+            provider: provider_issuer
+                .map(|issuer| provider(row, issuer))
+                .transpose()?
+                .flatten(),
+            tenant,
+            policy,
+            server: server(row)?,
+            version: version(row)?,
+            revoked_keys: serde_json::from_slice(row.text("revoked_keys").as_bytes())
+                .map_err(|error| StoreError::Unavailable(format!("revoked keys: {error}")))?,
+        };
+        Ok((facts, client(row)))
     }
 }
 
-impl Row {
-    fn client(&self) -> Option<Caller> {
-        self.client_id.as_ref().map(|client_id| Caller {
-            client_id: Some(client_id.clone()),
-            tenant_id: self.tenant_id.clone(),
-            is_suspended: self.client_status != Some(Status::Active),
-        })
-    }
+fn client(row: &Row) -> Option<Caller> {
+    Some(Caller {
+        client_id: Some(row.owned("client_id")?),
+        tenant_id: row.owned("tenant_id"),
+        is_suspended: row.text("client_status") != Status::Active.as_str(),
+    })
+}
 
-    /// The provider of the access token; `issuer` is what it was looked up by.
-    fn provider(&self, issuer: &str) -> Result<Option<ProviderFacts>, StoreError> {
-        let (Some(audience), Some(tenant_id), Some(claims)) = (
-            &self.audience,
-            &self.provider_tenant_id,
-            &self.client_claims,
-        ) else {
-            return Ok(None);
-        };
-        Ok(Some(ProviderFacts {
-            source: KeySource {
-                issuer: issuer.to_owned(),
-                jwks_uri: self.provider_jwks_uri.clone(),
-            },
-            audience: audience.clone(),
-            tenant_id: tenant_id.clone(),
-            client_claims: read_claims(claims)?,
-            client: self.client(),
-        }))
-    }
+fn key(row: &Row) -> Option<KeyFacts> {
+    Some(KeyFacts {
+        secret_hash: CredentialHash::decode(row.optional("secret_hash")?)?,
+        expires_at: row.number("expires_at"),
+        is_revoked: row.number("revoked_at").is_some(),
+        owner: client(row)?,
+    })
+}
 
-    fn into_facts(
-        self,
-        issuer: Option<&str>,
-        policy: Arc<Policy>,
-        tenant: Option<TenantFacts>,
-    ) -> Result<Facts, StoreError> {
-        let provider = match issuer {
-            Some(issuer) => self.provider(issuer)?,
-            None => None,
-        };
-        let secret_hash = self.secret_hash.as_deref().and_then(CredentialHash::decode);
-        let key = secret_hash
-            .zip(self.client())
-            .map(|(secret_hash, owner)| KeyFacts {
-                secret_hash,
-                expires_at: self.expires_at,
-                is_revoked: self.revoked_at.is_some(),
-                owner,
-            });
-        let server = self.moderation.map(|state| ServerFacts {
-            moderation: ModerationFacts {
-                state,
-                expires_at: self.moderation_expires_at,
-            },
-            jwks_uri: self.jwks_uri,
-            tls_pin_sha256: self.tls_pin_sha256,
-        });
-        let version = self
-            .version
-            .zip(self.version_status)
-            .zip(self.version_moderation)
-            .map(|((version, status), state)| VersionFacts {
-                version,
-                status,
-                endpoint: self.endpoint,
-                moderation: ModerationFacts {
-                    state,
-                    expires_at: self.version_moderation_expires_at,
-                },
-                level: self.level,
-            });
-        let revoked_keys = serde_json::from_slice(self.revoked_keys.as_bytes())
-            .map_err(|error| StoreError::Unavailable(format!("revoked keys: {error}")))?;
-        Ok(Facts {
-            key,
-            provider,
-            tenant,
-            policy,
-            server,
-            version,
-            revoked_keys,
-        })
-    }
+/// The provider of the access token; `issuer` is what it was looked up by.
+fn provider(row: &Row, issuer: &str) -> Result<Option<ProviderFacts>, StoreError> {
+    let (Some(audience), Some(tenant_id), Some(claims)) = (
+        row.owned("audience"),
+        row.owned("provider_tenant_id"),
+        row.optional("client_claims"),
+    ) else {
+        return Ok(None);
+    };
+    Ok(Some(ProviderFacts {
+        source: KeySource {
+            issuer: issuer.to_owned(),
+            jwks_uri: row.owned("provider_jwks_uri"),
+        },
+        audience,
+        tenant_id,
+        client_claims: read_claims(claims)?,
+        client: client(row),
+    }))
+}
+
+fn server(row: &Row) -> Result<Option<ServerFacts>, StoreError> {
+    let Some(state) = row.optional_one_of("moderation")? else {
+        return Ok(None);
+    };
+    Ok(Some(ServerFacts {
+        moderation: ModerationFacts {
+            state,
+            expires_at: row.number("moderation_expires_at"),
+        },
+        jwks_uri: row.owned("jwks_uri"),
+        tls_pin_sha256: row.owned("tls_pin_sha256"),
+    }))
+}
+
+fn version(row: &Row) -> Result<Option<VersionFacts>, StoreError> {
+    let Some(version) = row.owned("version") else {
+        return Ok(None);
+    };
+    Ok(Some(VersionFacts {
+        version,
+        status: row.one_of("version_status")?,
+        endpoint: row.owned("endpoint"),
+        moderation: ModerationFacts {
+            state: row.one_of("version_moderation")?,
+            expires_at: row.number("version_moderation_expires_at"),
+        },
+        level: row.one_of("level")?,
+    }))
 }

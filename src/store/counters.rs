@@ -1,15 +1,22 @@
-use serde::Deserialize;
-
-use super::{Store, StoreError, now, nth_rows};
+use super::{Row, Store, StoreError, now, nth_rows};
 use crate::platform::metrics::Series;
 
 /// A sum over all isolates, or a number of rows.
-#[derive(Deserialize)]
 pub(crate) struct Counter {
     pub(crate) name: String,
     /// As Prometheus writes them.
     pub(crate) labels: String,
     pub(crate) value: f64,
+}
+
+impl Counter {
+    fn read(row: &Row) -> Self {
+        Self {
+            name: row.text("name").to_owned(),
+            labels: row.text("labels").to_owned(),
+            value: row.real("value"),
+        }
+    }
 }
 
 /// Statements, and whether they have to know the time.
@@ -73,11 +80,9 @@ impl Store {
 
     /// As many rows as this program has names and labels.
     pub(crate) async fn counters(&self) -> Result<Vec<Counter>, StoreError> {
-        self.rows(
-            "SELECT name, labels, value FROM counters ORDER BY name, labels",
-            Vec::new(),
-        )
-        .await
+        let sql = "SELECT name, labels, value FROM counters ORDER BY name, labels";
+        let rows = self.rows(sql, Vec::new()).await?;
+        Ok(rows.iter().map(Counter::read).collect())
     }
 
     /// What is in the registry, by counting it: this reads every row.
@@ -87,9 +92,9 @@ impl Store {
             let values = if is_dated { vec![now()] } else { Vec::new() };
             (sql, values)
         });
-        let results = self.read(statements.into()).await?;
+        let mut results = self.read(statements.into()).await?;
         for index in 0..results.len() {
-            counters.extend(nth_rows::<Counter>(&results, index)?);
+            counters.extend(nth_rows(&mut results, index)?.iter().map(Counter::read));
         }
         Ok(counters)
     }

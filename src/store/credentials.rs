@@ -1,6 +1,5 @@
 //! What the keys of clients and those of administrators have in common: the columns of their tables.
 
-use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
 use super::{date, now, number, text};
@@ -8,37 +7,6 @@ use crate::authority::{Holder, NewKey};
 
 /// The most keys that are listed of one holder, newest first.
 const MAX_LISTED: u32 = 100;
-
-/// A key, without its secret.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct KeyRecord {
-    key_id: String,
-    status: KeyStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<String>,
-    created_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revoked_at: Option<String>,
-    /// To the hour; known of clients' keys.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_used_at: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum KeyStatus {
-    Active,
-    Expired,
-    Revoked,
-}
-
-impl KeyRecord {
-    pub(super) fn is_revoked(&self) -> bool {
-        self.status == KeyStatus::Revoked
-    }
-}
 
 /// Of the table that a query calls `k`; ?2 is now.
 pub(super) fn columns() -> String {

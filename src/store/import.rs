@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_catalog::{Endpoint, Entry, VersionStatus};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{Store, StoreError, now, nth_rows};
@@ -49,10 +49,8 @@ struct Item<'a> {
     published_at: Option<u64>,
 }
 
-#[derive(Deserialize)]
+/// A version as it was before.
 struct Known {
-    name: String,
-    version: String,
     content_hash: String,
     status: VersionStatus,
 }
@@ -158,7 +156,7 @@ impl Store {
             return Err(StoreError::TooLarge);
         }
         let json = || json.as_str().into();
-        let answers = self
+        let mut answers = self
             .batch(vec![
                 (KNOWN, vec![json()]),
                 (AUDIT, vec![json(), now(), actor.into()]),
@@ -167,11 +165,16 @@ impl Store {
                 (CHOOSE_DEFAULTS, vec![json()]),
             ])
             .await?;
-        let known: Vec<Known> = nth_rows(&answers, 0)?;
-        Ok(known
-            .into_iter()
-            .map(|known| ((known.name.clone(), known.version.clone()), known))
-            .collect())
+        let mut known = HashMap::new();
+        for row in nth_rows(&mut answers, 0)? {
+            let place = (row.required("name")?, row.required("version")?);
+            let before = Known {
+                content_hash: row.required("content_hash")?,
+                status: row.one_of("status")?,
+            };
+            known.insert(place, before);
+        }
+        Ok(known)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use worker::KvError;
+use worker::{KvError, KvStore};
 
 use super::{Store, StoreError};
 use crate::platform::{metrics, within};
@@ -14,12 +14,18 @@ const LIMIT: Duration = Duration::from_secs(2);
 const NEARBY_SECONDS: u64 = 30;
 
 impl Store {
+    fn kv(&self) -> Result<KvStore, StoreError> {
+        self.env
+            .kv("KV")
+            .map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
     /// What can't be read is not there.
     pub(super) async fn kv_get<T: DeserializeOwned>(
         &self,
         key: &str,
     ) -> Result<Option<T>, StoreError> {
-        let kv = self.env.kv("KV")?;
+        let kv = self.kv()?;
         let json = in_time(kv.get(key).cache_ttl(NEARBY_SECONDS).text()).await?;
         Ok(json.and_then(|json| serde_json::from_slice(json.as_bytes()).ok()))
     }
@@ -33,17 +39,17 @@ impl Store {
         // As text: the library would store an object of its own making as `{}`.
         let json = serde_json::to_string(value)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let put = self.env.kv("KV")?.put(key, json)?;
+        let put = self.kv()?.put(key, json)?;
         in_time(put.expiration_ttl(kept_seconds).execute()).await
     }
 
     pub(super) async fn kv_delete(&self, key: &str) -> Result<(), StoreError> {
-        in_time(self.env.kv("KV")?.delete(key)).await
+        in_time(self.kv()?.delete(key)).await
     }
 
     /// As many keys as KV lists in one call: a thousand.
     pub(super) async fn kv_keys(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let list = self.env.kv("KV")?.list().prefix(prefix.into());
+        let list = self.kv()?.list().prefix(prefix.into());
         let keys = in_time(list.execute()).await?.keys;
         Ok(keys.into_iter().map(|key| key.name).collect())
     }

@@ -11,6 +11,7 @@ mod compiled;
 mod connect;
 mod counters;
 mod credentials;
+mod d1;
 mod edge;
 mod health;
 mod import;
@@ -21,38 +22,33 @@ mod policies;
 mod proofs;
 mod providers;
 mod revocations;
+mod row;
 mod servers;
 mod tenants;
 
-use std::{future::Future, time::Duration};
-
-use serde::{
-    Deserialize, Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::Deserialize;
 use wasm_bindgen::JsValue;
-use worker::{
-    D1Database, D1DatabaseSession, D1PreparedStatement, D1Result, D1SessionConstraint, Env,
-};
+use worker::Env;
 
+use self::d1::{Outcome, Statement, changed, changes, nth_row, nth_rows};
 pub(crate) use self::{
     administrators::{AdministratorChange, Doors},
     api_keys::{KeyCreation, MAX_LIVE_KEYS},
     audit::AuditFilter,
-    clients::{Client, NewClient},
+    clients::NewClient,
     counters::Counter,
-    credentials::KeyRecord,
     edge::EdgeCopy,
     import::{ImportOutcome, ImportResult},
     key_sets::KeySetCopy,
     moderation::{ModerationChange, ModerationFilter, ModerationOutcome},
-    policies::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
+    policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
     providers::{MAX_PROVIDERS, NewProvider},
-    revocations::{RevocationEntry, Withdrawn},
+    revocations::Withdrawn,
+    row::Row,
     servers::ServerSummary,
 };
-use crate::platform::{metrics, now_millis, within};
+use crate::platform::{metrics, now_millis};
 
 /// How to reach D1 and KV. Opening either is left to the call that needs it, so that a missing
 /// binding closes only what depends on it.
@@ -62,7 +58,7 @@ pub(crate) struct Store {
 }
 
 /// Of a client, a tenant or an administrator.
-#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     Active,
@@ -77,9 +73,6 @@ impl Status {
         }
     }
 }
-
-/// SQL with the values of its parameters.
-type Statement<'a> = (&'a str, Vec<JsValue>);
 
 /// Some rows of a list, and whether there are more.
 pub(crate) struct Page<T> {
@@ -121,12 +114,6 @@ pub(crate) enum StoreError {
     Unconfirmed(String),
 }
 
-/// A caller waits no longer for an answer of D1.
-const READ_LIMIT: Duration = Duration::from_secs(5);
-/// A change gets more time, since nobody knows what became of it when that is over. A client's own
-/// limit is 30 s.
-const WRITE_LIMIT: Duration = Duration::from_secs(15);
-
 impl Store {
     pub(crate) fn new(env: &Env) -> Self {
         Self { env: env.clone() }
@@ -138,91 +125,24 @@ impl Store {
             "SELECT 1 FROM servers, versions, servers_fts, authority, tenants, clients, api_keys,
              revocations, audit, audit_seals,
              administrators, administrator_keys LIMIT 0";
-        self.rows::<IgnoredAny>(tables, Vec::new()).await?;
+        self.rows(tables, Vec::new()).await?;
         Ok(())
     }
 
-    fn primary(&self) -> Result<D1DatabaseSession, StoreError> {
-        let database: D1Database = self.env.d1("DB")?;
-        Ok(database.with_session_constraint(D1SessionConstraint::FirstPrimary)?)
-    }
-
     /// A change: one transaction in one round trip, all statements or none.
-    async fn batch(&self, statements: Vec<Statement<'_>>) -> Result<Vec<D1Result>, StoreError> {
-        self.transaction(statements, WRITE_LIMIT)
-            .await
-            .map_err(|error| match error {
-                StoreError::Unavailable(problem) => StoreError::Unconfirmed(problem),
-                other => other,
-            })
+    async fn batch(&self, statements: Vec<Statement<'_>>) -> Result<Vec<Outcome>, StoreError> {
+        d1::change(&self.env, statements).await
     }
 
     /// Reads by several statements, at one moment and in one round trip.
-    async fn read(&self, statements: Vec<Statement<'_>>) -> Result<Vec<D1Result>, StoreError> {
-        self.transaction(statements, READ_LIMIT).await
-    }
-
-    async fn transaction(
-        &self,
-        statements: Vec<Statement<'_>>,
-        limit: Duration,
-    ) -> Result<Vec<D1Result>, StoreError> {
-        let session = self.primary()?;
-        let statements = statements
-            .into_iter()
-            .map(|(sql, values)| session.prepare(sql).bind(&values))
-            .collect::<worker::Result<Vec<D1PreparedStatement>>>()?;
-        in_time(limit, session.batch(statements)).await
+    async fn read(&self, statements: Vec<Statement<'_>>) -> Result<Vec<Outcome>, StoreError> {
+        d1::read(&self.env, statements).await
     }
 
     /// The rows of one statement.
-    async fn rows<T: DeserializeOwned>(
-        &self,
-        sql: &str,
-        values: Vec<JsValue>,
-    ) -> Result<Vec<T>, StoreError> {
-        let statement = self.primary()?.prepare(sql).bind(&values)?;
-        Ok(in_time(READ_LIMIT, statement.all()).await?.results()?)
+    async fn rows(&self, sql: &str, values: Vec<JsValue>) -> Result<Vec<Row>, StoreError> {
+        Ok(d1::select(&self.env, sql, values).await?.rows)
     }
-}
-
-/// D1 has a limit of its own, of 30 s; that is too long for who waits, and for what piles up.
-async fn in_time<T>(
-    limit: Duration,
-    query: impl Future<Output = worker::Result<T>>,
-) -> Result<T, StoreError> {
-    let result = match within(limit, query).await {
-        Some(result) => result.map_err(StoreError::from),
-        None => Err(StoreError::Unavailable(format!(
-            "D1 gave no answer within {} s",
-            limit.as_secs()
-        ))),
-    };
-    if let Err(StoreError::Unavailable(_)) = &result {
-        metrics::count(metrics::storage_failed("d1"));
-    }
-    result
-}
-
-fn nth_rows<T: DeserializeOwned>(results: &[D1Result], index: usize) -> Result<Vec<T>, StoreError> {
-    let result = results
-        .get(index)
-        .ok_or_else(|| StoreError::Unavailable("D1 left out a result".into()))?;
-    Ok(result.results()?)
-}
-
-fn changed(results: &[D1Result], index: usize) -> Result<bool, StoreError> {
-    Ok(changes(results, index)? > 0)
-}
-
-/// How many rows a statement changed.
-fn changes(results: &[D1Result], index: usize) -> Result<usize, StoreError> {
-    let changes = results
-        .get(index)
-        .and_then(|result| result.meta().transpose())
-        .transpose()?
-        .and_then(|meta| meta.changes);
-    Ok(changes.unwrap_or(0))
 }
 
 /// Numbers go to D1 as JavaScript has them: whole up to 2^53, where `D1Type::Integer` has 32 bits.
@@ -245,21 +165,6 @@ fn text(value: Option<&str>) -> JsValue {
 
 fn now() -> JsValue {
     number(now_millis())
-}
-
-impl From<worker::Error> for StoreError {
-    fn from(error: worker::Error) -> Self {
-        // The library has two shapes for one error of D1, depending on the call.
-        let message = match &error {
-            worker::Error::D1(error) => error.cause(),
-            other => other.to_string(),
-        };
-        if message.contains("SQLITE_CONSTRAINT") {
-            Self::Conflict(message)
-        } else {
-            Self::Unavailable(message)
-        }
-    }
 }
 
 impl From<worker::KvError> for StoreError {

@@ -1,9 +1,8 @@
 use mcp_connect_catalog::{ServerRef, Version};
-use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
 use super::{
-    Page, Store, StoreError,
+    Page, Row, Store, StoreError,
     audit::Event,
     changed, changes, date, number,
     revocations::Revocation,
@@ -31,22 +30,6 @@ pub(crate) enum ModerationOutcome {
     Done(Box<Standing>, bool),
     /// A quarantine would weaken what is in force.
     IsRevoked,
-}
-
-/// A server or version that is held back, and by whom.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct Moderated {
-    /// `namespace/name` or `namespace/name@version`.
-    pub(crate) server_ref: String,
-    state: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    actor: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<String>,
 }
 
 /// Which of those that are held back to list.
@@ -167,8 +150,8 @@ impl Store {
         }
         statements.push((&select, vec![name.into(), text(version), number(now)]));
         let last = statements.len() - 1;
-        let results = self.batch(statements).await?;
-        let Some(standing) = nth_standing(&results, last)? else {
+        let mut results = self.batch(statements).await?;
+        let Some(standing) = nth_standing(&mut results, last)? else {
             return Ok(None);
         };
         let in_force = match version {
@@ -188,7 +171,7 @@ impl Store {
         &self,
         filter: &ModerationFilter<'_>,
         limit: u32,
-    ) -> Result<Page<Moderated>, StoreError> {
+    ) -> Result<Page<Row>, StoreError> {
         let columns = |table: &str| {
             format!(
                 "{table}.moderation AS state, {table}.moderation_reason AS reason,
@@ -207,7 +190,7 @@ impl Store {
             )
         };
         let sql = format!(
-            "SELECT * FROM (
+            "SELECT server_ref, state, reason, actor, since, until FROM (
                SELECT s.name, '' AS version, s.name AS server_ref, {} FROM servers s WHERE {}
                UNION ALL
                SELECT s.name, v.version, s.name || '@' || v.version AS server_ref, {}
@@ -243,7 +226,7 @@ impl Store {
 
     /// Ends the holds whose time is over, each with its audit row; how many there were. Nobody waits
     /// for it: they count as ended wherever a state is read.
-    pub(crate) async fn end_expired_moderation(&self, now: u64) -> Result<usize, StoreError> {
+    pub(crate) async fn end_expired_moderation(&self, now: u64) -> Result<u32, StoreError> {
         let values = || vec![number(now), "authority".into()];
         let statements = RECORD_ENDED.iter().chain(&END);
         let results = self

@@ -1,7 +1,7 @@
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Page, Store, StoreError, audit::Event, changed, now, nth_rows, text};
+use super::{Page, Row, Store, StoreError, audit::Event, changed, now, nth_row, text};
 
 /// For whom a policy is: a tenant, or all.
 #[derive(Clone, Copy)]
@@ -14,22 +14,9 @@ pub(crate) enum PolicyScope<'a> {
 #[derive(Serialize)]
 pub(crate) struct PolicyVersion {
     #[serde(flatten)]
-    pub(crate) head: PolicyHead,
+    /// Its version, digest, actor, reason and date. Version 0 is what held before anybody wrote one.
+    pub(crate) head: Row,
     pub(crate) policy: Box<RawValue>,
-}
-
-/// What is told of a version in a list. Version 0 is what held before anybody wrote one.
-#[derive(Default, Deserialize, Serialize)]
-pub(crate) struct PolicyHead {
-    pub(crate) version: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) digest: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) actor: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) at: Option<String>,
 }
 
 /// A policy to be written.
@@ -43,19 +30,12 @@ pub(crate) struct NewPolicy<'a> {
 }
 
 pub(crate) enum PolicyWrite {
-    Written(PolicyHead),
+    Written(Row),
     /// It says what is in force already.
-    Unchanged(PolicyHead),
+    Unchanged(Row),
     /// Somebody else was faster; this is the version now.
-    Outdated(u32),
+    Outdated(u64),
     NoSuchTenant,
-}
-
-#[derive(Deserialize)]
-struct VersionRow {
-    #[serde(flatten)]
-    head: PolicyHead,
-    document: String,
 }
 
 const HEAD: &str = "version, digest, actor, reason, strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at";
@@ -82,11 +62,8 @@ impl Store {
              WHERE scope = ?1 AND version = coalesce(?2, (SELECT max(version) FROM policies WHERE scope = ?1))"
         );
         let version = version.map_or(wasm_bindgen::JsValue::NULL, Into::into);
-        let rows: Vec<VersionRow> = self.rows(&sql, vec![scope.key().into(), version]).await?;
-        rows.into_iter()
-            .next()
-            .map(PolicyVersion::try_from)
-            .transpose()
+        let mut rows = self.rows(&sql, vec![scope.key().into(), version]).await?;
+        rows.pop().map(PolicyVersion::read).transpose()
     }
 
     /// Up to `limit` versions before the given one, newest first.
@@ -95,7 +72,7 @@ impl Store {
         scope: PolicyScope<'_>,
         before: Option<u32>,
         limit: u32,
-    ) -> Result<Page<PolicyHead>, StoreError> {
+    ) -> Result<Page<Row>, StoreError> {
         let sql = format!(
             "SELECT {HEAD} FROM policies WHERE scope = ?1 AND version < ?2
              ORDER BY version DESC LIMIT ?3"
@@ -138,7 +115,7 @@ impl Store {
         let if_version = policy
             .if_version
             .map_or(wasm_bindgen::JsValue::NULL, Into::into);
-        let results = self
+        let mut results = self
             .batch(vec![
                 (
                     "INSERT INTO policies (scope, version, digest, actor, reason, at, document)
@@ -177,27 +154,27 @@ impl Store {
                 ),
             ])
             .await?;
-        let last = nth_rows::<PolicyHead>(&results, 3)?.pop();
-        let is_known = matches!(scope, PolicyScope::Authority)
-            || !nth_rows::<serde::de::IgnoredAny>(&results, 4)?.is_empty();
+        let last = nth_row(&mut results, 3)?;
+        let is_known =
+            matches!(scope, PolicyScope::Authority) || nth_row(&mut results, 4)?.is_some();
         Ok(match last {
             _ if !is_known => PolicyWrite::NoSuchTenant,
             Some(head) if changed(&results, 0)? => PolicyWrite::Written(head),
-            Some(head) if head.digest.as_deref() == Some(policy.digest) => {
-                PolicyWrite::Unchanged(head)
+            Some(head) if head.text("digest") == policy.digest => PolicyWrite::Unchanged(head),
+            last => {
+                PolicyWrite::Outdated(last.and_then(|head| head.number("version")).unwrap_or(0))
             }
-            last => PolicyWrite::Outdated(last.map_or(0, |head| head.version)),
         })
     }
 }
 
-impl TryFrom<VersionRow> for PolicyVersion {
-    type Error = StoreError;
-
-    fn try_from(row: VersionRow) -> Result<Self, StoreError> {
+impl PolicyVersion {
+    fn read(mut row: Row) -> Result<Self, StoreError> {
+        let document = row.required("document")?;
+        row.remove("document");
         Ok(Self {
-            head: row.head,
-            policy: RawValue::from_string(row.document)
+            head: row,
+            policy: RawValue::from_string(document)
                 .map_err(|error| StoreError::Unavailable(format!("a policy: {error}")))?,
         })
     }

@@ -2,12 +2,11 @@
 //! of the proofs, in one transaction.
 
 use mcp_connect_catalog::ServerName;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    ServerSummary, Statement, Store, StoreError, audit::Event, changed, date, now, nth_rows,
-    number, servers, text,
+    Row, ServerSummary, Statement, Store, StoreError, audit::Event, changed, date, now, nth_row,
+    nth_rows, number, servers, text,
 };
 use crate::authority::{Level, Provable};
 
@@ -47,48 +46,24 @@ pub(crate) struct Identity<'a> {
 }
 
 /// What is to be proven of a server.
-#[derive(Deserialize)]
 pub(crate) struct Candidate {
     /// Of its default version.
     pub(crate) endpoint: Option<String>,
     pub(crate) origin: Option<String>,
-    namespace_proven: u8,
-}
-
-impl Candidate {
-    pub(crate) const fn namespace_is_proven(&self) -> bool {
-        self.namespace_proven == 1
-    }
+    pub(crate) namespace_is_proven: bool,
 }
 
 /// How something was proven.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Method {
     /// The token was served.
     Challenge,
     /// The endpoint's host lies under the domain that is proven for the namespace.
     Domain,
-    Decision,
-}
-
-/// A proof that holds, as administrators see it.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct Proof {
-    level: Level,
-    subject: String,
-    method: Method,
-    actor: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    proven_at: String,
-    confirmed_at: String,
-    checked_at: String,
-    failures: u32,
 }
 
 /// A proof that is due to be looked at again.
-#[derive(Clone, Deserialize)]
+#[derive(Clone)]
 pub(crate) struct DueProof {
     server_id: u64,
     pub(crate) name: String,
@@ -99,32 +74,31 @@ pub(crate) struct DueProof {
     checked_at: u64,
 }
 
-#[derive(Deserialize)]
-struct LevelRow {
-    verification: Level,
-}
-
 impl Store {
     /// `None`: no such server.
     pub(crate) async fn candidate(
         &self,
         name: &ServerName,
     ) -> Result<Option<Candidate>, StoreError> {
-        let mut rows = self
+        let rows = self
             .rows(
                 "SELECT v.endpoint, v.origin, s.namespace_proven
                  FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1",
                 vec![name.as_str().into()],
             )
             .await?;
-        Ok(rows.pop())
+        Ok(rows.first().map(|row| Candidate {
+            endpoint: row.owned("endpoint"),
+            origin: row.owned("origin"),
+            namespace_is_proven: row.flag("namespace_proven"),
+        }))
     }
 
     /// The level of a server's default version, and the proofs that hold. `None`: no such server.
     pub(crate) async fn proofs(
         &self,
         name: &ServerName,
-    ) -> Result<Option<(Level, Vec<Proof>)>, StoreError> {
+    ) -> Result<Option<(Level, Vec<Row>)>, StoreError> {
         let level = format!(
             "SELECT {} AS verification
              FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1",
@@ -139,15 +113,17 @@ impl Store {
             date("p.confirmed_at"),
             date("p.checked_at"),
         );
-        let results = self
+        let mut results = self
             .read(vec![
                 (&level, vec![name.as_str().into()]),
                 (&proofs, vec![name.as_str().into()]),
             ])
             .await?;
-        let level = nth_rows::<LevelRow>(&results, 0)?.pop();
-        let proofs = nth_rows(&results, 1)?;
-        Ok(level.map(|row| (row.verification, proofs)))
+        let Some(row) = nth_row(&mut results, 0)? else {
+            return Ok(None);
+        };
+        let proofs = nth_rows(&mut results, 1)?;
+        Ok(Some((row.one_of("verification")?, proofs)))
     }
 
     /// An operator's decision, about the origin where the default version is reached now. The
@@ -228,7 +204,6 @@ impl Store {
         let method = match method {
             Method::Challenge => "challenge",
             Method::Domain => "domain",
-            Method::Decision => "decision",
         };
         let level = level.as_str();
         // By a domain only while that is proven: the namespace's proof may have gone meanwhile.
@@ -256,7 +231,7 @@ impl Store {
             vec![name.into(), level.into(), subject.into(), now()],
         );
         let select = servers::summary_query();
-        let results = self
+        let mut results = self
             .batch(vec![
                 change,
                 event.if_changed(),
@@ -265,7 +240,7 @@ impl Store {
                 (&select, vec![name.into(), now()]),
             ])
             .await?;
-        Ok(servers::nth_summary(&results, 4)?.zip(Some(changed(&results, 0)?)))
+        Ok(servers::nth_summary(&mut results, 4)?.zip(Some(changed(&results, 0)?)))
     }
 
     async fn change_proofs(
@@ -276,7 +251,7 @@ impl Store {
         derive: Statement<'_>,
     ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
         let select = servers::summary_query();
-        let results = self
+        let mut results = self
             .batch(vec![
                 change,
                 event.if_changed(),
@@ -284,7 +259,7 @@ impl Store {
                 (&select, vec![name.into(), now()]),
             ])
             .await?;
-        Ok(servers::nth_summary(&results, 3)?.zip(Some(changed(&results, 0)?)))
+        Ok(servers::nth_summary(&mut results, 3)?.zip(Some(changed(&results, 0)?)))
     }
 
     /// Up to `limit` proofs by challenge that nobody looked at since, the longest unseen first.
@@ -293,13 +268,14 @@ impl Store {
         since: u64,
         limit: u32,
     ) -> Result<Vec<DueProof>, StoreError> {
-        self.rows(
+        let rows = self.rows(
             "SELECT p.server_id, s.name, p.level, p.subject, p.failures, p.confirmed_at, p.checked_at
              FROM proofs p JOIN servers s ON s.id = p.server_id
              WHERE p.method = 'challenge' AND p.checked_at < ?1 ORDER BY p.checked_at LIMIT ?2",
             vec![number(since), limit.into()],
         )
-        .await
+        .await?;
+        rows.iter().map(DueProof::read).collect()
     }
 
     /// Notes what became of proofs that still hold. One that was proven anew meanwhile is left alone.
@@ -357,6 +333,20 @@ impl Store {
             .batch(vec![change, event.if_changed(), derive(&due.name)])
             .await?;
         changed(&results, 0)
+    }
+}
+
+impl DueProof {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            server_id: row.number("server_id").unwrap_or_default(),
+            name: row.required("name")?,
+            level: row.one_of("level")?,
+            subject: row.required("subject")?,
+            failures: u32::try_from(row.number("failures").unwrap_or_default()).unwrap_or(u32::MAX),
+            confirmed_at: row.number("confirmed_at").unwrap_or_default(),
+            checked_at: row.number("checked_at").unwrap_or_default(),
+        })
     }
 }
 

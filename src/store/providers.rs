@@ -1,23 +1,7 @@
-use serde::{Deserialize, Serialize};
-
-use super::{Store, StoreError, audit::Event, changed, now, nth_rows, text};
+use super::{Row, Store, StoreError, audit::Event, changed, now, nth_row, nth_rows, text};
 
 /// The most identity providers that one tenant may have.
 pub(crate) const MAX_PROVIDERS: u32 = 20;
-
-/// An identity provider whose access tokens are taken for a tenant.
-#[derive(Serialize)]
-pub(crate) struct Provider {
-    pub(crate) issuer: String,
-    pub(crate) audience: String,
-    pub(crate) tenant_id: String,
-    /// Left out: the provider's metadata says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) jwks_uri: Option<String>,
-    /// The first of these claims that a token has names the client.
-    pub(crate) client_claims: Vec<String>,
-    pub(crate) created_at: String,
-}
 
 pub(crate) struct NewProvider<'a> {
     pub(crate) issuer: &'a str,
@@ -27,35 +11,16 @@ pub(crate) struct NewProvider<'a> {
     pub(crate) client_claims: &'a [String],
 }
 
-#[derive(Deserialize)]
-struct Row {
-    issuer: String,
-    audience: String,
-    tenant_id: String,
-    jwks_uri: Option<String>,
-    client_claims: String,
-    created_at: String,
-}
-
-impl TryFrom<Row> for Provider {
-    type Error = StoreError;
-
-    fn try_from(row: Row) -> Result<Self, StoreError> {
-        Ok(Self {
-            issuer: row.issuer,
-            audience: row.audience,
-            tenant_id: row.tenant_id,
-            jwks_uri: row.jwks_uri,
-            client_claims: read_claims(&row.client_claims)?,
-            created_at: row.created_at,
-        })
-    }
-}
-
 /// The names as the table has them.
 pub(super) fn read_claims(json: &str) -> Result<Vec<String>, StoreError> {
     serde_json::from_slice(json.as_bytes())
         .map_err(|error| StoreError::Unavailable(format!("client_claims: {error}")))
+}
+
+/// With the names as a list.
+fn with_claims(row: Row) -> Result<Row, StoreError> {
+    let claims = read_claims(row.text("client_claims"))?;
+    Ok(row.with("client_claims", claims))
 }
 
 const SELECT: &str = "SELECT issuer, audience, tenant_id, jwks_uri, client_claims,
@@ -70,7 +35,7 @@ impl Store {
         provider: &NewProvider<'_>,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<Provider>, StoreError> {
+    ) -> Result<Option<Row>, StoreError> {
         let claims = serde_json::json!(provider.client_claims).to_string();
         let select = format!("{SELECT} WHERE issuer = ?1 AND audience = ?2");
         let pair = || vec![provider.issuer.into(), provider.audience.into()];
@@ -83,7 +48,7 @@ impl Store {
             MAX_PROVIDERS.into(),
         ]);
         let detail = format!("{} for {}", provider.issuer, provider.audience);
-        let results = self
+        let mut results = self
             .batch(vec![
                 (
                     "INSERT INTO identity_providers
@@ -107,19 +72,16 @@ impl Store {
         if !changed(&results, 0)? {
             return Ok(None);
         }
-        nth_rows::<Row>(&results, 2)?
-            .pop()
-            .map(Provider::try_from)
-            .transpose()
+        nth_row(&mut results, 2)?.map(with_claims).transpose()
     }
 
     /// `None`: no such tenant.
     pub(crate) async fn list_providers(
         &self,
         tenant_id: &str,
-    ) -> Result<Option<Vec<Provider>>, StoreError> {
+    ) -> Result<Option<Vec<Row>>, StoreError> {
         let select = format!("{SELECT} WHERE tenant_id = ?1 ORDER BY issuer, audience");
-        let results = self
+        let mut results = self
             .read(vec![
                 (
                     "SELECT 1 FROM tenants WHERE tenant_id = ?1",
@@ -128,12 +90,12 @@ impl Store {
                 (&select, vec![tenant_id.into()]),
             ])
             .await?;
-        if nth_rows::<serde::de::IgnoredAny>(&results, 0)?.is_empty() {
+        if nth_row(&mut results, 0)?.is_none() {
             return Ok(None);
         }
-        nth_rows::<Row>(&results, 1)?
+        nth_rows(&mut results, 1)?
             .into_iter()
-            .map(Provider::try_from)
+            .map(with_claims)
             .collect::<Result<_, _>>()
             .map(Some)
     }

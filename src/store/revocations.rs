@@ -1,7 +1,9 @@
-use serde::{Deserialize, Serialize};
+use mcp_connect_descriptor::SigningKeys;
+use serde_json::json;
 
 use super::{
-    Page, Statement, Store, StoreError, audit::Event, changed, date, nth_rows, number, text,
+    Page, Row, Statement, Store, StoreError, audit::Event, changed, date, nth_row, nth_rows,
+    number, text,
 };
 use crate::authority::FeedRow;
 
@@ -50,19 +52,21 @@ impl Revocation<'_> {
     }
 }
 
-/// A withdrawal, with who decided it and why.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct RevocationEntry {
-    pub(crate) kind: String,
+/// A signing key that was withdrawn.
+pub(crate) struct RevokedKey {
     pub(crate) id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tenant_id: Option<String>,
     pub(crate) revoked_at: String,
-    pub(crate) actor: String,
     pub(crate) reason: String,
-    /// Where the next page begins.
-    #[serde(skip_serializing)]
-    pub(crate) cursor: String,
+}
+
+impl RevokedKey {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.required("id")?,
+            revoked_at: row.required("revoked_at")?,
+            reason: row.required("reason")?,
+        })
+    }
 }
 
 /// What the feed is to tell of.
@@ -83,8 +87,7 @@ const KEPT_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 fn columns() -> String {
     format!(
-        "kind, subject AS id, nullif(tenant_id, '') AS tenant_id, {} AS revoked_at, actor, reason,
-         revoked_at || '~' || kind || '~' || tenant_id || '~' || subject AS cursor",
+        "kind, subject AS id, nullif(tenant_id, '') AS tenant_id, {} AS revoked_at, actor, reason",
         date("revoked_at")
     )
 }
@@ -98,7 +101,7 @@ impl Store {
         id: &str,
         actor: &str,
         reason: &str,
-    ) -> Result<(RevocationEntry, bool), StoreError> {
+    ) -> Result<(Row, bool), StoreError> {
         let (kind, action, tenant_id) = match what {
             Withdrawn::Key => ("key", "key.revoke", None),
             Withdrawn::Jti => ("jti", "jti.revoke", None),
@@ -124,15 +127,14 @@ impl Store {
             columns()
         );
         let tenant_id = tenant_id.unwrap_or_default();
-        let results = self
+        let mut results = self
             .batch(vec![
                 revocation.if_new(),
                 event.if_changed(),
                 (&select, vec![kind.into(), id.into(), tenant_id.into()]),
             ])
             .await?;
-        let entry = nth_rows(&results, 2)?
-            .pop()
+        let entry = nth_row(&mut results, 2)?
             .ok_or_else(|| StoreError::Unavailable("the revocation can't be read".into()))?;
         Ok((entry, changed(&results, 0)?))
     }
@@ -142,7 +144,7 @@ impl Store {
         &self,
         after: Option<(u64, &str, &str, &str)>,
         limit: u32,
-    ) -> Result<Page<RevocationEntry>, StoreError> {
+    ) -> Result<Page<Row>, StoreError> {
         let (condition, values) = match after {
             None => ("", vec![(limit + 1).into()]),
             Some((revoked_at, kind, tenant_id, subject)) => (
@@ -179,21 +181,30 @@ impl Store {
             "{columns} kind <> 'key' AND revoked_at > ?1 ORDER BY revoked_at DESC LIMIT ?2"
         );
         let limit = u32::try_from(limit + 1).unwrap_or(u32::MAX);
-        let results = self
+        let mut results = self
             .read(vec![
                 (&keys, Vec::new()),
                 (&rest, vec![number(since), limit.into()]),
             ])
             .await?;
-        let mut rows: Vec<FeedRow> = nth_rows(&results, 0)?;
-        rows.extend(nth_rows::<FeedRow>(&results, 1)?);
-        Ok(rows)
+        let mut rows = nth_rows(&mut results, 0)?;
+        rows.extend(nth_rows(&mut results, 1)?);
+        rows.iter().map(feed_row).collect()
     }
 
-    /// Every signing key that was ever withdrawn.
-    pub(crate) async fn revoked_keys(&self) -> Result<Vec<RevocationEntry>, StoreError> {
-        let sql = format!("SELECT {} FROM revocations WHERE kind = 'key'", columns());
-        self.rows(&sql, Vec::new()).await
+    /// Those of these signing keys that were withdrawn.
+    pub(crate) async fn revoked_keys(
+        &self,
+        keys: &SigningKeys,
+    ) -> Result<Vec<RevokedKey>, StoreError> {
+        let sql = format!(
+            "SELECT {} FROM revocations WHERE kind = 'key'
+             AND subject IN (SELECT value FROM json_each(?1))",
+            columns()
+        );
+        let ids: Vec<&str> = keys.iter().map(|entry| entry.key.id()).collect();
+        let rows = self.rows(&sql, vec![json!(ids).to_string().into()]).await?;
+        rows.iter().map(RevokedKey::read).collect()
     }
 
     /// Forgets what no live descriptor can be refused by. A key stays withdrawn for ever.
@@ -203,4 +214,13 @@ impl Store {
         self.batch(vec![(sql, vec![oldest])]).await?;
         Ok(())
     }
+}
+
+fn feed_row(row: &Row) -> Result<FeedRow, StoreError> {
+    Ok(FeedRow {
+        kind: row.one_of("kind")?,
+        subject: row.required("subject")?,
+        tenant_id: row.text("tenant_id").to_owned(),
+        revoked_at: row.number("revoked_at").unwrap_or_default(),
+    })
 }

@@ -1,11 +1,10 @@
 use mcp_connect_catalog::{SearchQuery, ServerRef, Version, VersionStatus};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use worker::D1Result;
 
 use super::{
-    Page, Store, StoreError, date, moderation::in_force, now, nth_rows, proofs::effective_level,
-    text,
+    Outcome, Page, Row, Store, StoreError, date, moderation::in_force, now, nth_row, nth_rows,
+    proofs::effective_level, text,
 };
 use crate::authority::{Level, Moderation};
 
@@ -69,47 +68,6 @@ pub(crate) struct VersionSummary {
     pub(crate) published_at: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct SummaryRow {
-    name: String,
-    version: String,
-    title: Option<String>,
-    description: String,
-    endpoint: Option<String>,
-    verification: Level,
-    moderation: Moderation,
-    version_moderation: Moderation,
-    version_status: VersionStatus,
-    jwks_uri: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct VersionRow {
-    version: String,
-    moderation: Moderation,
-    moderation_reason: Option<String>,
-    status: VersionStatus,
-    published_at: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct StandingRow {
-    #[serde(flatten)]
-    summary: SummaryRow,
-    moderation_reason: Option<String>,
-    moderated_until: Option<String>,
-    version_moderation_reason: Option<String>,
-    version_moderated_until: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct DetailRow {
-    #[serde(flatten)]
-    standing: StandingRow,
-    published_at: Option<String>,
-    server_json: String,
-}
-
 /// `now` is the parameter of that time.
 fn summary_columns(now: &str) -> String {
     format!(
@@ -137,11 +95,11 @@ pub(super) fn standing_query(more_columns: &str) -> String {
 }
 
 pub(super) fn nth_standing(
-    results: &[D1Result],
+    results: &mut [Outcome],
     index: usize,
 ) -> Result<Option<Standing>, StoreError> {
-    let row = nth_rows::<StandingRow>(results, index)?.pop();
-    Ok(row.map(Standing::from))
+    let row = nth_row(results, index)?;
+    row.as_ref().map(Standing::read).transpose()
 }
 
 const PUBLISHED_AT: &str =
@@ -176,9 +134,9 @@ impl Store {
              ORDER BY s.name"
         };
         let sql = format!("SELECT {} {from} LIMIT ?2", summary_columns("?3"));
-        let rows: Vec<SummaryRow> = self.rows(&sql, values).await?;
-        let rows = rows.into_iter().map(ServerSummary::from).collect();
-        Ok(Page::new(rows, limit))
+        let rows = self.rows(&sql, values).await?;
+        let servers: Result<_, _> = rows.iter().map(ServerSummary::read).collect();
+        Ok(Page::new(servers?, limit))
     }
 
     /// `None`: no such server, or no such version.
@@ -199,20 +157,21 @@ impl Store {
         if version.is_none() {
             statements.push((&versions, vec![name.into(), now()]));
         }
-        let results = self.read(statements).await?;
-        let Some(row) = nth_rows::<DetailRow>(&results, 0)?.pop() else {
+        let mut results = self.read(statements).await?;
+        let Some(row) = nth_row(&mut results, 0)? else {
             return Ok(None);
         };
         let versions = if version.is_some() {
             None
         } else {
-            let rows: Vec<VersionRow> = nth_rows(&results, 1)?;
-            Some(rows.into_iter().map(VersionSummary::from).collect())
+            let rows = nth_rows(&mut results, 1)?;
+            let versions: Result<_, _> = rows.iter().map(VersionSummary::read).collect();
+            Some(versions?)
         };
         Ok(Some(ServerDetail {
-            standing: row.standing.into(),
-            published_at: row.published_at,
-            server: RawValue::from_string(row.server_json)
+            standing: Standing::read(&row)?,
+            published_at: row.owned("published_at"),
+            server: RawValue::from_string(row.required("server_json")?)
                 .map_err(|error| StoreError::Unavailable(format!("server_json: {error}")))?,
             versions,
         }))
@@ -228,11 +187,11 @@ pub(super) fn summary_query() -> String {
 }
 
 pub(super) fn nth_summary(
-    results: &[D1Result],
+    results: &mut [Outcome],
     index: usize,
 ) -> Result<Option<ServerSummary>, StoreError> {
-    let row = nth_rows::<SummaryRow>(results, index)?.pop();
-    Ok(row.map(ServerSummary::from))
+    let row = nth_row(results, index)?;
+    row.as_ref().map(ServerSummary::read).transpose()
 }
 
 /// The status that is shown: what holds the server back, else what holds the version back, else
@@ -245,58 +204,68 @@ fn status(server: Moderation, version: Moderation, published: VersionStatus) -> 
     }
 }
 
-impl From<SummaryRow> for ServerSummary {
-    fn from(row: SummaryRow) -> Self {
-        Self {
-            status: status(row.moderation, row.version_moderation, row.version_status),
-            id: row.name,
-            version: row.version,
-            title: row.title,
-            description: row.description,
-            transport: row.endpoint.as_ref().map(|_| "streamable_http"),
-            endpoint: row.endpoint,
-            verified: row.verification != Level::None,
-            verification: row.verification,
+impl ServerSummary {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let verification: Level = row.one_of("verification")?;
+        let endpoint = row.owned("endpoint");
+        Ok(Self {
+            id: row.required("name")?,
+            version: row.required("version")?,
+            title: row.owned("title"),
+            description: row.required("description")?,
+            transport: endpoint.as_ref().map(|_| "streamable_http"),
+            endpoint,
+            verified: verification != Level::None,
+            verification,
+            status: status(
+                row.one_of("moderation")?,
+                row.one_of("version_moderation")?,
+                row.one_of("version_status")?,
+            ),
             // An operator said so, of that origin.
-            jwks_uri: row.jwks_uri.filter(|_| row.verification == Level::Operator),
-        }
+            jwks_uri: row
+                .owned("jwks_uri")
+                .filter(|_| verification == Level::Operator),
+        })
     }
 }
 
-impl From<VersionRow> for VersionSummary {
-    fn from(row: VersionRow) -> Self {
-        Self {
-            version: row.version,
-            status: status(Moderation::Active, row.moderation, row.status),
+impl VersionSummary {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let moderation = row.one_of("moderation")?;
+        Ok(Self {
+            version: row.required("version")?,
+            status: status(Moderation::Active, moderation, row.one_of("status")?),
             status_reason: row
-                .moderation_reason
-                .filter(|_| row.moderation != Moderation::Active),
-            published_at: row.published_at,
-        }
+                .owned("moderation_reason")
+                .filter(|_| moderation != Moderation::Active),
+            published_at: row.owned("published_at"),
+        })
     }
 }
 
-impl From<StandingRow> for Standing {
-    fn from(row: StandingRow) -> Self {
-        let (moderation, version_moderation) =
-            (row.summary.moderation, row.summary.version_moderation);
+impl Standing {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let moderation = row.one_of("moderation")?;
+        let version_moderation = row.one_of("version_moderation")?;
         // Of the one that the status tells; where that could be either, of the server.
         let (status_reason, status_until) = match (moderation, version_moderation) {
             (Moderation::Active, Moderation::Active) => (None, None),
             (Moderation::Revoked, _)
             | (Moderation::Quarantined, Moderation::Active | Moderation::Quarantined) => {
-                (row.moderation_reason, row.moderated_until)
+                (row.owned("moderation_reason"), row.owned("moderated_until"))
             }
-            (Moderation::Active | Moderation::Quarantined, _) => {
-                (row.version_moderation_reason, row.version_moderated_until)
-            }
+            (Moderation::Active | Moderation::Quarantined, _) => (
+                row.owned("version_moderation_reason"),
+                row.owned("version_moderated_until"),
+            ),
         };
-        Self {
-            summary: row.summary.into(),
+        Ok(Self {
+            summary: ServerSummary::read(row)?,
             status_reason,
             status_until,
             moderation,
             version_moderation,
-        }
+        })
     }
 }

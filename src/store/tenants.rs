@@ -1,22 +1,7 @@
-use serde::{Deserialize, Serialize};
-
 use super::{
-    Page, Status, Store, StoreError, audit::Event, changed, now, nth_rows, revocations::Revocation,
-    text,
+    Page, Row, Status, Store, StoreError, audit::Event, changed, now, nth_row,
+    revocations::Revocation, text,
 };
-
-/// Whose clients share a policy.
-#[derive(Deserialize, Serialize)]
-#[expect(clippy::struct_field_names, reason = "the names that go over the wire")]
-pub(crate) struct Tenant {
-    pub(crate) tenant_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) name: Option<String>,
-    pub(crate) status: Status,
-    /// Of its policy; 0 where it never had one.
-    pub(crate) policy_version: u32,
-    pub(crate) created_at: String,
-}
 
 const SELECT: &str = "SELECT tenant_id, name, status,
     coalesce((SELECT max(version) FROM policies WHERE scope = tenant_id), 0) AS policy_version,
@@ -30,9 +15,9 @@ impl Store {
         tenant_id: &str,
         name: Option<&str>,
         actor: &str,
-    ) -> Result<Tenant, StoreError> {
+    ) -> Result<Row, StoreError> {
         let select = format!("{SELECT} WHERE tenant_id = ?1");
-        let results = self
+        let mut results = self
             .batch(vec![
                 (
                     "INSERT INTO tenants (tenant_id, name, created_at) VALUES (?1, ?2, ?3)",
@@ -49,12 +34,11 @@ impl Store {
                 (&select, vec![tenant_id.into()]),
             ])
             .await?;
-        nth_rows(&results, 2)?
-            .pop()
+        nth_row(&mut results, 2)?
             .ok_or_else(|| StoreError::Unavailable("the new tenant can't be read".into()))
     }
 
-    pub(crate) async fn tenant(&self, tenant_id: &str) -> Result<Option<Tenant>, StoreError> {
+    pub(crate) async fn tenant(&self, tenant_id: &str) -> Result<Option<Row>, StoreError> {
         let sql = format!("{SELECT} WHERE tenant_id = ?1");
         Ok(self.rows(&sql, vec![tenant_id.into()]).await?.pop())
     }
@@ -64,7 +48,7 @@ impl Store {
         &self,
         after: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Tenant>, StoreError> {
+    ) -> Result<Page<Row>, StoreError> {
         let sql =
             format!("{SELECT} WHERE tenant_id > coalesce(?1, '') ORDER BY tenant_id LIMIT ?2");
         let rows = self
@@ -80,7 +64,7 @@ impl Store {
         status: Status,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(Tenant, bool)>, StoreError> {
+    ) -> Result<Option<(Row, bool)>, StoreError> {
         let select = format!("{SELECT} WHERE tenant_id = ?1");
         let (action, revocation) = match status {
             Status::Active => ("tenant.resume", None),
@@ -112,8 +96,8 @@ impl Store {
         statements.extend(revocation.map(|revocation| revocation.if_changed()));
         let last = statements.len();
         statements.push((&select, vec![tenant_id.into()]));
-        let results = self.batch(statements).await?;
-        let tenant = nth_rows(&results, last)?.pop();
+        let mut results = self.batch(statements).await?;
+        let tenant = nth_row(&mut results, last)?;
         let changed = changed(&results, 0)?;
         Ok(tenant.map(|tenant| (tenant, changed)))
     }

@@ -86,7 +86,9 @@ pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem
         .store
         .list_administrators(cursor.as_deref(), limit)
         .await?;
-    list_answer("administrators", page, |record| record.name.clone())
+    list_answer("administrators", page, |record| {
+        record.text("name").to_owned()
+    })
 }
 
 pub(crate) async fn suspend(call: &Call, operator: &Operator) -> Result<Response, Problem> {

@@ -15,7 +15,7 @@ use crate::{
     },
     authority::{ApiKey, is_key_id},
     platform::{http::Response, now_millis, random_bytes},
-    store::{KeyCreation, KeyRecord, MAX_LIVE_KEYS},
+    store::{KeyCreation, MAX_LIVE_KEYS, Row},
 };
 
 /// 30 days: who needs more wants two keys, not a rotation.
@@ -35,7 +35,7 @@ pub(crate) struct RotateBody {
 #[derive(Serialize)]
 struct Created {
     #[serde(flatten)]
-    record: KeyRecord,
+    record: Row,
     /// Shown here and never again.
     api_key: String,
 }

@@ -10,7 +10,7 @@ use crate::{
     },
     authority::{ApiKey, NewKey, is_id},
     platform::{http::Response, random_bytes},
-    store::{Client, NewClient, Status, StoreError},
+    store::{NewClient, Row, Status, StoreError},
 };
 
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ const fn yes() -> bool {
 #[derive(Serialize)]
 struct Created {
     #[serde(flatten)]
-    client: Client,
+    client: Row,
     /// Shown here and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<String>,
@@ -97,7 +97,9 @@ pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem
         .store
         .list_clients(cursor.as_deref(), limit)
         .await?;
-    list_answer("clients", page, |client| client.client_id.clone())
+    list_answer("clients", page, |client| {
+        client.text("client_id").to_owned()
+    })
 }
 
 pub(crate) async fn suspend(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {

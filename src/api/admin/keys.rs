@@ -37,7 +37,7 @@ struct Key {
 /// The keys that the authority holds, and what was withdrawn of them.
 pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
     let keys = call.app.settings.signing_keys()?;
-    let mut revoked = call.app.store.revoked_keys().await?;
+    let mut revoked = call.app.store.revoked_keys(keys).await?;
     let signer = keys
         .signer(|key_id| revoked.iter().any(|entry| entry.id == key_id))
         .map(|key| key.id().to_owned());

@@ -100,5 +100,5 @@ pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem
         after: after.as_ref(),
     };
     let page = call.app.store.list_moderated(&filter, limit).await?;
-    list_answer("moderated", page, |last| last.server_ref.clone())
+    list_answer("moderated", page, |last| last.text("server_ref").to_owned())
 }

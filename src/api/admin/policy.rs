@@ -23,7 +23,7 @@ use crate::{
         Presented, Scope, authenticate, decide, policy_findings,
     },
     platform::{http::Response, now_millis},
-    store::{NewPolicy, PolicyHead, PolicyScope, PolicyVersion, PolicyWrite},
+    store::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite, Row},
 };
 
 #[derive(Deserialize)]
@@ -123,7 +123,9 @@ pub(crate) async fn history(call: &Call, _: &Moderator) -> Result<Response, Prob
     if page.rows.is_empty() {
         check_exists(scope, &call.app).await?;
     }
-    list_answer("versions", page, |head| head.version.to_string())
+    list_answer("versions", page, |head| {
+        head.number("version").unwrap_or_default().to_string()
+    })
 }
 
 pub(crate) async fn write(call: &Call, operator: &Operator) -> Result<Response, Problem> {
@@ -187,7 +189,8 @@ pub(crate) async fn explain(call: &Call, _: &Moderator) -> Result<Response, Prob
             check_id(member, id)?;
         }
     }
-    let admission = call.app.settings.issuing()?.admission;
+    let issuing = call.app.settings.issuing()?;
+    let admission = issuing.admission;
     let (facts, registered) = call
         .app
         .store
@@ -195,6 +198,7 @@ pub(crate) async fn explain(call: &Call, _: &Moderator) -> Result<Response, Prob
             &request,
             body.client_id.as_deref(),
             body.tenant_id.as_deref(),
+            issuing.keys,
         )
         .await?;
     let now = now_millis();
@@ -299,7 +303,7 @@ fn unwritten() -> Result<PolicyVersion, Problem> {
     let policy = to_raw_value(&PolicyDocument::allow_all())
         .map_err(|error| Problem::authority_unavailable("internal_fault", &error.to_string()))?;
     Ok(PolicyVersion {
-        head: PolicyHead::default(),
+        head: Row::default().with("version", 0),
         policy,
     })
 }

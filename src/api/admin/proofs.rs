@@ -123,7 +123,7 @@ pub(crate) async fn prove(call: &Call, moderator: &Moderator) -> Result<Response
                 .and_then(|endpoint| Endpoint::parse(endpoint, rules).ok())
                 .zip(candidate.origin.as_deref())
                 .ok_or_else(|| unprovable(body.level, Unprovable::NoEndpoint))?;
-            let is_below_domain = candidate.namespace_is_proven()
+            let is_below_domain = candidate.namespace_is_proven
                 && namespace.is_ok_and(|proven| lies_under(&endpoint.host(), &proven.subject));
             (Challenge::of_origin(issuer, &name, origin), is_below_domain)
         }

@@ -1,4 +1,5 @@
 use http::StatusCode;
+use mcp_connect_catalog::date_micros;
 use serde::Deserialize;
 
 use super::{Changed, check_reason, clients::check_id, list_answer, tenants};
@@ -10,7 +11,7 @@ use crate::{
         respond,
     },
     platform::http::Response,
-    store::{RevocationEntry, Status, Withdrawn},
+    store::{Row, Status, Withdrawn},
 };
 
 /// Of a key's RFC 7638 thumbprint: SHA-256 in base64url.
@@ -78,7 +79,7 @@ async fn revoke_client(
     body: &RevokeBody,
     actor: &str,
     reason: &str,
-) -> Result<(RevocationEntry, bool), Problem> {
+) -> Result<(Row, bool), Problem> {
     let tenant_id = body.tenant_id.as_deref();
     let (client, changed) = app
         .store
@@ -93,14 +94,14 @@ async fn revoke_client(
             };
             Problem::new(StatusCode::NOT_FOUND, "client_not_found", detail)
         })?;
-    if tenant_id.is_some() && client.tenant_id.as_deref() != tenant_id {
+    if tenant_id.is_some() && client.optional("tenant_id") != tenant_id {
         return Err(Problem::new(
             StatusCode::CONFLICT,
             "client_exists",
             "tenant_id: the client is registered elsewhere; leave tenant_id out, or name the right one",
         ));
     }
-    let withdrawn = Withdrawn::Client(client.tenant_id.as_deref());
+    let withdrawn = Withdrawn::Client(client.optional("tenant_id"));
     let (entry, is_new) = app.store.revoke(withdrawn, &body.id, actor, reason).await?;
     Ok((entry, changed || is_new))
 }
@@ -110,7 +111,7 @@ async fn revoke_tenant(
     tenant_id: &str,
     actor: &str,
     reason: &str,
-) -> Result<(RevocationEntry, bool), Problem> {
+) -> Result<(Row, bool), Problem> {
     let (_, changed) = app
         .store
         .set_tenant_status(tenant_id, Status::Suspended, actor, reason)
@@ -135,12 +136,16 @@ pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem
         ),
     };
     let page = call.app.store.list_revocations(after, limit).await?;
-    list_answer("revocations", page, |entry| entry.cursor.clone())
+    list_answer("revocations", page, |entry| {
+        ["revoked_at", "kind", "tenant_id", "id"]
+            .map(|column| entry.text(column))
+            .join("~")
+    })
 }
 
 /// When, kind, tenant and subject of the last row of a page.
 fn parse_cursor(cursor: &str) -> Option<(u64, &str, &str, &str)> {
     let mut parts = cursor.splitn(4, '~');
-    let revoked_at = parts.next()?.parse().ok()?;
+    let revoked_at = date_micros(parts.next()?)? / 1000;
     Some((revoked_at, parts.next()?, parts.next()?, parts.next()?))
 }

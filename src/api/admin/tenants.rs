@@ -54,7 +54,9 @@ pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem
         .store
         .list_tenants(cursor.as_deref(), limit)
         .await?;
-    list_answer("tenants", page, |tenant| tenant.tenant_id.clone())
+    list_answer("tenants", page, |tenant| {
+        tenant.text("tenant_id").to_owned()
+    })
 }
 
 pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem> {
