@@ -1,6 +1,7 @@
+use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-use crate::{LATEST_DATE, MAX_LIFETIME_SECONDS, strict_json};
+use crate::{LATEST_DATE, MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS, strict_json};
 
 pub(crate) const MAX_DATE_PROBLEM: &str = "a date is after the year 9999";
 
@@ -41,10 +42,18 @@ pub struct ServerIdentity {
     /// Whether the authority has verified the server.
     pub verified: bool,
     /// The server's own key set, where the registry knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "strict_json::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub jwks_uri: Option<String>,
     /// SHA-256 of the server's SPKI, where the registry knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "strict_json::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub tls_pin_sha256: Option<String>,
 }
 
@@ -52,29 +61,50 @@ pub struct ServerIdentity {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub enum Confirmation {
-    /// `jkt`: thumbprint of a `DPoP` key (RFC 9449, section 6.1).
+    /// `jkt`: SHA-256 thumbprint of a `DPoP` key (RFC 9449, section 6.1), in base64url.
     #[serde(rename = "jkt")]
     Jkt(String),
-    /// `x5t#S256`: thumbprint of a TLS client certificate (RFC 8705, section 3.1).
+    /// `x5t#S256`: SHA-256 of a TLS client certificate (RFC 8705, section 3.1), in base64url.
     #[serde(rename = "x5t#S256")]
     X5tS256(String),
+}
+
+impl Confirmation {
+    fn is_thumbprint(&self) -> bool {
+        let (Self::Jkt(thumbprint) | Self::X5tS256(thumbprint)) = self;
+        let mut sha256 = [0; 32];
+        Base64UrlUnpadded::decode(thumbprint, &mut sha256).is_ok_and(|bytes| bytes.len() == 32)
+    }
 }
 
 /// The claims as they stand in the token.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Payload {
     iss: String,
-    aud: Audience,
+    #[serde(deserialize_with = "strict_json::one_string")]
+    aud: String,
     sub: String,
     iat: u64,
     nbf: u64,
     exp: u64,
     jti: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "strict_json::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     client_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "strict_json::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     tenant_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "strict_json::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     cnf: Option<Confirmation>,
     #[serde(deserialize_with = "strict_json::object")]
     mcp: Mcp,
@@ -82,31 +112,20 @@ pub(crate) struct Payload {
 
 #[derive(Deserialize, Serialize)]
 struct Mcp {
-    transport: Transport,
+    // No enum: serde takes `{"streamable_http": null}` for one of its variants, too.
+    transport: String,
     endpoint: String,
     #[serde(deserialize_with = "strict_json::object")]
     server: ServerIdentity,
 }
 
-#[derive(Deserialize, Serialize)]
-enum Transport {
-    #[serde(rename = "streamable_http")]
-    StreamableHttp,
-}
-
-/// RFC 7519 (section 4.1.3) allows an array; more than one audience is refused here.
-#[derive(Deserialize, Serialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Listed([String; 1]),
-}
+const TRANSPORT: &str = "streamable_http";
 
 impl From<&Descriptor> for Payload {
     fn from(descriptor: &Descriptor) -> Self {
         Self {
             iss: descriptor.issuer.clone(),
-            aud: Audience::One(descriptor.endpoint.clone()),
+            aud: descriptor.endpoint.clone(),
             sub: format!("server:{}", descriptor.server.id),
             iat: descriptor.issued_at,
             nbf: descriptor.not_before,
@@ -116,7 +135,7 @@ impl From<&Descriptor> for Payload {
             tenant_id: descriptor.tenant_id.clone(),
             cnf: descriptor.confirmation.clone(),
             mcp: Mcp {
-                transport: Transport::StreamableHttp,
+                transport: TRANSPORT.into(),
                 endpoint: descriptor.endpoint.clone(),
                 server: descriptor.server.clone(),
             },
@@ -125,40 +144,52 @@ impl From<&Descriptor> for Payload {
 }
 
 impl Payload {
-    /// The rules that need neither a key nor the time; the error says which is broken.
+    /// The rules that need neither a key, nor the time, nor an expectation; the error says which is
+    /// broken.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let lifetime = self.exp.checked_sub(self.iat);
         if !matches!(lifetime, Some(1..=MAX_LIFETIME_SECONDS)) {
             return Err("exp - iat is not within 1 to 120 s");
         }
-        if self.exp.max(self.nbf) > LATEST_DATE {
+        if self.exp > LATEST_DATE {
             return Err(MAX_DATE_PROBLEM);
         }
-        if self.jti.is_empty() {
-            return Err("jti is empty");
+        if self.nbf.saturating_add(MAX_LEEWAY_SECONDS) < self.iat || self.nbf >= self.exp {
+            return Err("nbf is more than 5 s before iat, or not before exp");
+        }
+        let server = &self.mcp.server;
+        let texts = [&self.iss, &self.aud, &self.jti, &server.id, &server.version];
+        let optional = [&self.client_id, &self.tenant_id];
+        if texts
+            .into_iter()
+            .chain(optional.into_iter().flatten())
+            .any(String::is_empty)
+        {
+            return Err("a claim is empty");
+        }
+        if self.sub.strip_prefix("server:") != Some(&server.id) {
+            return Err("sub is not server: and mcp.server.id");
+        }
+        if self.mcp.transport != TRANSPORT {
+            return Err("mcp.transport is not streamable_http");
+        }
+        if self.cnf.as_ref().is_some_and(|cnf| !cnf.is_thumbprint()) {
+            return Err("cnf is no SHA-256 in base64url");
         }
         Ok(())
     }
-}
 
-#[cfg(feature = "verify")]
-impl Payload {
-    /// The subject as the rest of the claims would have it.
-    pub(crate) fn subject_matches(&self) -> bool {
-        self.sub.strip_prefix("server:") == Some(self.mcp.server.id.as_str())
-    }
-
+    #[cfg(feature = "verify")]
     pub(crate) fn endpoint_matches(&self) -> bool {
-        self.mcp.endpoint == self.aud.as_str()
+        self.mcp.endpoint == self.aud
     }
 }
 
 impl From<Payload> for Descriptor {
     fn from(payload: Payload) -> Self {
-        let (Audience::One(endpoint) | Audience::Listed([endpoint])) = payload.aud;
         Self {
             issuer: payload.iss,
-            endpoint,
+            endpoint: payload.aud,
             server: payload.mcp.server,
             issued_at: payload.iat,
             not_before: payload.nbf,
@@ -168,13 +199,5 @@ impl From<Payload> for Descriptor {
             tenant_id: payload.tenant_id,
             confirmation: payload.cnf,
         }
-    }
-}
-
-#[cfg(feature = "verify")]
-impl Audience {
-    fn as_str(&self) -> &str {
-        let (Self::One(audience) | Self::Listed([audience])) = self;
-        audience
     }
 }

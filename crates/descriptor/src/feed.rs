@@ -39,7 +39,11 @@ pub struct RevocationFeed {
     pub window_seconds: u64,
     /// Every descriptor up to this second is refused: so much was withdrawn at once that the oldest
     /// entries stand for everything.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "strict_json::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub all: Option<u64>,
     /// `id` is `namespace/name`.
     #[serde(deserialize_with = "strict_json::objects")]
@@ -68,10 +72,18 @@ pub struct Withdrawn {
     /// What it is called, within its list.
     pub id: String,
     /// Of an entry in `versions`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "strict_json::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub version: Option<String>,
     /// Of an entry in `clients`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "strict_json::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub tenant_id: Option<String>,
     /// When, in seconds since the Unix epoch. A descriptor with a later `iat` was issued with this
     /// known, after it was taken back.
@@ -255,8 +267,8 @@ pub fn verify_feed(
     use crate::{MAX_LEEWAY_SECONDS, Refusal, jws::Jws};
 
     let (token, feed): (_, RevocationFeed) = Jws::parse(token, FEED_FORM)?;
-    feed.check().map_err(Refusal::malformed)?;
-    token.verify(keys)?;
+    feed.check()
+        .map_err(|problem| Refusal::malformed("payload", problem))?;
     if feed.issuer != issuer {
         return Err(Refusal::WrongIssuer);
     }
@@ -264,6 +276,7 @@ pub fn verify_feed(
     if not_before > now.saturating_add(MAX_LEEWAY_SECONDS) {
         return Err(Refusal::NotYetValid { not_before, now });
     }
+    token.verify(keys)?;
     if now >= expires_at.saturating_add(MAX_LEEWAY_SECONDS) {
         return Err(Refusal::Expired { expires_at, now });
     }

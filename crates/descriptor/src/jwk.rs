@@ -50,7 +50,11 @@ const NOT_32_BYTES: &str = "must be 32 bytes of base64url, unpadded";
 impl PublicJwk {
     pub(crate) fn parse(jwk: &Value) -> Result<Self, MemberFault> {
         let text = |member| jwk.get(member).and_then(Value::as_str);
-        let (is_ed25519, alg) = (text("kty") == Some("OKP"), text("alg"));
+        let is_ed25519 = text("kty") == Some("OKP");
+        let alg_is = |names: &[&str]| {
+            jwk.get("alg")
+                .is_none_or(|alg| names.iter().any(|name| alg == name))
+        };
         if !is_ed25519 && text("kty") != Some("EC") {
             return Err(("kty", "must be \"OKP\" or \"EC\""));
         }
@@ -59,7 +63,7 @@ impl PublicJwk {
             if text("crv") != Some("Ed25519") {
                 return Err(("crv", "must be \"Ed25519\" with kty \"OKP\""));
             }
-            if !matches!(alg, None | Some("EdDSA" | "Ed25519")) {
+            if !alg_is(&["EdDSA", "Ed25519"]) {
                 return Err(("alg", "must be \"EdDSA\" where it is given for Ed25519"));
             }
             Ok(Self::Ed25519 { x: x()? })
@@ -67,7 +71,7 @@ impl PublicJwk {
             if text("crv") != Some("P-256") {
                 return Err(("crv", "must be \"P-256\" with kty \"EC\""));
             }
-            if !matches!(alg, None | Some("ES256")) {
+            if !alg_is(&["ES256"]) {
                 return Err(("alg", "must be \"ES256\" where it is given for P-256"));
             }
             let y = decode_32(jwk, "y")?;

@@ -1,39 +1,26 @@
-//! The strict profile of a JWS in compact form around the JWT library: what is refused before any
-//! signature work, and whether a key has signed.
+//! The strict profile of a JWS in compact form: what is refused before any signature work, and
+//! whether a key has signed.
+
+use std::borrow::Cow;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use jwt_compact::{
-    AlgorithmExt as _, Empty, UntrustedToken, ValidationError,
-    alg::{Ed25519, Es256},
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
 };
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 use crate::{
-    KeySet, MAX_KEY_ID_CHARS, Refusal,
-    key_set::VerifyingKey,
-    strict_json,
+    Algorithm, KeySet, MAX_KEY_ID_BYTES, Refusal, strict_json,
     unsigned::{Form, SIGNATURE_BYTES},
 };
 
-/// Header members that change what a signature means or where its key comes from (RFC 7515,
-/// section 4.1; RFC 7797). Tokens have none of them, whatever their value.
-const FORBIDDEN_HEADER_MEMBERS: [&str; 8] =
-    ["crit", "b64", "zip", "cty", "jku", "jwk", "x5u", "x5c"];
-
 /// A token of the right form. Nothing of it is to be believed yet.
 pub(crate) struct Jws<'a> {
-    compact: &'a str,
-    algorithm: SignatureName,
+    /// Header and payload, as they were signed.
+    signed: &'a str,
+    signature: [u8; SIGNATURE_BYTES],
+    algorithm: Algorithm,
     pub(crate) key_id: String,
-}
-
-/// `alg` of a header. Ed25519 has two names: RFC 8037's and RFC 9864's.
-#[derive(Clone, Copy)]
-enum SignatureName {
-    EdDsa,
-    Ed25519,
-    Es256,
 }
 
 impl<'a> Jws<'a> {
@@ -43,28 +30,17 @@ impl<'a> Jws<'a> {
         form: Form,
     ) -> Result<(Self, T), Refusal> {
         if compact.len() > form.max_bytes {
-            let limit = form.max_bytes / 1024;
-            return Err(Refusal::Malformed(
-                format!("longer than {limit} KiB").into(),
-            ));
+            return Err(Refusal::malformed("token", "longer than its kind may be"));
         }
-        let mut parts = compact.split('.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(Refusal::malformed("not three parts"));
-        };
-
-        let (algorithm, key_id) = parse_header(&decode(header, "header")?, form.token_type)?;
-        let payload: T = strict_json::from_slice(&decode(payload, "payload")?)
-            .map_err(|error| Refusal::Malformed(format!("payload: {error}").into()))?;
-        if decode(signature, "signature")?.len() != SIGNATURE_BYTES {
-            return Err(Refusal::malformed("signature is not 64 bytes"));
-        }
+        let parts = Parts::split(compact)?;
+        let header = Header::parse(&parts.header, form.token_type)?;
+        let payload = strict_json::from_slice(&parts.payload)
+            .map_err(|fault| Refusal::malformed("payload", fault.as_str()))?;
         let token = Self {
-            compact,
-            algorithm,
-            key_id,
+            signed: parts.signed,
+            signature: parts.signature,
+            algorithm: header.algorithm,
+            key_id: header.key_id,
         };
         Ok((token, payload))
     }
@@ -72,62 +48,129 @@ impl<'a> Jws<'a> {
     /// Whether the named key signed this token, by the algorithm that is the key's own.
     pub(crate) fn verify(&self, keys: &KeySet) -> Result<(), Refusal> {
         let key = keys.get(&self.key_id).ok_or(Refusal::UnknownKey)?;
-        let token = UntrustedToken::new(self.compact)
-            .map_err(|error| Refusal::Malformed(error.to_string().into()))?;
-        let checked = match (key, self.algorithm) {
-            (VerifyingKey::Ed25519(key), SignatureName::EdDsa) => {
-                Ed25519.validator::<Empty>(key).validate(&token).map(drop)
-            }
-            (VerifyingKey::Ed25519(key), SignatureName::Ed25519) => Ed25519::with_specific_name()
-                .validator::<Empty>(key)
-                .validate(&token)
-                .map(drop),
-            (VerifyingKey::P256(key), SignatureName::Es256) => {
-                Es256.validator::<Empty>(key).validate(&token).map(drop)
-            }
-            _ => return Err(Refusal::malformed("alg is not that of the key")),
-        };
-        checked.map_err(|error| match error {
-            ValidationError::InvalidSignature | ValidationError::MalformedSignature(_) => {
-                Refusal::BadSignature
-            }
-            error => Refusal::Malformed(error.to_string().into()),
+        if key.algorithm() != self.algorithm {
+            return Err(Refusal::malformed("header", "alg is not that of the key"));
+        }
+        if key.has_signed(self.signed.as_bytes(), &self.signature) {
+            Ok(())
+        } else {
+            Err(Refusal::BadSignature)
+        }
+    }
+}
+
+/// Three parts of canonical base64url (RFC 7515, section 3.1), decoded.
+struct Parts<'a> {
+    signed: &'a str,
+    header: Vec<u8>,
+    payload: Vec<u8>,
+    signature: [u8; SIGNATURE_BYTES],
+}
+
+impl<'a> Parts<'a> {
+    fn split(compact: &'a str) -> Result<Self, Refusal> {
+        let not_three = || Refusal::malformed("token", "not three parts");
+        let (signed, signature) = compact.rsplit_once('.').ok_or_else(not_three)?;
+        let (header, payload) = signed.split_once('.').ok_or_else(not_three)?;
+        if payload.contains('.') {
+            return Err(not_three());
+        }
+        Ok(Self {
+            signed,
+            header: decode(header, "header")?,
+            payload: decode(payload, "payload")?,
+            signature: decode(signature, "signature")?
+                .try_into()
+                .map_err(|_| Refusal::malformed("signature", "not 64 bytes"))?,
         })
     }
 }
 
 fn decode(part: &str, name: &'static str) -> Result<Vec<u8>, Refusal> {
     if part.is_empty() {
-        return Err(Refusal::Malformed(format!("{name} is empty").into()));
+        return Err(Refusal::malformed(name, "empty"));
     }
     Base64UrlUnpadded::decode_vec(part)
-        .map_err(|_| Refusal::Malformed(format!("{name} is not canonical base64url").into()))
+        .map_err(|_| Refusal::malformed(name, "not canonical base64url"))
 }
 
-fn parse_header(json: &[u8], token_type: &str) -> Result<(SignatureName, String), Refusal> {
-    let header: Map<String, Value> = strict_json::from_slice(json)
-        .map_err(|error| Refusal::Malformed(format!("header: {error}").into()))?;
-    if let Some(member) = FORBIDDEN_HEADER_MEMBERS
-        .iter()
-        .find(|&&member| header.contains_key(member))
-    {
-        return Err(Refusal::Malformed(format!("header has {member}").into()));
+struct Header {
+    algorithm: Algorithm,
+    key_id: String,
+}
+
+impl Header {
+    fn parse(json: &[u8], token_type: &str) -> Result<Self, Refusal> {
+        let malformed = |problem| Refusal::malformed("header", problem);
+        let header: HeaderMembers =
+            strict_json::from_slice(json).map_err(|fault| malformed(fault.as_str()))?;
+        if let Some(problem) = header.forbidden() {
+            return Err(malformed(problem));
+        }
+        if header.typ != token_type {
+            return Err(malformed("typ is not that of this kind of token"));
+        }
+        if !(1..=MAX_KEY_ID_BYTES).contains(&header.kid.len()) {
+            return Err(malformed("kid is empty or longer than 256 bytes"));
+        }
+        Ok(Self {
+            algorithm: algorithm(&header.alg)
+                .ok_or_else(|| malformed("alg is none of EdDSA, Ed25519, ES256"))?,
+            key_id: header.kid.into_owned(),
+        })
     }
-    if header.get("typ").and_then(Value::as_str) != Some(token_type) {
-        return Err(Refusal::Malformed(
-            format!("typ is not {token_type}").into(),
-        ));
+}
+
+/// Ed25519 has two names: RFC 8037's and RFC 9864's.
+fn algorithm(name: &str) -> Option<Algorithm> {
+    match name {
+        "EdDSA" | "Ed25519" => Some(Algorithm::EdDsa),
+        "ES256" => Some(Algorithm::Es256),
+        _ => None,
     }
-    let algorithm = match header.get("alg").and_then(Value::as_str) {
-        Some("EdDSA") => SignatureName::EdDsa,
-        Some("Ed25519") => SignatureName::Ed25519,
-        Some("ES256") => SignatureName::Es256,
-        _ => return Err(Refusal::malformed("alg is none of EdDSA, Ed25519, ES256")),
-    };
-    match header.get("kid").and_then(Value::as_str) {
-        Some(kid) if (1..=MAX_KEY_ID_CHARS).contains(&kid.len()) => Ok((algorithm, kid.to_owned())),
-        _ => Err(Refusal::malformed(
-            "kid is missing, no string or longer than 256",
-        )),
+}
+
+#[derive(Deserialize)]
+struct HeaderMembers<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Cow<'a, str>,
+    #[serde(borrow)]
+    typ: Cow<'a, str>,
+    #[serde(default, deserialize_with = "strict_json::present")]
+    crit: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "strict_json::present")]
+    b64: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "strict_json::present")]
+    zip: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "strict_json::present")]
+    cty: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "strict_json::present")]
+    jku: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "strict_json::present")]
+    jwk: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "strict_json::present")]
+    x5u: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "strict_json::present")]
+    x5c: Option<IgnoredAny>,
+}
+
+impl HeaderMembers<'_> {
+    /// Members that change what a signature means or where its key comes from (RFC 7515, section
+    /// 4.1; RFC 7797). Tokens have none of them, whatever their value.
+    fn forbidden(&self) -> Option<&'static str> {
+        [
+            (&self.crit, "has crit"),
+            (&self.b64, "has b64"),
+            (&self.zip, "has zip"),
+            (&self.cty, "has cty"),
+            (&self.jku, "has jku"),
+            (&self.jwk, "has jwk"),
+            (&self.x5u, "has x5u"),
+            (&self.x5c, "has x5c"),
+        ]
+        .into_iter()
+        .find_map(|(member, problem)| member.is_some().then_some(problem))
     }
 }

@@ -3,9 +3,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::{
-    Algorithm, MAX_KEY_ID_CHARS, MAX_KEY_SET_BYTES, MAX_KEYS, SigningKeys,
+    Algorithm, MAX_KEY_ID_BYTES, MAX_KEY_SET_BYTES, MAX_KEYS, SigningKeys,
     jwk::{PublicJwk, published_set},
     strict_json,
+    unsigned::SIGNATURE_BYTES,
+    verifying_key::VerifyingKey,
 };
 
 /// An authority's public keys, by key id.
@@ -15,17 +17,9 @@ pub struct KeySet {
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct PublicKey {
+pub(crate) struct PublicKey {
     jwk: PublicJwk,
     key: VerifyingKey,
-}
-
-/// A point of its curve.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum VerifyingKey {
-    Ed25519(ed25519_dalek::VerifyingKey),
-    // Boxed: it is five times as large.
-    P256(Box<p256::ecdsa::VerifyingKey>),
 }
 
 /// Why a fetched key set can't be used.
@@ -55,8 +49,8 @@ pub enum KeySetError {
 }
 
 impl KeySet {
-    /// Reads a JWK Set (RFC 7517, section 5). Keys for something else than signatures with Ed25519
-    /// or ES256 are skipped, as the RFC wants; one of those that is broken makes the whole set
+    /// Reads a JWK Set (RFC 7517, section 5). Keys for something else than checking signatures with
+    /// Ed25519 or ES256 are skipped, as the RFC wants; one of those that is broken makes the whole set
     /// unusable.
     pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
         if json.len() > MAX_KEY_SET_BYTES {
@@ -80,7 +74,7 @@ impl KeySet {
             if jwk.get("d").is_some() {
                 return Err(KeySetError::Private(index));
             }
-            if !matches!(jwk.get("use").map(Value::as_str), None | Some(Some("sig"))) {
+            if !is_for_signatures(jwk) {
                 continue;
             }
             let fault = |member| KeySetError::Key { index, member };
@@ -92,7 +86,7 @@ impl KeySet {
             let key_id = jwk
                 .get("kid")
                 .and_then(Value::as_str)
-                .filter(|kid| (1..=MAX_KEY_ID_CHARS).contains(&kid.len()))
+                .filter(|kid| (1..=MAX_KEY_ID_BYTES).contains(&kid.len()))
                 .ok_or(fault("kid"))?;
             let key = PublicKey::new(public).ok_or(fault("x"))?;
             if keys.insert(key_id.to_owned(), key).is_some() {
@@ -131,8 +125,8 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    pub(crate) fn get(&self, key_id: &str) -> Option<&VerifyingKey> {
-        self.keys.get(key_id).map(|key| &key.key)
+    pub(crate) fn get(&self, key_id: &str) -> Option<&PublicKey> {
+        self.keys.get(key_id)
     }
 }
 
@@ -154,20 +148,28 @@ impl SigningKeys {
 }
 
 impl PublicKey {
-    /// `None`: no point of its curve, or one under which a signature fits many messages.
+    pub(crate) const fn algorithm(&self) -> Algorithm {
+        self.jwk.algorithm()
+    }
+
+    pub(crate) fn has_signed(&self, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
+        self.key.has_signed(message, signature)
+    }
+
+    /// `None`: not a key that could be trusted to tell its signatures from others.
     fn new(jwk: PublicJwk) -> Option<Self> {
-        let key = match jwk {
-            PublicJwk::Ed25519 { x } => {
-                let key = ed25519_dalek::VerifyingKey::from_bytes(&x).ok()?;
-                VerifyingKey::Ed25519((!key.is_weak()).then_some(key)?)
-            }
-            PublicJwk::P256 { x, y } => {
-                let point =
-                    p256::EncodedPoint::from_affine_coordinates(&x.into(), &y.into(), false);
-                let key = p256::ecdsa::VerifyingKey::from_encoded_point(&point).ok()?;
-                VerifyingKey::P256(Box::new(key))
-            }
-        };
+        let key = VerifyingKey::new(jwk)?;
         Some(Self { jwk, key })
     }
+}
+
+/// `use` and `key_ops` (RFC 7517, sections 4.2 and 4.3): for checking signatures, where it is said.
+fn is_for_signatures(jwk: &Value) -> bool {
+    let is_signing = |usage: &Value| usage == "sig";
+    let may_verify = |operations: &Value| {
+        operations
+            .as_array()
+            .is_some_and(|operations| operations.iter().any(|operation| operation == "verify"))
+    };
+    jwk.get("use").is_none_or(is_signing) && jwk.get("key_ops").is_none_or(may_verify)
 }

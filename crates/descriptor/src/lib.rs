@@ -59,6 +59,8 @@ pub mod strict_json;
 #[cfg(feature = "verify")]
 mod token;
 mod unsigned;
+#[cfg(feature = "verify")]
+mod verifying_key;
 
 pub use claims::{Confirmation, Descriptor, ServerIdentity};
 pub use code::RefusalCode;
@@ -82,9 +84,9 @@ pub const MAX_LIFETIME_SECONDS: u64 = 120;
 /// The most clock skew that a verifier may forgive, in seconds.
 pub const MAX_LEEWAY_SECONDS: u64 = 5;
 
-/// The most characters of a `kid`.
+/// The most bytes of a `kid`.
 #[cfg(feature = "verify")]
-const MAX_KEY_ID_CHARS: usize = 256;
+const MAX_KEY_ID_BYTES: usize = 256;
 
 /// The most keys of a set, private or public.
 const MAX_KEYS: usize = 32;

@@ -1,6 +1,6 @@
 //! Signing in Rust, for tools and tests. The Worker signs by WebCrypto.
 
-use jwt_compact::{Algorithm as _, AlgorithmSignature as _, alg};
+use ed25519_dalek::Signer as _;
 use zeroize::Zeroizing;
 
 use crate::{Algorithm, Descriptor, MintError, SigningKey, Unsigned, jwk::PublicJwk};
@@ -30,17 +30,17 @@ impl SigningKey {
     /// Signs in Rust.
     pub fn sign(&self, unsigned: &Unsigned) -> Option<[u8; 64]> {
         let message = unsigned.as_bytes();
-        let signature = match self.algorithm() {
+        match self.algorithm() {
             Algorithm::EdDsa => {
                 let key = ed25519_dalek::SigningKey::from_bytes(self.secret());
-                alg::Ed25519.sign(&key, message).as_bytes().into_owned()
+                Some(key.sign(message).to_bytes())
             }
             Algorithm::Es256 => {
                 let key = p256::ecdsa::SigningKey::from_slice(self.secret()).ok()?;
-                alg::Es256.sign(&key, message).as_bytes().into_owned()
+                let signature: p256::ecdsa::Signature = key.sign(message);
+                Some(signature.to_bytes().into())
             }
-        };
-        signature.try_into().ok()
+        }
     }
 }
 

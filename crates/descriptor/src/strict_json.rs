@@ -2,43 +2,133 @@
 //! `serde_json` alone lets the last of two equal members win, which is how one token can mean two
 //! things to two readers.
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
+    de::{Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_json::{Map, Value};
+
+/// Why some bytes are not read. Says nothing of what is in them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{}", self.as_str())]
+#[non_exhaustive]
+pub enum Fault {
+    /// An object has two members of one name.
+    Duplicate,
+    /// Not JSON, nested too deep, or with a number beyond those of IEEE 754.
+    NotJson,
+    /// JSON, but no object.
+    NotAnObject,
+    /// A member is missing, or has another type than it must have.
+    Shape,
+}
+
+impl Fault {
+    /// For a log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Duplicate => "two members of one name",
+            Self::NotJson => "not JSON",
+            Self::NotAnObject => "not a JSON object",
+            Self::Shape => "a member is missing or of another type",
+        }
+    }
+}
 
 /// Reads a JSON object.
-pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
+pub fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Fault> {
     if !json.trim_ascii_start().starts_with(b"{") {
-        return Err(serde_json::Error::custom("not a JSON object"));
+        return Err(Fault::NotAnObject);
     }
-    serde_json::from_slice::<UniqueMembers>(json)?;
-    serde_json::from_slice(json)
+    let fault = |error: serde_json::Error, of_data| {
+        if error.is_data() {
+            of_data
+        } else {
+            Fault::NotJson
+        }
+    };
+    serde_json::from_slice::<UniqueMembers>(json)
+        .map_err(|error| fault(error, Fault::Duplicate))?;
+    let Strict(value) = serde_json::from_slice(json).map_err(|error| fault(error, Fault::Shape))?;
+    Ok(value)
+}
+
+/// For a member that may be left out, but that must not be `null`.
+pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 /// For a member that must be an object: derived structs accept a list of their members, too.
 pub(crate) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
-    T: DeserializeOwned,
+    T: Deserialize<'de>,
 {
-    let members = Map::<String, Value>::deserialize(deserializer)?;
-    T::deserialize(Value::Object(members)).map_err(D::Error::custom)
+    Strict::deserialize(deserializer).map(|Strict(value)| value)
 }
 
 /// For a list of such objects.
 pub(crate) fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
-    T: DeserializeOwned,
+    T: Deserialize<'de>,
 {
-    Vec::<Map<String, Value>>::deserialize(deserializer)?
-        .into_iter()
-        .map(|members| T::deserialize(Value::Object(members)).map_err(D::Error::custom))
-        .collect()
+    let objects = Vec::<Strict<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|Strict(value)| value).collect())
+}
+
+/// For a string that may stand in a list, alone (RFC 7519, section 4.1.3, has `aud` so).
+pub(crate) fn one_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    struct OneString;
+
+    impl<'de> Visitor<'de> for OneString {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string, alone or in a list")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<String, A::Error> {
+            match (seq.next_element()?, seq.next_element::<String>()?) {
+                (Some(text), None) => Ok(text),
+                _ => Err(A::Error::custom("not one")),
+            }
+        }
+    }
+
+    deserializer.deserialize_any(OneString)
+}
+
+/// What is read from an object and from nothing else.
+struct Strict<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Strict<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StrictVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for StrictVisitor<T> {
+            type Value = Strict<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Strict)
+            }
+        }
+
+        deserializer.deserialize_map(StrictVisitor(PhantomData))
+    }
 }
 
 /// Accepts any JSON value in which no object has two members of one name.
@@ -89,12 +179,17 @@ impl<'de> Visitor<'de> for UniqueMembersVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut names = HashSet::new();
+        let mut names = Vec::with_capacity(16);
         while let Some(MemberName(name)) = map.next_key()? {
-            if !names.insert(name) {
-                return Err(A::Error::custom("an object has two members of one name"));
-            }
+            names.push(name);
             map.next_value::<UniqueMembers>()?;
+        }
+        names.sort_unstable();
+        if names
+            .windows(2)
+            .any(|pair| matches!(pair, [one, next] if one == next))
+        {
+            return Err(A::Error::custom("twice"));
         }
         Ok(UniqueMembers)
     }
@@ -106,25 +201,43 @@ struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, Value};
+
     use super::*;
+
+    fn read(json: &str) -> Result<Map<String, Value>, Fault> {
+        from_slice(json.as_bytes())
+    }
 
     #[test]
     fn refuses_duplicates_at_every_depth() {
         for json in [
             r#"{"a":1,"a":1}"#,
             r#"{"a":1,"\u0061":1}"#,
+            r#"{"a":1,"b":2,"c":3,"a":4}"#,
             r#"{"x":{"a":1,"b":2,"a":3}}"#,
             r#"{"x":[{"k":[{"a":null,"a":null}]}]}"#,
         ] {
-            assert!(from_slice::<Value>(json.as_bytes()).is_err(), "{json}");
+            assert_eq!(read(json), Err(Fault::Duplicate), "{json}");
         }
     }
 
     #[test]
     fn refuses_what_is_no_object() {
-        for json in ["", "[]", "\"{}\"", "null", "7", "{} {}"] {
-            assert!(from_slice::<Value>(json.as_bytes()).is_err(), "{json}");
+        for json in ["", "[]", "\"{}\"", "null", "7", "\u{feff}{}"] {
+            assert_eq!(read(json), Err(Fault::NotAnObject), "{json}");
         }
+        for json in [
+            "{} {}",
+            "{",
+            r#"{"a":1,}"#,
+            r#"{"a":1e999}"#,
+            r#"{"a":"\ud800"}"#,
+        ] {
+            assert_eq!(read(json), Err(Fault::NotJson), "{json}");
+        }
+        let deep = |levels| format!("{}{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        assert_eq!(read(&deep(200)), Err(Fault::NotJson));
     }
 
     #[test]
@@ -133,7 +246,34 @@ mod tests {
             r#"{"a":{"a":1},"b":[{"a":1},{"a":2}],"c":-1.5e3,"d":true,"e":null}"#,
             r#"{"a":1,"A":1}"#,
         ] {
-            assert!(from_slice::<Value>(json.as_bytes()).is_ok(), "{json}");
+            assert!(read(json).is_ok(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_struct_is_read_from_an_object_only() {
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Inner {
+            number: u64,
+        }
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Outer {
+            #[serde(deserialize_with = "object")]
+            inner: Inner,
+            #[serde(default, deserialize_with = "present")]
+            maybe: Option<u64>,
+        }
+        let outer = |json: &str| from_slice::<Outer>(json.as_bytes()).map(|outer| outer.maybe);
+        assert_eq!(outer(r#"{"inner":{"number":7}}"#), Ok(None));
+        assert_eq!(outer(r#"{"inner":{"number":7},"maybe":7}"#), Ok(Some(7)));
+        for json in [
+            r#"{"inner":[7]}"#,
+            r#"{"inner":{"number":7.0}}"#,
+            r#"{"inner":{"number":7},"maybe":null}"#,
+            r#"{"inner":null}"#,
+            "{}",
+        ] {
+            assert_eq!(outer(json), Err(Fault::Shape), "{json}");
         }
     }
 }

@@ -1,7 +1,5 @@
 //! What is checked of a descriptor beside its form and its signature.
 
-use std::borrow::Cow;
-
 use crate::{
     Descriptor, KeySet, MAX_LEEWAY_SECONDS, RefusalCode, claims::Payload, jws::Jws,
     unsigned::DESCRIPTOR_FORM,
@@ -48,6 +46,7 @@ impl<'a> Expected<'a> {
 }
 
 /// Why a descriptor was refused. For the operator's log: a caller learns only [`Self::code`].
+/// Beside dates, it shows nothing of what the token says.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -63,8 +62,14 @@ pub enum Refusal {
         now: u64,
     },
     /// Not a descriptor, before any signature work.
-    #[error("malformed: {0}")]
-    Malformed(Cow<'static, str>),
+    #[error("malformed {part}: {problem}")]
+    #[non_exhaustive]
+    Malformed {
+        /// Of the token: itself, its `header`, its `payload`, its `signature`.
+        part: &'static str,
+        /// What is wrong with it. A text of this crate: nothing of the token is in it.
+        problem: &'static str,
+    },
     /// `iat` or `nbf` lies ahead, past the leeway.
     #[error("not valid before {not_before}, now is {now}")]
     NotYetValid {
@@ -76,10 +81,10 @@ pub enum Refusal {
     /// `kid` names no key of the set.
     #[error("no key of the key set has this kid")]
     UnknownKey,
-    /// Signed for another endpoint or another server.
+    /// Signed for another endpoint or another server; the text says which claim tells it.
     #[error("for another server: {0}")]
-    WrongAudience(String),
-    /// Signed by the right key, in the name of another issuer.
+    WrongAudience(&'static str),
+    /// In the name of another issuer.
     #[error("the issuer is another")]
     WrongIssuer,
 }
@@ -91,15 +96,15 @@ impl Refusal {
             Self::Expired { .. } => RefusalCode::Expired,
             Self::WrongAudience(_) => RefusalCode::WrongAudience,
             Self::BadSignature
-            | Self::Malformed(_)
+            | Self::Malformed { .. }
             | Self::NotYetValid { .. }
             | Self::UnknownKey
             | Self::WrongIssuer => RefusalCode::Invalid,
         }
     }
 
-    pub(crate) const fn malformed(reason: &'static str) -> Self {
-        Self::Malformed(Cow::Borrowed(reason))
+    pub(crate) const fn malformed(part: &'static str, problem: &'static str) -> Self {
+        Self::Malformed { part, problem }
     }
 }
 
@@ -115,7 +120,9 @@ impl<'a> UnverifiedDescriptor<'a> {
     /// Reads a compact JWS, refusing everything that is not exactly a descriptor's form.
     pub fn parse(compact: &'a str) -> Result<Self, Refusal> {
         let (token, payload): (_, Payload) = Jws::parse(compact, DESCRIPTOR_FORM)?;
-        payload.check().map_err(Refusal::malformed)?;
+        payload
+            .check()
+            .map_err(|problem| Refusal::malformed("payload", problem))?;
         Ok(Self { token, payload })
     }
 
@@ -129,42 +136,39 @@ impl<'a> UnverifiedDescriptor<'a> {
         self.payload.into()
     }
 
-    /// Checks the signature against the key set, then everything else. `now` is in seconds since
-    /// the Unix epoch.
+    /// Checks it against the key set and what is expected. `now` is in seconds since the Unix epoch.
+    ///
+    /// What makes it [`RefusalCode::Invalid`] whoever signed it is checked before the signature; what
+    /// has a code of its own, after it: that is told of authentic descriptors only.
     pub fn verify(
         self,
         keys: &KeySet,
         expected: &Expected<'_>,
         now: u64,
     ) -> Result<Descriptor, Refusal> {
-        self.token.verify(keys)?;
-        let subject_matches = self.payload.subject_matches();
         let endpoint_matches = self.payload.endpoint_matches();
         let descriptor = Descriptor::from(self.payload);
-
         if descriptor.issuer != expected.issuer {
             return Err(Refusal::WrongIssuer);
         }
+        let not_before = descriptor.not_before.max(descriptor.issued_at);
+        if not_before > now.saturating_add(expected.leeway) {
+            return Err(Refusal::NotYetValid { not_before, now });
+        }
+
+        self.token.verify(keys)?;
+
         if descriptor.server.id != expected.server_id {
-            return Err(Refusal::WrongAudience(descriptor.server.id));
+            return Err(Refusal::WrongAudience("mcp.server.id"));
         }
         if expected
             .audience
             .is_some_and(|audience| audience != descriptor.endpoint)
         {
-            return Err(Refusal::WrongAudience(descriptor.endpoint));
+            return Err(Refusal::WrongAudience("aud"));
         }
         if !endpoint_matches {
-            return Err(Refusal::WrongAudience(
-                "mcp.endpoint differs from aud".into(),
-            ));
-        }
-        if !subject_matches {
-            return Err(Refusal::malformed("sub differs from mcp.server.id"));
-        }
-        let not_before = descriptor.not_before.max(descriptor.issued_at);
-        if not_before > now.saturating_add(expected.leeway) {
-            return Err(Refusal::NotYetValid { not_before, now });
+            return Err(Refusal::WrongAudience("mcp.endpoint is not aud"));
         }
         if now >= descriptor.expires_at.saturating_add(expected.leeway) {
             return Err(Refusal::Expired {

@@ -127,10 +127,10 @@ fn the_algorithm_of_a_token_must_be_that_of_its_key() {
         (es256(), "Ed25519"),
         (ed25519(), "ES256"),
     ] {
-        let refusal = check(&forged(&token, &header(&key, alg), &signature));
+        let refusal = check(&forged(&token, &header(&key, alg), &signature)).unwrap_err();
         assert_eq!(
-            refusal,
-            Err(Refusal::Malformed("alg is not that of the key".into()))
+            refusal.to_string(),
+            "malformed header: alg is not that of the key"
         );
     }
 }
@@ -161,7 +161,10 @@ fn signatures_of_another_form_are_refused() {
     for length in [0, 63, 65, 70] {
         let signature: Vec<u8> = good.iter().copied().cycle().take(length).collect();
         let refusal = check(&forged(&token, &header, &signature)).unwrap_err();
-        assert!(matches!(refusal, Refusal::Malformed(_)), "{length} bytes");
+        assert!(
+            matches!(refusal, Refusal::Malformed { .. }),
+            "{length} bytes"
+        );
     }
 }
 

@@ -226,11 +226,15 @@ fn what_is_no_feed_is_refused() {
         sign(&header(), &claims.to_string())
     };
     assert!(check(&claims(|c| c["new"] = json!(1))).is_ok());
-    let malformed: [fn(&mut Value); 9] = [
+    let malformed: [fn(&mut Value); 13] = [
         |c| c["exp"] = json!(NOW),
         |c| c["exp"] = json!(NOW + 121),
         |c| c["iat"] = json!("now"),
         |c| c["servers"] = json!(null),
+        |c| c["all"] = json!(null),
+        |c| c["all"] = json!(1.5),
+        |c| c["versions"] = json!([{ "id": "com.example/weather", "version": null, "at": NOW }]),
+        |c| c["clients"] = json!([{ "id": "desktop", "tenant_id": null, "at": NOW }]),
         |c| {
             c.as_object_mut().unwrap().remove("keys");
         },
@@ -242,7 +246,7 @@ fn what_is_no_feed_is_refused() {
     for (index, change) in malformed.into_iter().enumerate() {
         let refusal = check(&claims(change)).unwrap_err();
         assert!(
-            matches!(refusal, Refusal::Malformed(_)),
+            matches!(refusal, Refusal::Malformed { .. }),
             "{index}: {refusal}"
         );
     }
@@ -282,7 +286,7 @@ fn what_is_no_feed_is_refused() {
         ),
     ] {
         assert!(
-            matches!(check(&token), Err(Refusal::Malformed(_))),
+            matches!(check(&token), Err(Refusal::Malformed { .. })),
             "{what}"
         );
     }

@@ -148,7 +148,31 @@ fn keys_for_other_purposes_are_skipped() {
             key["alg"] = json!("HS256");
             key
         },
-        public(1),
+        {
+            let mut key = public(4);
+            key["alg"] = json!(null);
+            key
+        },
+        {
+            let mut key = public(5);
+            key["use"] = json!(["sig"]);
+            key
+        },
+        {
+            let mut key = public(6);
+            key["key_ops"] = json!(["sign"]);
+            key
+        },
+        {
+            let mut key = public(7);
+            key["key_ops"] = json!("verify");
+            key
+        },
+        {
+            let mut key = public(1);
+            key["key_ops"] = json!(["sign", "verify"]);
+            key
+        },
     ])
     .unwrap();
     assert_eq!(set.len(), 1);

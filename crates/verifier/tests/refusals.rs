@@ -166,7 +166,7 @@ async fn every_refusal() {
         ("from the future", token(|it| it.not_before += 90), INVALID),
         (
             "bound to its sender",
-            token(|it| it.confirmation = Some(Confirmation::Jkt("thumbprint".into()))),
+            token(|it| it.confirmation = Some(Confirmation::Jkt(key(1).id().into()))),
             INVALID,
         ),
         (
