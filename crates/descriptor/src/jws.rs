@@ -14,6 +14,9 @@ use crate::{
     unsigned::{Form, SIGNATURE_BYTES},
 };
 
+#[cfg(test)]
+mod conformance;
+
 /// A token of the right form. Nothing of it is to be believed yet.
 pub(crate) struct Jws<'a> {
     /// Header and payload, as they were signed.

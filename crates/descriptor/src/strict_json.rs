@@ -41,16 +41,15 @@ pub fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Fault> {
     if !json.trim_ascii_start().starts_with(b"{") {
         return Err(Fault::NotAnObject);
     }
-    let fault = |error: serde_json::Error, of_data| {
+    serde_json::from_slice::<UniqueMembers>(json).map_err(|error| {
         if error.is_data() {
-            of_data
+            Fault::Duplicate
         } else {
             Fault::NotJson
         }
-    };
-    serde_json::from_slice::<UniqueMembers>(json)
-        .map_err(|error| fault(error, Fault::Duplicate))?;
-    let Strict(value) = serde_json::from_slice(json).map_err(|error| fault(error, Fault::Shape))?;
+    })?;
+    // It is JSON: what is wrong with it now is what it says.
+    let Strict(value) = serde_json::from_slice(json).map_err(|_| Fault::Shape)?;
     Ok(value)
 }
 

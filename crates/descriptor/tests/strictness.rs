@@ -8,12 +8,12 @@
 )]
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use hmac::{Hmac, Mac};
 use mcp_connect_descriptor::{
     Confirmation, Descriptor, Expected, KeySet, MintError, Refusal, RefusalCode, ServerIdentity,
     SigningKey, UnverifiedDescriptor, verify,
 };
 use serde_json::{Value, json};
-use sha2::Digest;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 const NOW: u64 = 1_800_000_000;
@@ -538,32 +538,16 @@ fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// RFC 2104.
-fn hmac<D: Digest>(block: usize, secret: &[u8], message: &str) -> Vec<u8> {
-    let mut key = if secret.len() > block {
-        D::digest(secret).to_vec()
-    } else {
-        secret.to_vec()
-    };
-    key.resize(block, 0);
-    let pad = |byte: u8| key.iter().map(|part| part ^ byte).collect::<Vec<u8>>();
-    let inner = D::new()
-        .chain_update(pad(0x36))
-        .chain_update(message)
-        .finalize();
-    D::new()
-        .chain_update(pad(0x5c))
-        .chain_update(inner)
-        .finalize()
-        .to_vec()
-}
-
 fn hmac_sha256(secret: &[u8], message: &str) -> Vec<u8> {
-    hmac::<sha2::Sha256>(64, secret, message)
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret).unwrap();
+    mac.update(message.as_bytes());
+    mac.finalize().into_bytes().to_vec()
 }
 
 fn hmac_sha512(secret: &[u8], message: &str) -> Vec<u8> {
-    hmac::<sha2::Sha512>(128, secret, message)
+    let mut mac = Hmac::<sha2::Sha512>::new_from_slice(secret).unwrap();
+    mac.update(message.as_bytes());
+    mac.finalize().into_bytes().to_vec()
 }
 
 #[wasm_bindgen_test(unsupported = test)]
