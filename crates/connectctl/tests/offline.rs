@@ -242,13 +242,13 @@ fn inspecting_says_what_is_wrong() {
             "eyJhbGciOiJub25lIn0.e30.".into(),
             None,
             1,
-            "descriptor_invalid: malformed: typ is not mcp-connect+jwt",
+            "descriptor_invalid: malformed signature: empty",
         ),
         (
             String::new(),
             None,
             1,
-            "descriptor_invalid: malformed: not three parts",
+            "descriptor_invalid: malformed token: not three parts",
         ),
     ] {
         let mut command = connectctl(home.path());

@@ -2,7 +2,7 @@
 //! `serde_json` alone lets the last of two equal members win, which is how one token can mean two
 //! things to two readers.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::BTreeSet, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
@@ -178,17 +178,12 @@ impl<'de> Visitor<'de> for UniqueMembersVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut names = Vec::with_capacity(16);
+        let mut names = BTreeSet::new();
         while let Some(MemberName(name)) = map.next_key()? {
-            names.push(name);
+            if !names.insert(name) {
+                return Err(A::Error::custom("twice"));
+            }
             map.next_value::<UniqueMembers>()?;
-        }
-        names.sort_unstable();
-        if names
-            .windows(2)
-            .any(|pair| matches!(pair, [one, next] if one == next))
-        {
-            return Err(A::Error::custom("twice"));
         }
         Ok(UniqueMembers)
     }
