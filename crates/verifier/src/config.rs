@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use crate::{
     Mode, Verifier, key_cache::KeyCache, key_set_endpoint::KeySetEndpoint, sessions::Sessions,
-    verifier::Settings,
+    settings::Settings, withdrawn::Withdrawn,
 };
 
 const DEFAULT_MAX_STALENESS: Duration = Duration::from_hours(1);
@@ -36,6 +36,18 @@ pub enum ConfigError {
         /// What it must be.
         problem: &'static str,
     },
+}
+
+impl Verifier {
+    /// A verifier for descriptors that `issuer`, the authority, gives out for one server: its
+    /// canonical endpoint URI is `audience` (RFC 8707, section 2), its id `namespace/name`.
+    pub fn builder(
+        issuer: impl Into<String>,
+        audience: impl Into<String>,
+        server_id: impl Into<String>,
+    ) -> VerifierBuilder {
+        VerifierBuilder::new(issuer.into(), audience.into(), server_id.into())
+    }
 }
 
 /// Builds a [`Verifier`]; made by [`Verifier::builder`].
@@ -153,6 +165,7 @@ impl VerifierBuilder {
             },
             KeyCache::start(&runtime, endpoint, self.max_staleness),
             Sessions::start(&runtime, self.max_sessions, self.leeway + self.grace),
+            Withdrawn::default(),
         ))
     }
 }

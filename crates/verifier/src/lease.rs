@@ -10,15 +10,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use mcp_connect_descriptor::Descriptor;
 use tokio::time::{Sleep, sleep};
 
-use crate::{clock, session_key::SessionKey};
+use crate::{clock, session_key::SessionKey, verified::Signed};
 
 /// What keeps a session, or a single request and its stream, open: the newest descriptor seen for it.
 pub(crate) struct Lease {
     session: Option<SessionKey>,
-    newest: ArcSwap<Descriptor>,
+    newest: ArcSwap<Signed>,
     /// Leeway and grace.
     tolerance: Duration,
     end_reported: AtomicBool,
@@ -34,7 +33,7 @@ pub(crate) enum SessionRefusal {
 impl Lease {
     pub(crate) fn new(
         session: Option<SessionKey>,
-        descriptor: &Arc<Descriptor>,
+        descriptor: &Arc<Signed>,
         tolerance: Duration,
     ) -> Self {
         Self {
@@ -80,7 +79,7 @@ impl Lease {
     /// Goes on with a newer descriptor of the same caller.
     pub(crate) fn renew(
         &self,
-        descriptor: &Arc<Descriptor>,
+        descriptor: &Arc<Signed>,
         now: Duration,
     ) -> Result<(), SessionRefusal> {
         let ended = self.remaining(now).is_none();

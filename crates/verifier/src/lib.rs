@@ -53,11 +53,16 @@ mod refusal;
 mod schedule;
 mod session_key;
 mod sessions;
+mod settings;
+mod verified;
 mod verifier;
+#[allow(dead_code, reason = "the follower fills it")]
+mod withdrawn;
 
 pub use body::ConnectBody;
 pub use config::{ConfigError, VerifierBuilder};
 pub use layer::{ConnectFuture, ConnectLayer, ConnectService};
 pub use mcp_connect_descriptor::{Descriptor, HEADER, RefusalCode, ServerIdentity};
 pub use mode::Mode;
-pub use verifier::{Rejection, Verified, Verifier};
+pub use verified::Verified;
+pub use verifier::{Rejection, Verifier};

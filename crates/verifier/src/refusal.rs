@@ -8,11 +8,7 @@ use http::{
 use mcp_connect_descriptor::RefusalCode;
 use serde_json::json;
 
-use crate::{
-    ConnectBody, Rejection,
-    lease::SessionRefusal,
-    verifier::{Reason, Settings},
-};
+use crate::{ConnectBody, Rejection, lease::SessionRefusal, settings::Settings, verifier::Reason};
 
 /// Next to the codes of [`RefusalCode::json_rpc_code`].
 const SESSION_ENDED_JSON_RPC_CODE: i32 = -32007;

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use mcp_connect_descriptor::Descriptor;
 use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 
 use crate::{
     clock,
     lease::{Lease, SessionRefusal},
     session_key::SessionKey,
+    verified::Signed,
 };
 
 /// How long an ended session is remembered, so that its id keeps being answered with 404.
@@ -58,7 +58,7 @@ impl Sessions {
     }
 
     /// The lease of one request that belongs to no known session.
-    pub(crate) fn lease(&self, descriptor: &Arc<Descriptor>) -> Arc<Lease> {
+    pub(crate) fn lease(&self, descriptor: &Arc<Signed>) -> Arc<Lease> {
         Arc::new(Lease::new(None, descriptor, self.tolerance))
     }
 
@@ -71,7 +71,7 @@ impl Sessions {
     pub(crate) fn renew(
         &self,
         key: &SessionKey,
-        descriptor: &Arc<Descriptor>,
+        descriptor: &Arc<Signed>,
         now: Duration,
     ) -> Result<Option<Arc<Lease>>, SessionRefusal> {
         let lease = self.table.lock().get(key).cloned();
@@ -86,7 +86,7 @@ impl Sessions {
     pub(crate) fn bind(
         &self,
         key: SessionKey,
-        descriptor: &Arc<Descriptor>,
+        descriptor: &Arc<Signed>,
         now: Duration,
     ) -> Result<Arc<Lease>, SessionRefusal> {
         let mut table = self.table.lock();
@@ -155,14 +155,14 @@ fn make_room(leases: &mut HashMap<SessionKey, Arc<Lease>>, capacity: usize, now:
 
 #[cfg(test)]
 mod tests {
-    use mcp_connect_descriptor::ServerIdentity;
+    use mcp_connect_descriptor::{Descriptor, ServerIdentity};
 
     use super::*;
 
     const TOLERANCE: u64 = 35;
 
-    fn descriptor(client: &str, expires_at: u64) -> Arc<Descriptor> {
-        Arc::new(Descriptor {
+    fn descriptor(client: &str, expires_at: u64) -> Arc<Signed> {
+        let descriptor = Descriptor {
             issuer: "https://authority.example".into(),
             endpoint: "https://mcp.example/mcp".into(),
             server: ServerIdentity {
@@ -179,6 +179,10 @@ mod tests {
             client_id: Some(client.into()),
             tenant_id: None,
             confirmation: None,
+        };
+        Arc::new(Signed {
+            descriptor,
+            key_id: "kid".into(),
         })
     }
 

@@ -1,10 +1,17 @@
-use std::{ops::Deref, sync::Arc};
+use std::sync::Arc;
 
 use mcp_connect_descriptor::{
-    Descriptor, Expected, KeySet, Refusal, RefusalCode, UnverifiedDescriptor,
+    Expected, KeySet, Refusal, RefusalCode, UnverifiedDescriptor, Withdrawal,
 };
 
-use crate::{Mode, VerifierBuilder, clock, key_cache::KeyCache, sessions::Sessions};
+use crate::{
+    clock,
+    key_cache::KeyCache,
+    sessions::Sessions,
+    settings::Settings,
+    verified::{Signed, Verified},
+    withdrawn::Withdrawn,
+};
 
 /// Checks connect descriptors for one MCP server. Cheap to clone; clones share their keys and
 /// sessions.
@@ -18,34 +25,22 @@ struct Inner {
     settings: Settings,
     keys: KeyCache,
     sessions: Sessions,
-}
-
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) issuer: String,
-    pub(crate) audience: String,
-    pub(crate) server_id: String,
-    pub(crate) leeway_seconds: u64,
-    pub(crate) mode: Mode,
+    withdrawn: Withdrawn,
 }
 
 impl Verifier {
-    /// A verifier for descriptors that `issuer`, the authority, gives out for one server: its
-    /// canonical endpoint URI is `audience` (RFC 8707, section 2), its id `namespace/name`.
-    pub fn builder(
-        issuer: impl Into<String>,
-        audience: impl Into<String>,
-        server_id: impl Into<String>,
-    ) -> VerifierBuilder {
-        VerifierBuilder::new(issuer.into(), audience.into(), server_id.into())
-    }
-
-    pub(crate) fn new(settings: Settings, keys: KeyCache, sessions: Sessions) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        keys: KeyCache,
+        sessions: Sessions,
+        withdrawn: Withdrawn,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 settings,
                 keys,
                 sessions,
+                withdrawn,
             }),
         }
     }
@@ -56,6 +51,12 @@ impl Verifier {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.inner.sessions
+    }
+
+    /// What the revocation feed names.
+    #[allow(dead_code, reason = "sessions will end by it")]
+    pub(crate) fn withdrawn(&self) -> &Withdrawn {
+        &self.inner.withdrawn
     }
 
     /// Checks a descriptor in its compact form. Waits only where its key is not known yet: for at
@@ -99,11 +100,18 @@ impl Verifier {
         let expected = Expected::new(&settings.issuer, &settings.server_id)
             .audience(&settings.audience)
             .leeway(settings.leeway_seconds);
-        let descriptor = unverified.verify(keys, &expected, clock::now().as_secs())?;
-        if descriptor.confirmation.is_some() {
+        let key_id = unverified.key_id().to_owned();
+        let signed = Signed {
+            descriptor: unverified.verify(keys, &expected, clock::now().as_secs())?,
+            key_id,
+        };
+        if signed.confirmation.is_some() {
             return Err(Reason::SenderConstraint.into());
         }
-        Ok(Verified(Arc::new(descriptor)))
+        if let Some(withdrawal) = self.inner.withdrawn.names(&signed) {
+            return Err(Reason::Withdrawn(withdrawal).into());
+        }
+        Ok(Verified::new(signed))
     }
 }
 
@@ -111,25 +119,6 @@ pub(crate) enum Attempt {
     Done(Result<Verified, Rejection>),
     /// No usable key set has a key of this id.
     UnknownKey(String),
-}
-
-/// A descriptor that a [`Verifier`] found good. Among the extensions of a request, it says who is
-/// connecting; there is no other way to make one.
-#[derive(Clone, Debug)]
-pub struct Verified(Arc<Descriptor>);
-
-impl Verified {
-    pub(crate) fn shared(&self) -> &Arc<Descriptor> {
-        &self.0
-    }
-}
-
-impl Deref for Verified {
-    type Target = Descriptor;
-
-    fn deref(&self) -> &Descriptor {
-        &self.0
-    }
 }
 
 /// A refusal: a public code for the caller, and in its `Display` the private reason for the
@@ -145,6 +134,7 @@ impl Rejection {
             Reason::Descriptor(refusal) => refusal.code(),
             Reason::Missing => RefusalCode::Missing,
             Reason::NoKeySet => RefusalCode::AuthorityUnreachable,
+            Reason::Withdrawn(_) => RefusalCode::Revoked,
             Reason::AnotherCaller
             | Reason::Header(_)
             | Reason::Outlived
@@ -174,6 +164,8 @@ pub(crate) enum Reason {
     SenderConstraint,
     #[error("the Mcp-Session-Id header is there more than once")]
     SeveralSessionIds,
+    #[error("withdrawn by the revocation feed: {0}")]
+    Withdrawn(Withdrawal),
 }
 
 impl<R: Into<Reason>> From<R> for Rejection {
