@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, Response};
 
 use crate::{
     ConnectBody, Mode, Rejection, Verified, Verifier, clock, lease::Lease, refusal::Refused,
-    session_key::SessionKey, verifier::Reason,
+    session_key::SessionKey, telemetry, verifier::Reason,
 };
 
 const SESSION_HEADER: &str = "mcp-session-id";
@@ -20,12 +20,14 @@ pub(crate) struct Admission {
     /// Whether the lease is the one of that session.
     session_is_known: bool,
     ends_session: bool,
+    mode: Mode,
 }
 
 impl Admission {
     /// Lets a request pass, governed, or ungoverned where the mode allows it, or refuses it.
     pub(crate) fn decide<A>(
         verifier: &Verifier,
+        mode: Mode,
         checked: Result<Verified, Rejection>,
         request: &Request<A>,
     ) -> Result<Option<Self>, Refused> {
@@ -49,6 +51,7 @@ impl Admission {
                 verified,
                 named: key,
                 ends_session: request.method() == Method::DELETE,
+                mode,
             })
         });
         let refused = match admitted {
@@ -59,17 +62,23 @@ impl Admission {
         let may_be_ungoverned = refused.is_missing()
             && !several
             && !key.is_some_and(|key| verifier.sessions().contains(&key));
-        match verifier.settings().mode {
+        match mode {
             Mode::Optional if may_be_ungoverned => Ok(None),
             Mode::Optional | Mode::Required => {
                 tracing::info!(code = refused.code(), reason = %refused, "refused");
+                telemetry::refused(refused.code(), true);
                 Err(refused)
             }
-            Mode::Report => {
+            Mode::Report | Mode::Off => {
                 report(&refused);
                 Ok(None)
             }
         }
+    }
+
+    /// Whether what keeps the call open is enforced.
+    pub(crate) fn is_enforced(&self) -> bool {
+        self.mode != Mode::Report
     }
 
     pub(crate) const fn verified(&self) -> &Verified {
@@ -98,7 +107,7 @@ impl Admission {
         verifier: &Verifier,
         response: Response<B>,
     ) -> Response<ConnectBody<B>> {
-        let reports_only = verifier.settings().mode == Mode::Report;
+        let reports_only = !self.is_enforced();
         match self.final_lease(verifier, &response) {
             Ok(_) if reports_only => response.map(ConnectBody::ungoverned),
             Ok(lease) => response.map(|body| ConnectBody::governed(body, lease)),
@@ -145,6 +154,7 @@ fn session_key(headers: &HeaderMap) -> Option<SessionKey> {
 }
 
 fn report(refused: &Refused) {
+    telemetry::refused(refused.code(), false);
     tracing::warn!(
         code = refused.code(),
         reason = %refused,

@@ -1,12 +1,20 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use mcp_connect_descriptor::MAX_LEEWAY_SECONDS;
+use serde::Deserialize;
 use tokio::runtime::Handle;
 use url::{Host, Url};
 
 use crate::{
-    Mode, Verifier, key_cache::KeyCache, key_set_endpoint::KeySetEndpoint, sessions::Sessions,
-    settings::Settings, withdrawn::Withdrawn,
+    ConfigError, Mode, Verifier, WrongSetting,
+    config_sources::whole_seconds,
+    key_cache::KeyCache,
+    key_set_endpoint::KeySetEndpoint,
+    mode::{Modes, is_plain},
+    sessions::Sessions,
+    settings::Settings,
+    telemetry,
+    withdrawn::Withdrawn,
 };
 
 const DEFAULT_MAX_STALENESS: Duration = Duration::from_hours(1);
@@ -16,26 +24,52 @@ const SHORTEST_STALENESS: Duration = Duration::from_secs(1);
 const LONGEST_STALENESS: Duration = Duration::from_hours(24);
 const LONGEST_GRACE: Duration = Duration::from_hours(1);
 const DEFAULT_MAX_SESSIONS: usize = 100_000;
+const MAX_SESSIONS: usize = 10_000_000;
 const MAX_SERVER_ID_CHARS: usize = 200;
+const MAX_PATHS: usize = 100;
 
-/// What is wrong with the configuration of a [`Verifier`], by the name of the setting.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The HTTP client could not be set up, for instance for want of root certificates.
-    #[error("the HTTP client for the key set can't be set up: {0}")]
-    HttpClient(#[source] reqwest::Error),
-    /// The key set is kept fresh by a task, which needs a Tokio runtime.
-    #[error("a verifier must be built within a Tokio runtime")]
-    NoRuntime,
-    /// A setting has a value that can't be used.
-    #[error("{name} {problem}")]
-    Setting {
-        /// Which setting.
-        name: &'static str,
-        /// What it must be.
-        problem: &'static str,
-    },
+/// Builds a [`Verifier`], from settings in code ([`Verifier::builder`]), in the environment
+/// ([`from_env`](Self::from_env)) or in a file ([`from_file`](Self::from_file)), or as a part of
+/// somebody else's configuration, by `serde`. There, durations are whole seconds, and their names end
+/// in `_seconds`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[must_use]
+pub struct VerifierBuilder {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) server_id: String,
+    pub(crate) key_set_url: Option<String>,
+    #[serde(rename = "leeway_seconds", deserialize_with = "whole_seconds")]
+    pub(crate) leeway: Duration,
+    #[serde(rename = "max_staleness_seconds", deserialize_with = "whole_seconds")]
+    pub(crate) max_staleness: Duration,
+    #[serde(rename = "grace_seconds", deserialize_with = "whole_seconds")]
+    pub(crate) grace: Duration,
+    #[serde(rename = "call_grace_seconds", deserialize_with = "whole_seconds")]
+    pub(crate) call_grace: Duration,
+    pub(crate) max_sessions: usize,
+    pub(crate) mode: Mode,
+    pub(crate) paths: BTreeMap<String, Mode>,
+}
+
+impl Default for VerifierBuilder {
+    /// Every setting's default; `issuer`, `audience` and `server_id` have none.
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            audience: String::new(),
+            server_id: String::new(),
+            key_set_url: None,
+            leeway: Duration::from_secs(MAX_LEEWAY_SECONDS),
+            max_staleness: DEFAULT_MAX_STALENESS,
+            grace: DEFAULT_GRACE,
+            call_grace: Duration::ZERO,
+            max_sessions: DEFAULT_MAX_SESSIONS,
+            mode: Mode::default(),
+            paths: BTreeMap::new(),
+        }
+    }
 }
 
 impl Verifier {
@@ -46,38 +80,31 @@ impl Verifier {
         audience: impl Into<String>,
         server_id: impl Into<String>,
     ) -> VerifierBuilder {
-        VerifierBuilder::new(issuer.into(), audience.into(), server_id.into())
+        VerifierBuilder::default()
+            .issuer(issuer)
+            .audience(audience)
+            .server_id(server_id)
     }
 }
 
-/// Builds a [`Verifier`]; made by [`Verifier::builder`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct VerifierBuilder {
-    issuer: String,
-    audience: String,
-    server_id: String,
-    key_set_url: Option<String>,
-    leeway: Duration,
-    max_staleness: Duration,
-    grace: Duration,
-    max_sessions: usize,
-    mode: Mode,
-}
-
 impl VerifierBuilder {
-    pub(crate) fn new(issuer: String, audience: String, server_id: String) -> Self {
-        Self {
-            issuer,
-            audience,
-            server_id,
-            key_set_url: None,
-            leeway: Duration::from_secs(MAX_LEEWAY_SECONDS),
-            max_staleness: DEFAULT_MAX_STALENESS,
-            grace: DEFAULT_GRACE,
-            max_sessions: DEFAULT_MAX_SESSIONS,
-            mode: Mode::Required,
-        }
+    /// The authority whose descriptors are accepted: its issuer, compared as an exact string. An
+    /// https URL (http on a loopback host) without a slash at its end.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = issuer.into();
+        self
+    }
+
+    /// This server's canonical endpoint URI (RFC 8707, section 2), exactly as the registry has it.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = audience.into();
+        self
+    }
+
+    /// This server's id in the registry: `namespace/name`.
+    pub fn server_id(mut self, server_id: impl Into<String>) -> Self {
+        self.server_id = server_id.into();
+        self
     }
 
     /// Where the authority's key set is; by default `<issuer>/.well-known/jwks.json`. Nothing in a
@@ -107,8 +134,16 @@ impl VerifierBuilder {
         self
     }
 
-    /// How many sessions are remembered, by default 100 000. Past that, those that ended or are
-    /// nearest to their end are forgotten first.
+    /// How much longer a call (a POST and its answer, streamed or not) may take to finish when what it
+    /// runs under has ended, be it by time or by a revocation: at most 1 hour. By default 0: it is
+    /// cancelled with everything else.
+    pub fn call_grace(mut self, call_grace: Duration) -> Self {
+        self.call_grace = call_grace;
+        self
+    }
+
+    /// How many sessions are remembered: 1 to 10 million, by default 100 000. Past that, sessions of
+    /// whoever has the most are forgotten first.
     pub fn max_sessions(mut self, max_sessions: usize) -> Self {
         self.max_sessions = max_sessions;
         self
@@ -120,74 +155,146 @@ impl VerifierBuilder {
         self
     }
 
-    /// Checks every setting, then starts to fetch the key set and to look after sessions in the
-    /// background. That ends with the last clone of the verifier.
-    pub fn build(self) -> Result<Verifier, ConfigError> {
-        let issuer = web_url("issuer", &self.issuer)?;
-        if self.issuer.ends_with('/') || issuer.query().is_some() {
-            return Err(setting(
-                "issuer",
-                "must have no trailing slash and no query",
-            ));
-        }
-        web_url("audience", &self.audience)?;
-        if !is_server_id(&self.server_id) {
-            return Err(setting("server_id", "must be \"namespace/name\""));
-        }
-        let key_set_url = match &self.key_set_url {
-            Some(url) => web_url("key_set_url", url)?,
-            None => web_url("issuer", &format!("{}/.well-known/jwks.json", self.issuer))?,
-        };
-        if self.leeway.subsec_nanos() != 0 || self.leeway.as_secs() > MAX_LEEWAY_SECONDS {
-            return Err(setting("leeway", "must be whole seconds, 0 to 5"));
-        }
-        if !(SHORTEST_STALENESS..=LONGEST_STALENESS).contains(&self.max_staleness) {
-            return Err(setting("max_staleness", "must be 1 s to 24 h"));
-        }
-        if self.grace > LONGEST_GRACE {
-            return Err(setting("grace", "must be at most 1 h"));
-        }
-        if self.max_sessions == 0 {
-            return Err(setting("max_sessions", "must be at least 1"));
-        }
+    /// Another mode for one path and everything below it, such as [`Mode::Off`] for `/healthz`. The
+    /// longest rule that fits a request's path counts, and [`mode`](Self::mode) where none does. A
+    /// path that could be read as another one (escapes, dot segments, empty segments) gets the
+    /// strictest mode of all. At most 100.
+    pub fn path(mut self, path: impl Into<String>, mode: Mode) -> Self {
+        self.paths.insert(path.into(), mode);
+        self
+    }
 
+    /// Checks every setting, then starts to fetch the key set and to look after sessions in the
+    /// background. That ends with the last clone of the verifier. Metrics are described here, so their
+    /// recorder is to be installed before.
+    pub fn build(self) -> Result<Verifier, ConfigError> {
+        let key_set_url = self.check()?;
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         let loopback = is_loopback(&key_set_url);
         let endpoint =
             KeySetEndpoint::new(key_set_url, loopback).map_err(ConfigError::HttpClient)?;
+        telemetry::describe();
         Ok(Verifier::new(
             Settings {
                 issuer: self.issuer,
                 audience: self.audience,
                 server_id: self.server_id,
                 leeway_seconds: self.leeway.as_secs(),
-                mode: self.mode,
+                modes: Modes::new(self.mode, &self.paths),
             },
             KeyCache::start(&runtime, endpoint, self.max_staleness),
             Sessions::start(&runtime, self.max_sessions, self.leeway + self.grace),
             Withdrawn::default(),
         ))
     }
+
+    /// Names every setting that can't be used. If there is none: where the key set is.
+    fn check(&self) -> Result<Url, ConfigError> {
+        let key_set_url = match &self.key_set_url {
+            Some(url) => web_url(url),
+            None => web_url(&format!("{}/.well-known/jwks.json", self.issuer)),
+        };
+        let unless = |good: bool, problem| if good { None } else { Some(problem) };
+        let problems: Vec<_> = [
+            ("issuer", problem_with_issuer(&self.issuer)),
+            ("audience", web_url(&self.audience).err()),
+            (
+                "server_id",
+                unless(is_server_id(&self.server_id), "must be \"namespace/name\""),
+            ),
+            (
+                "key_set_url",
+                key_set_url
+                    .as_ref()
+                    .err()
+                    .copied()
+                    .filter(|_| self.key_set_url.is_some()),
+            ),
+            (
+                "leeway_seconds",
+                unless(
+                    self.leeway.subsec_nanos() == 0 && self.leeway.as_secs() <= MAX_LEEWAY_SECONDS,
+                    "must be whole seconds, 0 to 5",
+                ),
+            ),
+            (
+                "max_staleness_seconds",
+                unless(
+                    (SHORTEST_STALENESS..=LONGEST_STALENESS).contains(&self.max_staleness),
+                    "must be 1 to 86400 (24 h)",
+                ),
+            ),
+            (
+                "grace_seconds",
+                unless(self.grace <= LONGEST_GRACE, "must be at most 3600 (1 h)"),
+            ),
+            (
+                "call_grace_seconds",
+                unless(
+                    self.call_grace <= LONGEST_GRACE,
+                    "must be at most 3600 (1 h)",
+                ),
+            ),
+            (
+                "max_sessions",
+                unless(
+                    (1..=MAX_SESSIONS).contains(&self.max_sessions),
+                    "must be 1 to 10000000",
+                ),
+            ),
+            (
+                "paths",
+                unless(
+                    self.paths.len() <= MAX_PATHS && self.paths.keys().all(|it| is_rule(it)),
+                    "must be at most 100 paths, each with a slash at its start and none at its \
+                     end, without escapes, dot segments and empty segments",
+                ),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, problem)| Some(WrongSetting::new(name, problem?)))
+        .collect();
+        match key_set_url {
+            Ok(url) if problems.is_empty() => Ok(url),
+            _ => Err(ConfigError::Settings(problems)),
+        }
+    }
 }
 
-const fn setting(name: &'static str, problem: &'static str) -> ConfigError {
-    ConfigError::Setting { name, problem }
+type Problem = &'static str;
+
+fn problem_with_issuer(issuer: &str) -> Option<Problem> {
+    match web_url(issuer) {
+        Ok(url) if issuer.ends_with('/') || url.query().is_some() => {
+            Some("must have no slash at its end and no query")
+        }
+        Ok(_) => None,
+        Err(problem) => Some(problem),
+    }
 }
 
 /// An absolute URL that is safe to use and to quote in a header: https, or http on a loopback host.
-fn web_url(name: &'static str, text: &str) -> Result<Url, ConfigError> {
+fn web_url(text: &str) -> Result<Url, Problem> {
+    if text.is_empty() {
+        return Err("must be set");
+    }
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'<' | b'>');
     if !text.bytes().all(plain) {
-        return Err(setting(name, "must be a URL in plain ASCII"));
+        return Err("must be a URL in plain ASCII");
     }
-    let url = Url::parse(text).map_err(|_| setting(name, "must be an absolute URL"))?;
+    let url = Url::parse(text).map_err(|_| "must be an absolute URL")?;
     if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
-        return Err(setting(name, "must be https, or http on a loopback host"));
+        return Err("must be https, or http on a loopback host");
     }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err(setting(name, "must have no credentials and no fragment"));
+        return Err("must have no credentials and no fragment");
     }
     Ok(url)
+}
+
+/// What is said of "/" is said by the mode.
+fn is_rule(path: &str) -> bool {
+    is_plain(path) && !path.ends_with('/')
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -218,10 +325,10 @@ mod tests {
     use super::*;
 
     fn good() -> VerifierBuilder {
-        VerifierBuilder::new(
-            "https://authority.example".into(),
-            "https://mcp.example/mcp".into(),
-            "com.example/weather".into(),
+        Verifier::builder(
+            "https://authority.example",
+            "https://mcp.example/mcp",
+            "com.example/weather",
         )
     }
 
@@ -250,6 +357,7 @@ mod tests {
         ] {
             let problem = problem_with(with_issuer(issuer));
             assert!(problem.starts_with("issuer must"), "{issuer}: {problem}");
+            assert!(problem.ends_with("(MCP_CONNECT_ISSUER)"), "{problem}");
             assert!(!problem.contains("secret"), "{problem}");
         }
 
@@ -292,11 +400,31 @@ mod tests {
                 good().max_staleness(Duration::from_secs(86_401)),
             ),
             ("grace", good().grace(Duration::from_secs(3601))),
+            (
+                "call_grace_seconds",
+                good().call_grace(Duration::from_secs(3601)),
+            ),
             ("max_sessions", good().max_sessions(0)),
+            ("max_sessions", good().max_sessions(10_000_001)),
+            ("paths", good().path("mcp", Mode::Off)),
+            ("paths", good().path("/", Mode::Off)),
+            ("paths", good().path("/a/", Mode::Off)),
+            ("paths", good().path("/a/../b", Mode::Off)),
         ] {
             let problem = problem_with(builder);
             assert!(problem.starts_with(name), "{name}: {problem}");
         }
+    }
+
+    #[tokio::test]
+    async fn names_all_wrong_settings_at_once() {
+        let problem = problem_with(VerifierBuilder::default().grace(Duration::MAX));
+        let names: Vec<_> = problem
+            .split("; ")
+            .filter_map(|problem| problem.split_once(' '))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["issuer", "audience", "server_id", "grace_seconds"]);
     }
 
     #[tokio::test]
@@ -318,13 +446,5 @@ mod tests {
     #[test]
     fn wants_a_runtime() {
         assert!(matches!(good().build(), Err(ConfigError::NoRuntime)));
-    }
-
-    #[test]
-    fn modes_by_name() {
-        assert_eq!("required".parse::<Mode>().unwrap(), Mode::Required);
-        assert_eq!("optional".parse::<Mode>().unwrap(), Mode::Optional);
-        assert_eq!("report".parse::<Mode>().unwrap(), Mode::Report);
-        assert!("off".parse::<Mode>().is_err());
     }
 }

@@ -27,12 +27,38 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ConnectLayer {
     verifier: Verifier,
+    mode: Option<Mode>,
 }
 
 impl ConnectLayer {
     /// A layer that asks this verifier.
     pub const fn new(verifier: Verifier) -> Self {
-        Self { verifier }
+        Self {
+            verifier,
+            mode: None,
+        }
+    }
+
+    /// The mode of this layer, whatever the path, in place of those that the verifier is set to. So
+    /// parts of a router can differ:
+    ///
+    /// ```no_run
+    /// # use axum::{Router, routing::any};
+    /// # use mcp_connect_verifier::{ConnectLayer, Mode, Verifier};
+    /// # fn app(verifier: Verifier) -> Router {
+    /// let tools = Router::new()
+    ///     .route("/mcp", any(async || "…"))
+    ///     .layer(ConnectLayer::new(verifier.clone()));
+    /// let trial = Router::new()
+    ///     .route("/trial", any(async || "…"))
+    ///     .layer(ConnectLayer::new(verifier).mode(Mode::Report));
+    /// tools.merge(trial).route("/healthz", any(async || "ok"))
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn mode(mut self, mode: Mode) -> Self {
+        self.mode = Some(mode);
+        self
     }
 }
 
@@ -43,6 +69,7 @@ impl<S> Layer<S> for ConnectLayer {
         ConnectService {
             inner,
             verifier: self.verifier.clone(),
+            mode: self.mode,
         }
     }
 }
@@ -52,6 +79,7 @@ impl<S> Layer<S> for ConnectLayer {
 pub struct ConnectService<S> {
     inner: S,
     verifier: Verifier,
+    mode: Option<Mode>,
 }
 
 impl<S, A, B> Service<Request<A>> for ConnectService<S>
@@ -67,7 +95,20 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let checked = match take_descriptor(request.headers_mut()) {
+        let descriptor = take_descriptor(request.headers_mut());
+        let by_path = || self.verifier.settings().modes.of(request.uri().path());
+        let mode = self.mode.unwrap_or_else(by_path);
+        if mode == Mode::Off {
+            return ConnectFuture {
+                verifier: self.verifier.clone(),
+                state: State::Calling {
+                    call: self.inner.call(request),
+                    admission: None,
+                    alarm: None,
+                },
+            };
+        }
+        let checked = match descriptor {
             Err(reason) => Err(reason.into()),
             Ok(descriptor) => match self.verifier.attempt(&descriptor) {
                 Attempt::Done(checked) => checked,
@@ -81,6 +122,7 @@ where
                         state: State::Checking {
                             check: Box::pin(async move { verifier.verify(&descriptor).await }),
                             held: Some((ready, request)),
+                            mode,
                         },
                     };
                 }
@@ -88,7 +130,7 @@ where
         };
         ConnectFuture {
             verifier: self.verifier.clone(),
-            state: State::after_check(&mut self.inner, &self.verifier, checked, request),
+            state: State::after_check(&mut self.inner, &self.verifier, mode, checked, request),
         }
     }
 }
@@ -138,6 +180,7 @@ pin_project! {
         Checking {
             check: Check,
             held: Option<(S, Request<A>)>,
+            mode: Mode,
         },
         Refused {
             refused: Refused,
@@ -149,10 +192,11 @@ impl<S: Service<Request<A>>, A> State<S, A> {
     fn after_check(
         service: &mut S,
         verifier: &Verifier,
+        mode: Mode,
         checked: Result<Verified, Rejection>,
         mut request: Request<A>,
     ) -> Self {
-        match Admission::decide(verifier, checked, &request) {
+        match Admission::decide(verifier, mode, checked, &request) {
             Ok(admission) => {
                 if let Some(admission) = &admission {
                     request
@@ -194,7 +238,7 @@ where
                     }
                     // A call that has not been answered yet must end in time like a stream.
                     let refused = match admission {
-                        Some(admission) if this.verifier.settings().mode != Mode::Report => {
+                        Some(admission) if admission.is_enforced() => {
                             ready!(admission.lease().poll_end(alarm, cx));
                             admission.outlived()
                         }
@@ -202,12 +246,13 @@ where
                     };
                     this.state.set(State::Refused { refused });
                 }
-                StateProjection::Checking { check, held } => {
+                StateProjection::Checking { check, held, mode } => {
                     let checked = ready!(check.as_mut().poll(cx));
                     let Some((mut service, request)) = held.take() else {
                         return Poll::Pending; // only after a panic of the service below
                     };
-                    let next = State::after_check(&mut service, this.verifier, checked, request);
+                    let next =
+                        State::after_check(&mut service, this.verifier, *mode, checked, request);
                     this.state.set(next);
                 }
                 StateProjection::Refused { refused } => {

@@ -44,6 +44,8 @@ mod admission;
 mod body;
 mod clock;
 mod config;
+mod config_error;
+mod config_sources;
 mod key_cache;
 mod key_set_endpoint;
 mod layer;
@@ -54,15 +56,17 @@ mod schedule;
 mod session_key;
 mod sessions;
 mod settings;
+mod telemetry;
 mod verified;
 mod verifier;
 #[allow(dead_code, reason = "the follower fills it")]
 mod withdrawn;
 
 pub use body::ConnectBody;
-pub use config::{ConfigError, VerifierBuilder};
+pub use config::VerifierBuilder;
+pub use config_error::{ConfigError, WrongSetting};
 pub use layer::{ConnectFuture, ConnectLayer, ConnectService};
 pub use mcp_connect_descriptor::{Descriptor, HEADER, RefusalCode, ServerIdentity};
-pub use mode::Mode;
+pub use mode::{Mode, UnknownMode};
 pub use verified::Verified;
 pub use verifier::{Rejection, Verifier};

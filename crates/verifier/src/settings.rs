@@ -1,4 +1,4 @@
-use crate::Mode;
+use crate::mode::Modes;
 
 /// What a verifier was told, once it has been checked.
 #[derive(Debug)]
@@ -7,5 +7,5 @@ pub(crate) struct Settings {
     pub(crate) audience: String,
     pub(crate) server_id: String,
     pub(crate) leeway_seconds: u64,
-    pub(crate) mode: Mode,
+    pub(crate) modes: Modes,
 }
