@@ -3,24 +3,39 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response};
+use mcp_connect_descriptor::RefusalCode;
+use tracing::Span;
 
 use crate::{
-    ConnectBody, Mode, Rejection, Verified, Verifier, clock, lease::Lease, refusal::Refused,
-    session_key::SessionKey, telemetry, verifier::Reason,
+    ConnectBody, Mode, Rejection, Verified, Verifier, clock,
+    lease::{EndReason, Lease},
+    refusal::Refused,
+    session_key::SessionKey,
+    telemetry,
+    tenure::Tenure,
+    verifier::Reason,
 };
 
 const SESSION_HEADER: &str = "mcp-session-id";
 
+/// What a request passes with.
+pub(crate) enum Passage {
+    Governed(Admission),
+    /// As the mode allows; here is what a handler answers that wants a descriptor nevertheless.
+    Ungoverned(Refused),
+}
+
 /// A governed request that was let through.
 pub(crate) struct Admission {
     verified: Verified,
-    lease: Arc<Lease>,
+    tenure: Tenure,
     /// The session that the request names.
     named: Option<SessionKey>,
     /// Whether the lease is the one of that session.
     session_is_known: bool,
-    ends_session: bool,
-    mode: Mode,
+    method: Method,
+    enforced: bool,
+    span: Span,
 }
 
 impl Admission {
@@ -30,32 +45,22 @@ impl Admission {
         mode: Mode,
         checked: Result<Verified, Rejection>,
         request: &Request<A>,
-    ) -> Result<Option<Self>, Refused> {
+    ) -> Result<Passage, Refused> {
         let key = session_key(request.headers());
         // Which of several the server means can't be known, so neither whose session it is.
         let several = request.headers().get_all(SESSION_HEADER).iter().count() > 1;
-        let admitted = checked.map_err(Refused::from).and_then(|verified| {
-            if several {
-                return Err(Rejection::from(Reason::SeveralSessionIds).into());
-            }
-            let known = match key {
-                Some(key) => {
-                    let descriptor = verified.shared();
-                    verifier.sessions().renew(&key, descriptor, clock::now())?
+        let admitted = match checked {
+            Ok(_) if several => Err(Rejection::from(Reason::SeveralSessionIds).into()),
+            Ok(verified) => Self::new(verifier, mode, verified, key, request.method()),
+            Err(rejection) => {
+                if let (Some(key), Some(setback)) = (key, setback(rejection.code())) {
+                    verifier.sessions().note_setback(&key, setback);
                 }
-                None => None,
-            };
-            Ok(Self {
-                session_is_known: known.is_some(),
-                lease: known.unwrap_or_else(|| verifier.sessions().lease(verified.shared())),
-                verified,
-                named: key,
-                ends_session: request.method() == Method::DELETE,
-                mode,
-            })
-        });
+                Err(rejection.into())
+            }
+        };
         let refused = match admitted {
-            Ok(admission) => return Ok(Some(admission)),
+            Ok(admission) => return Ok(Passage::Governed(admission)),
             Err(refused) => refused,
         };
         // A session that began with a descriptor can't be gone on with without one.
@@ -63,7 +68,7 @@ impl Admission {
             && !several
             && !key.is_some_and(|key| verifier.sessions().contains(&key));
         match mode {
-            Mode::Optional if may_be_ungoverned => Ok(None),
+            Mode::Optional if may_be_ungoverned => Ok(Passage::Ungoverned(refused)),
             Mode::Optional | Mode::Required => {
                 tracing::info!(code = refused.code(), reason = %refused, "refused");
                 telemetry::refused(refused.code(), true);
@@ -71,30 +76,65 @@ impl Admission {
             }
             Mode::Report | Mode::Off => {
                 report(&refused);
-                Ok(None)
+                Ok(Passage::Ungoverned(refused))
             }
         }
     }
 
-    /// Whether what keeps the call open is enforced.
-    pub(crate) fn is_enforced(&self) -> bool {
-        self.mode != Mode::Report
+    fn new(
+        verifier: &Verifier,
+        mode: Mode,
+        verified: Verified,
+        key: Option<SessionKey>,
+        method: &Method,
+    ) -> Result<Self, Refused> {
+        let sessions = verifier.sessions();
+        let descriptor = verified.shared();
+        let known = match key {
+            Some(key) => sessions.renew(&key, descriptor, clock::now())?,
+            None => None,
+        };
+        let span = tracing::info_span!(
+            "mcp_connect",
+            client_id = verified.client_id,
+            tenant_id = verified.tenant_id,
+            jti = verified.jti,
+            server_id = verified.server.id,
+        );
+        let session_is_known = known.is_some();
+        let lease = known.unwrap_or_else(|| sessions.lease(descriptor));
+        Ok(Self {
+            tenure: Tenure::new(lease, is_call(method)),
+            verified,
+            named: key,
+            session_is_known,
+            method: method.clone(),
+            enforced: mode != Mode::Report,
+            span,
+        })
     }
 
     pub(crate) const fn verified(&self) -> &Verified {
         &self.verified
     }
 
-    /// What keeps the call, and the stream that answers it, open.
-    pub(crate) fn lease(&self) -> &Lease {
-        &self.lease
+    /// Around everything that is done for the request.
+    pub(crate) const fn span(&self) -> &Span {
+        &self.span
     }
 
-    /// The end of a call whose lease has ended before it was answered.
+    /// What the call, which has not been answered yet, must end by.
+    pub(crate) fn tenure(&mut self) -> Option<&mut Tenure> {
+        self.enforced.then_some(&mut self.tenure)
+    }
+
+    /// The end of a call that was not answered in time.
     pub(crate) fn outlived(&self) -> Refused {
-        self.lease.report_end();
+        self.tenure.report_end();
         if self.session_is_known {
             Refused::SessionEnded
+        } else if self.tenure.lease().end_reason() == EndReason::Revoked {
+            Refused::Descriptor(Reason::WithdrawnMeanwhile.into())
         } else {
             Refused::Descriptor(Reason::Outlived.into())
         }
@@ -107,44 +147,62 @@ impl Admission {
         verifier: &Verifier,
         response: Response<B>,
     ) -> Response<ConnectBody<B>> {
-        let reports_only = !self.is_enforced();
-        match self.final_lease(verifier, &response) {
-            Ok(_) if reports_only => response.map(ConnectBody::ungoverned),
-            Ok(lease) => response.map(|body| ConnectBody::governed(body, lease)),
-            Err(refused) if reports_only => {
-                report(&refused);
-                response.map(ConnectBody::ungoverned)
+        let enforced = self.enforced;
+        match self.final_tenure(verifier, &response) {
+            Ok(tenure) if enforced => response.map(|body| ConnectBody::governed(body, tenure)),
+            Ok(_) => response.map(ConnectBody::ungoverned),
+            Err(refused) if enforced => {
+                tracing::info!(code = refused.code(), reason = %refused, "answer withheld");
+                telemetry::refused(refused.code(), true);
+                refused.to_response(verifier.settings())
             }
             Err(refused) => {
-                tracing::info!(code = refused.code(), reason = %refused, "answer withheld");
-                refused.to_response(verifier.settings())
+                report(&refused);
+                response.map(ConnectBody::ungoverned)
             }
         }
     }
 
-    /// The lease that the answer's session has, where there is one.
-    fn final_lease<B>(
+    /// What the answer must end by: the lease of its session, where it has one.
+    fn final_tenure<B>(
         self,
         verifier: &Verifier,
         response: &Response<B>,
-    ) -> Result<Arc<Lease>, Refused> {
+    ) -> Result<Tenure, Refused> {
         let sessions = verifier.sessions();
         if !response.status().is_success() {
-            return Ok(self.lease);
+            return Ok(self.tenure);
         }
-        if self.ends_session {
+        if self.method == Method::DELETE {
             if let Some(key) = self.named {
                 sessions.remove(&key);
             }
-            return Ok(self.lease);
+            return Ok(self.tenure);
         }
         // Only the server gives out session ids: one that a client made up binds nobody.
         match session_key(response.headers()) {
             Some(key) if !(self.session_is_known && self.named == Some(key)) => {
-                Ok(sessions.bind(key, self.verified.shared(), clock::now())?)
+                let descriptor = self.verified.shared();
+                let lease: Arc<Lease> =
+                    sessions.bind(key, descriptor, self.enforced, clock::now())?;
+                Ok(Tenure::new(lease, is_call(&self.method)))
             }
-            _ => Ok(self.lease),
+            _ => Ok(self.tenure),
         }
+    }
+}
+
+/// A call ends by itself, other than a stream that a client listens to.
+fn is_call(method: &Method) -> bool {
+    method == Method::POST
+}
+
+/// What it means for a session that a request in its name was refused, should no better one come.
+const fn setback(code: RefusalCode) -> Option<EndReason> {
+    match code {
+        RefusalCode::Revoked => Some(EndReason::Revoked),
+        RefusalCode::Invalid | RefusalCode::WrongAudience => Some(EndReason::AuthFailed),
+        _ => None,
     }
 }
 

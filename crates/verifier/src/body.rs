@@ -1,15 +1,13 @@
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
 
-use crate::{clock, lease::Lease};
+use crate::tenure::Tenure;
 
 pin_project! {
     /// The body of an answer: the server's own, ended in time where a descriptor governs it, or
@@ -27,9 +25,7 @@ pin_project! {
         Governed {
             #[pin]
             body: B,
-            lease: Arc<Lease>,
-            #[pin]
-            alarm: Option<Sleep>,
+            tenure: Tenure,
         },
         Refusal { body: Bytes },
         Ungoverned {
@@ -40,13 +36,9 @@ pin_project! {
 }
 
 impl<B> ConnectBody<B> {
-    pub(crate) fn governed(body: B, lease: Arc<Lease>) -> Self {
+    pub(crate) const fn governed(body: B, tenure: Tenure) -> Self {
         Self {
-            kind: Kind::Governed {
-                body,
-                lease,
-                alarm: None,
-            },
+            kind: Kind::Governed { body, tenure },
         }
     }
 
@@ -74,15 +66,15 @@ impl<B: Body<Data = Bytes>> Body for ConnectBody<B> {
         let mut kind = self.project().kind;
         match kind.as_mut().project() {
             KindProjection::Ended => Poll::Ready(None),
-            KindProjection::Governed { body, lease, alarm } => {
-                // The lease comes first: a body that always has a frame ready must end too.
-                if lease.remaining(clock::now()).is_some() {
+            KindProjection::Governed { body, tenure } => {
+                // The tenure comes first: a body that always has a frame ready must end too.
+                if !tenure.is_over() {
                     if let Poll::Ready(frame) = body.poll_frame(cx) {
                         return Poll::Ready(frame);
                     }
-                    ready!(lease.poll_end(alarm, cx));
+                    ready!(tenure.poll_end(cx));
                 }
-                lease.report_end();
+                tenure.report_end();
                 kind.set(Kind::Ended);
                 Poll::Ready(None)
             }

@@ -1,15 +1,15 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use mcp_connect_descriptor::MAX_LEEWAY_SECONDS;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::runtime::Handle;
 use url::{Host, Url};
 
 use crate::{
     ConfigError, Mode, Verifier, WrongSetting,
-    config_sources::whole_seconds,
     key_cache::KeyCache,
     key_set_endpoint::KeySetEndpoint,
+    lease::Terms,
     mode::{Modes, is_plain},
     sessions::Sessions,
     settings::Settings,
@@ -174,18 +174,28 @@ impl VerifierBuilder {
         let endpoint =
             KeySetEndpoint::new(key_set_url, loopback).map_err(ConfigError::HttpClient)?;
         telemetry::describe();
-        Ok(Verifier::new(
-            Settings {
-                issuer: self.issuer,
-                audience: self.audience,
-                server_id: self.server_id,
-                leeway_seconds: self.leeway.as_secs(),
-                modes: Modes::new(self.mode, &self.paths),
-            },
-            KeyCache::start(&runtime, endpoint, self.max_staleness),
-            Sessions::start(&runtime, self.max_sessions, self.leeway + self.grace),
-            Withdrawn::default(),
-        ))
+        let keys = Arc::new(KeyCache::start(&runtime, endpoint, self.max_staleness));
+        let withdrawn = Withdrawn::default();
+        let terms = Terms {
+            tolerance: self.leeway + self.grace,
+            call_grace: self.call_grace,
+            revocations: withdrawn.subscribe(),
+            is_revoked: Box::new({
+                let (keys, withdrawn) = (Arc::clone(&keys), withdrawn.clone());
+                move |signed, now| {
+                    withdrawn.names(signed).is_some() || keys.has_lost_key_of(signed, now)
+                }
+            }),
+        };
+        let sessions = Sessions::start(&runtime, self.max_sessions, terms);
+        let settings = Settings {
+            issuer: self.issuer,
+            audience: self.audience,
+            server_id: self.server_id,
+            leeway_seconds: self.leeway.as_secs(),
+            modes: Modes::new(self.mode, &self.paths),
+        };
+        Ok(Verifier::new(settings, keys, sessions, withdrawn))
     }
 
     /// Names every setting that can't be used. If there is none: where the key set is.
@@ -259,6 +269,10 @@ impl VerifierBuilder {
             _ => Err(ConfigError::Settings(problems)),
         }
     }
+}
+
+fn whole_seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    u64::deserialize(input).map(Duration::from_secs)
 }
 
 type Problem = &'static str;

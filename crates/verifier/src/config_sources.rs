@@ -9,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer};
-
 use crate::{ConfigError, Mode, VerifierBuilder, WrongSetting, config_error::variable};
 
 /// The variable that names a file to read before the environment.
@@ -121,10 +119,6 @@ fn paths<C: FromIterator<(String, Mode)>>(text: &str) -> Parsed<C> {
         })
         .collect::<Option<C>>()
         .ok_or("must be paths with modes, as in \"/healthz=off,/mcp=required\"")
-}
-
-pub(crate) fn whole_seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    u64::deserialize(input).map(Duration::from_secs)
 }
 
 fn read(path: &Path) -> Result<String, String> {

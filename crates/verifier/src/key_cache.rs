@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{key_set_endpoint::KeySetEndpoint, schedule::Schedule};
+use crate::{key_set_endpoint::KeySetEndpoint, schedule::Schedule, verified::Signed};
 
 /// The most requests that may wait for an unknown key; further ones are refused at once.
 const MAX_WAITING: usize = 1024;
@@ -68,6 +68,15 @@ impl KeyCache {
     /// The key set, unless there is none or it is too old to be trusted.
     pub(crate) fn usable(&self) -> Option<Arc<Snapshot>> {
         self.store.usable()
+    }
+
+    /// Whether the key that signed a descriptor has left the key set in its lifetime, as it does
+    /// when it is taken back; a rotation keeps it for longer (docs/protocol.md, section 7).
+    pub(crate) fn has_lost_key_of(&self, signed: &Signed, now: Duration) -> bool {
+        now.as_secs() < signed.expires_at
+            && self
+                .usable()
+                .is_some_and(|snapshot| !snapshot.keys.contains(&signed.key_id))
     }
 
     /// Waits until the key set has been looked up for this key, where that may be done soon.

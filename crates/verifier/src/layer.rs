@@ -9,13 +9,13 @@ use std::{
 use http::{HeaderMap, Request, Response};
 use mcp_connect_descriptor::HEADER;
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
 use tower_layer::Layer;
 use tower_service::Service;
+use tracing::Span;
 
 use crate::{
     ConnectBody, Mode, Rejection, Verified, Verifier,
-    admission::Admission,
+    admission::{Admission, Passage},
     refusal::Refused,
     verifier::{Attempt, Reason},
 };
@@ -96,15 +96,21 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let descriptor = take_descriptor(request.headers_mut());
+        // Nobody but this layer says who is connecting.
+        request.extensions_mut().remove::<Verified>();
         let by_path = || self.verifier.settings().modes.of(request.uri().path());
         let mode = self.mode.unwrap_or_else(by_path);
         if mode == Mode::Off {
+            mark_ungoverned(
+                &mut request,
+                &self.verifier,
+                &Rejection::from(Reason::Missing).into(),
+            );
             return ConnectFuture {
                 verifier: self.verifier.clone(),
                 state: State::Calling {
                     call: self.inner.call(request),
                     admission: None,
-                    alarm: None,
                 },
             };
         }
@@ -173,8 +179,6 @@ pin_project! {
             #[pin]
             call: S::Future,
             admission: Option<Admission>,
-            #[pin]
-            alarm: Option<Sleep>,
         },
         /// The key is not known yet: the rare case, and the only one that needs a box.
         Checking {
@@ -197,22 +201,34 @@ impl<S: Service<Request<A>>, A> State<S, A> {
         mut request: Request<A>,
     ) -> Self {
         match Admission::decide(verifier, mode, checked, &request) {
-            Ok(admission) => {
-                if let Some(admission) = &admission {
-                    request
-                        .extensions_mut()
-                        .insert(admission.verified().clone());
+            Ok(Passage::Governed(admission)) => {
+                let verified = admission.verified().clone();
+                request.extensions_mut().insert(verified);
+                let call = admission.span().in_scope(|| service.call(request));
+                Self::Calling {
+                    call,
+                    admission: Some(admission),
                 }
+            }
+            Ok(Passage::Ungoverned(refused)) => {
+                mark_ungoverned(&mut request, verifier, &refused);
                 Self::Calling {
                     call: service.call(request),
-                    admission,
-                    alarm: None,
+                    admission: None,
                 }
             }
             Err(refused) => Self::Refused { refused },
         }
     }
 }
+
+#[cfg(feature = "axum")]
+fn mark_ungoverned<A>(request: &mut Request<A>, verifier: &Verifier, refused: &Refused) {
+    crate::extract::mark_ungoverned(request.extensions_mut(), verifier, refused);
+}
+
+#[cfg(not(feature = "axum"))]
+const fn mark_ungoverned<A>(_: &mut Request<A>, _: &Verifier, _: &Refused) {}
 
 impl<S, A, B> Future for ConnectFuture<S, A>
 where
@@ -224,26 +240,28 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Calling {
-                    call,
-                    admission,
-                    alarm,
-                } => {
+                StateProjection::Calling { call, admission } => {
+                    let span = admission.as_ref().map(Admission::span);
+                    let entered = span.map(Span::enter);
                     if let Poll::Ready(answered) = call.poll(cx) {
+                        drop(entered);
                         let response = answered?;
                         return Poll::Ready(Ok(match admission.take() {
                             Some(admission) => admission.conclude(this.verifier, response),
                             None => response.map(ConnectBody::ungoverned),
                         }));
                     }
+                    drop(entered);
                     // A call that has not been answered yet must end in time like a stream.
-                    let refused = match admission {
-                        Some(admission) if admission.is_enforced() => {
-                            ready!(admission.lease().poll_end(alarm, cx));
-                            admission.outlived()
-                        }
-                        _ => return Poll::Pending,
+                    let Some(admission) = admission else {
+                        return Poll::Pending;
                     };
+                    let Some(tenure) = admission.tenure() else {
+                        return Poll::Pending;
+                    };
+                    ready!(tenure.poll_end(cx));
+                    let refused = admission.outlived();
+                    tracing::info!(code = refused.code(), reason = %refused, "call cancelled");
                     this.state.set(State::Refused { refused });
                 }
                 StateProjection::Checking { check, held, mode } => {

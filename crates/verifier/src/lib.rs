@@ -46,6 +46,8 @@ mod clock;
 mod config;
 mod config_error;
 mod config_sources;
+#[cfg(feature = "axum")]
+mod extract;
 mod key_cache;
 mod key_set_endpoint;
 mod layer;
@@ -57,6 +59,7 @@ mod session_key;
 mod sessions;
 mod settings;
 mod telemetry;
+mod tenure;
 mod verified;
 mod verifier;
 #[allow(dead_code, reason = "the follower fills it")]
@@ -65,6 +68,8 @@ mod withdrawn;
 pub use body::ConnectBody;
 pub use config::VerifierBuilder;
 pub use config_error::{ConfigError, WrongSetting};
+#[cfg(feature = "axum")]
+pub use extract::Ungoverned;
 pub use layer::{ConnectFuture, ConnectLayer, ConnectService};
 pub use mcp_connect_descriptor::{Descriptor, HEADER, RefusalCode, ServerIdentity};
 pub use mode::{Mode, UnknownMode};

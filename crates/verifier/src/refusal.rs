@@ -1,4 +1,4 @@
-//! How a refusal looks on the wire.
+//! How a refusal looks on the wire (docs/protocol.md, section 4).
 
 use bytes::Bytes;
 use http::{
@@ -13,12 +13,19 @@ use crate::{ConnectBody, Rejection, lease::SessionRefusal, settings::Settings, v
 /// Next to the codes of [`RefusalCode::json_rpc_code`].
 const SESSION_ENDED_JSON_RPC_CODE: i32 = -32007;
 
-/// Why a request doesn't reach the server.
+/// Why a request doesn't reach the server, with the private reason in its `Display`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("{0}")]
     Descriptor(#[from] Rejection),
-    #[error("the session has ended: no newer descriptor came in time")]
+    #[error("the session has ended: no newer descriptor came in time, or it was revoked")]
+    SessionEnded,
+}
+
+/// What the caller learns of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PublicRefusal {
+    Descriptor(RefusalCode),
     SessionEnded,
 }
 
@@ -32,20 +39,42 @@ impl From<SessionRefusal> for Refused {
 }
 
 impl Refused {
+    pub(crate) const fn public(&self) -> PublicRefusal {
+        match self {
+            Self::Descriptor(rejection) => PublicRefusal::Descriptor(rejection.code()),
+            Self::SessionEnded => PublicRefusal::SessionEnded,
+        }
+    }
+
     pub(crate) const fn is_missing(&self) -> bool {
-        matches!(self, Self::Descriptor(rejection) if matches!(rejection.code(), RefusalCode::Missing))
+        matches!(
+            self.public(),
+            PublicRefusal::Descriptor(RefusalCode::Missing)
+        )
     }
 
     pub(crate) const fn code(&self) -> &'static str {
+        self.public().code()
+    }
+
+    pub(crate) fn to_response<B>(&self, settings: &Settings) -> Response<ConnectBody<B>> {
+        self.public()
+            .to_response(settings)
+            .map(ConnectBody::refusal)
+    }
+}
+
+impl PublicRefusal {
+    const fn code(self) -> &'static str {
         match self {
-            Self::Descriptor(rejection) => rejection.code().as_str(),
+            Self::Descriptor(code) => code.as_str(),
             Self::SessionEnded => "session_ended",
         }
     }
 
-    const fn message(&self) -> &'static str {
+    const fn message(self) -> &'static str {
         match self {
-            Self::Descriptor(rejection) => match rejection.code() {
+            Self::Descriptor(code) => match code {
                 RefusalCode::Missing => "Get a connect descriptor from the authority and send it.",
                 RefusalCode::Expired => "The connect descriptor has expired: get a fresh one.",
                 RefusalCode::WrongAudience => "The connect descriptor is for another server.",
@@ -59,28 +88,28 @@ impl Refused {
         }
     }
 
-    const fn status(&self) -> u16 {
+    const fn status(self) -> u16 {
         match self {
-            Self::Descriptor(rejection) => rejection.code().http_status(),
+            Self::Descriptor(code) => code.http_status(),
             Self::SessionEnded => 404,
         }
     }
 
-    const fn json_rpc_code(&self) -> i32 {
+    const fn json_rpc_code(self) -> i32 {
         match self {
-            Self::Descriptor(rejection) => rejection.code().json_rpc_code(),
+            Self::Descriptor(code) => code.json_rpc_code(),
             Self::SessionEnded => SESSION_ENDED_JSON_RPC_CODE,
         }
     }
 
-    const fn retryable(&self) -> bool {
+    const fn retryable(self) -> bool {
         match self {
-            Self::Descriptor(rejection) => rejection.code().retryable(),
+            Self::Descriptor(code) => code.retryable(),
             Self::SessionEnded => false,
         }
     }
 
-    pub(crate) fn to_response<B>(&self, settings: &Settings) -> Response<ConnectBody<B>> {
+    pub(crate) fn to_response(self, settings: &Settings) -> Response<Bytes> {
         let body = json!({
             "jsonrpc": "2.0",
             "id": null,
@@ -95,7 +124,7 @@ impl Refused {
                 },
             },
         });
-        let mut response = Response::new(ConnectBody::refusal(Bytes::from(body.to_string())));
+        let mut response = Response::new(Bytes::from(body.to_string()));
         let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::FORBIDDEN);
         *response.status_mut() = status;
         let headers = response.headers_mut();

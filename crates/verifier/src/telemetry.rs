@@ -24,7 +24,7 @@ const REFUSALS: Metric = Metric {
 };
 const SESSIONS: Metric = Metric {
     name: "mcp_connect_sessions",
-    help: "Sessions that are live.",
+    help: "Sessions for which descriptors keep coming.",
 };
 const SESSIONS_ENDED: Metric = Metric {
     name: "mcp_connect_sessions_ended_total",
@@ -89,6 +89,11 @@ pub(crate) fn session_ended(reason: Word, enforced: bool) {
         &SESSIONS_ENDED,
         &[("reason", reason), ("effect", effect_of(enforced))],
     );
+}
+
+/// A session is no longer looked after, though it hasn't ended.
+pub(crate) fn session_dropped() {
+    change(&SESSIONS, -1.0);
 }
 
 pub(crate) fn stream_ended(reason: Word) {

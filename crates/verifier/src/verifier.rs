@@ -23,7 +23,7 @@ pub struct Verifier {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    keys: KeyCache,
+    keys: Arc<KeyCache>,
     sessions: Sessions,
     withdrawn: Withdrawn,
 }
@@ -31,7 +31,7 @@ struct Inner {
 impl Verifier {
     pub(crate) fn new(
         settings: Settings,
-        keys: KeyCache,
+        keys: Arc<KeyCache>,
         sessions: Sessions,
         withdrawn: Withdrawn,
     ) -> Self {
@@ -51,12 +51,6 @@ impl Verifier {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.inner.sessions
-    }
-
-    /// What the revocation feed names.
-    #[allow(dead_code, reason = "sessions will end by it")]
-    pub(crate) fn withdrawn(&self) -> &Withdrawn {
-        &self.inner.withdrawn
     }
 
     /// Checks a descriptor in its compact form. Waits only where its key is not known yet: for at
@@ -134,7 +128,7 @@ impl Rejection {
             Reason::Descriptor(refusal) => refusal.code(),
             Reason::Missing => RefusalCode::Missing,
             Reason::NoKeySet => RefusalCode::AuthorityUnreachable,
-            Reason::Withdrawn(_) => RefusalCode::Revoked,
+            Reason::Withdrawn(_) | Reason::WithdrawnMeanwhile => RefusalCode::Revoked,
             Reason::AnotherCaller
             | Reason::Header(_)
             | Reason::Outlived
@@ -166,6 +160,8 @@ pub(crate) enum Reason {
     SeveralSessionIds,
     #[error("withdrawn by the revocation feed: {0}")]
     Withdrawn(Withdrawal),
+    #[error("the call's descriptor was withdrawn while it ran")]
+    WithdrawnMeanwhile,
 }
 
 impl<R: Into<Reason>> From<R> for Rejection {
