@@ -11,6 +11,9 @@ use crate::{
     unsigned::{Form, Unsigned},
 };
 
+#[cfg(feature = "verify")]
+use crate::{KeySet, MAX_LEEWAY_SECONDS, Refusal, jws::Jws};
+
 /// The most entries of a feed, all its lists together.
 pub const MAX_FEED_ENTRIES: usize = 1000;
 
@@ -197,6 +200,11 @@ impl RevocationFeed {
         }
     }
 
+    /// How many entries there are, all lists together.
+    pub fn entries(&self) -> usize {
+        self.dated().map(Vec::len).iter().sum::<usize>() + self.keys.len()
+    }
+
     /// The lists for which a date can stand.
     fn dated(&self) -> [&Vec<Withdrawn>; 5] {
         [
@@ -245,8 +253,7 @@ impl RevocationFeed {
         if self.expires_at > crate::LATEST_DATE {
             return Err(MAX_DATE_PROBLEM);
         }
-        let entries = self.dated().map(Vec::len).iter().sum::<usize>() + self.keys.len();
-        if entries > MAX_FEED_ENTRIES {
+        if self.entries() > MAX_FEED_ENTRIES {
             return Err("more than 1000 entries");
         }
         if self.versions.iter().any(|entry| entry.version.is_none()) {
@@ -256,29 +263,55 @@ impl RevocationFeed {
     }
 }
 
+/// A token that has the form of a feed. Nothing of it is to be believed yet.
+///
+/// Does not check the signature, the issuer, or that it is valid now.
+#[cfg(feature = "verify")]
+pub struct UnverifiedFeed<'a> {
+    token: Jws<'a>,
+    feed: RevocationFeed,
+}
+
+#[cfg(feature = "verify")]
+impl<'a> UnverifiedFeed<'a> {
+    /// Reads a compact JWS, refusing everything that is not exactly a feed's form.
+    pub fn parse(compact: &'a str) -> Result<Self, Refusal> {
+        let (token, feed): (_, RevocationFeed) = Jws::parse(compact, FEED_FORM)?;
+        feed.check()
+            .map_err(|problem| Refusal::malformed("payload", problem))?;
+        Ok(Self { token, feed })
+    }
+
+    /// `kid`: the key that is said to have signed.
+    pub fn key_id(&self) -> &str {
+        &self.token.key_id
+    }
+
+    /// Checks it against the authority's key set. `now` is in seconds since the Unix epoch.
+    pub fn verify(self, keys: &KeySet, issuer: &str, now: u64) -> Result<RevocationFeed, Refusal> {
+        let feed = self.feed;
+        if feed.issuer != issuer {
+            return Err(Refusal::WrongIssuer);
+        }
+        let (not_before, expires_at) = (feed.issued_at, feed.expires_at);
+        if not_before > now.saturating_add(MAX_LEEWAY_SECONDS) {
+            return Err(Refusal::NotYetValid { not_before, now });
+        }
+        self.token.verify(keys)?;
+        if now >= expires_at.saturating_add(MAX_LEEWAY_SECONDS) {
+            return Err(Refusal::Expired { expires_at, now });
+        }
+        Ok(feed)
+    }
+}
+
 /// Checks a feed against the authority's key set. `now` is in seconds since the Unix epoch.
 #[cfg(feature = "verify")]
 pub fn verify_feed(
     token: &str,
-    keys: &crate::KeySet,
+    keys: &KeySet,
     issuer: &str,
     now: u64,
-) -> Result<RevocationFeed, crate::Refusal> {
-    use crate::{MAX_LEEWAY_SECONDS, Refusal, jws::Jws};
-
-    let (token, feed): (_, RevocationFeed) = Jws::parse(token, FEED_FORM)?;
-    feed.check()
-        .map_err(|problem| Refusal::malformed("payload", problem))?;
-    if feed.issuer != issuer {
-        return Err(Refusal::WrongIssuer);
-    }
-    let (not_before, expires_at) = (feed.issued_at, feed.expires_at);
-    if not_before > now.saturating_add(MAX_LEEWAY_SECONDS) {
-        return Err(Refusal::NotYetValid { not_before, now });
-    }
-    token.verify(keys)?;
-    if now >= expires_at.saturating_add(MAX_LEEWAY_SECONDS) {
-        return Err(Refusal::Expired { expires_at, now });
-    }
-    Ok(feed)
+) -> Result<RevocationFeed, Refusal> {
+    UnverifiedFeed::parse(token)?.verify(keys, issuer, now)
 }

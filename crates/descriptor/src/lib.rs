@@ -64,9 +64,9 @@ mod verifying_key;
 
 pub use claims::{Confirmation, Descriptor, ServerIdentity};
 pub use code::RefusalCode;
-#[cfg(feature = "verify")]
-pub use feed::verify_feed;
 pub use feed::{MAX_FEED_ENTRIES, RevocationFeed, Withdrawal, Withdrawn};
+#[cfg(feature = "verify")]
+pub use feed::{UnverifiedFeed, verify_feed};
 pub use jwk::Algorithm;
 #[cfg(feature = "verify")]
 pub use key_set::{KeySet, KeySetError};
