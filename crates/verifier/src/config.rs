@@ -1,19 +1,22 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use mcp_connect_descriptor::MAX_LEEWAY_SECONDS;
+use mcp_connect_descriptor::{MAX_FEED_BYTES, MAX_KEY_SET_BYTES, MAX_LEEWAY_SECONDS};
 use serde::{Deserialize, Deserializer};
 use tokio::runtime::Handle;
 use url::{Host, Url};
 
 use crate::{
     ConfigError, Mode, Verifier, WrongSetting,
+    endpoint::Endpoint,
+    feed::{Feed, FeedScope, FeedSource},
     key_cache::KeyCache,
-    key_set_endpoint::KeySetEndpoint,
     lease::Terms,
     mode::{Modes, is_plain},
+    seed,
     sessions::Sessions,
     settings::Settings,
     telemetry,
+    tokens::Tokens,
     withdrawn::Withdrawn,
 };
 
@@ -23,6 +26,13 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 const SHORTEST_STALENESS: Duration = Duration::from_secs(1);
 const LONGEST_STALENESS: Duration = Duration::from_hours(24);
 const LONGEST_GRACE: Duration = Duration::from_hours(1);
+const DEFAULT_FEED_INTERVAL: Duration = Duration::from_secs(5);
+const SHORTEST_FEED_INTERVAL: Duration = Duration::from_secs(1);
+/// Less than what the feed reaches back.
+const LONGEST_FEED_INTERVAL: Duration = Duration::from_mins(2);
+const FEED_MEDIA_TYPE: &str = "application/mcp-revocations+jwt";
+const DEFAULT_MAX_TOKENS: usize = 10_000;
+const MAX_TOKENS: usize = 10_000_000;
 const DEFAULT_MAX_SESSIONS: usize = 100_000;
 const MAX_SESSIONS: usize = 10_000_000;
 const MAX_SERVER_ID_CHARS: usize = 200;
@@ -40,6 +50,13 @@ pub struct VerifierBuilder {
     pub(crate) audience: String,
     pub(crate) server_id: String,
     pub(crate) key_set_url: Option<String>,
+    pub(crate) key_set_file: Option<PathBuf>,
+    pub(crate) revocation_feed: FeedSource,
+    #[serde(
+        rename = "revocation_feed_interval_seconds",
+        deserialize_with = "whole_seconds"
+    )]
+    pub(crate) revocation_feed_interval: Duration,
     #[serde(rename = "leeway_seconds", deserialize_with = "whole_seconds")]
     pub(crate) leeway: Duration,
     #[serde(rename = "max_staleness_seconds", deserialize_with = "whole_seconds")]
@@ -49,6 +66,7 @@ pub struct VerifierBuilder {
     #[serde(rename = "call_grace_seconds", deserialize_with = "whole_seconds")]
     pub(crate) call_grace: Duration,
     pub(crate) max_sessions: usize,
+    pub(crate) max_tokens: usize,
     pub(crate) mode: Mode,
     pub(crate) paths: BTreeMap<String, Mode>,
 }
@@ -61,11 +79,15 @@ impl Default for VerifierBuilder {
             audience: String::new(),
             server_id: String::new(),
             key_set_url: None,
+            key_set_file: None,
+            revocation_feed: FeedSource::default(),
+            revocation_feed_interval: DEFAULT_FEED_INTERVAL,
             leeway: Duration::from_secs(MAX_LEEWAY_SECONDS),
             max_staleness: DEFAULT_MAX_STALENESS,
             grace: DEFAULT_GRACE,
             call_grace: Duration::ZERO,
             max_sessions: DEFAULT_MAX_SESSIONS,
+            max_tokens: DEFAULT_MAX_TOKENS,
             mode: Mode::default(),
             paths: BTreeMap::new(),
         }
@@ -111,6 +133,38 @@ impl VerifierBuilder {
     /// descriptor can change it.
     pub fn key_set_url(mut self, url: impl Into<String>) -> Self {
         self.key_set_url = Some(url.into());
+        self
+    }
+
+    /// A key set to begin with, as the authority publishes it: a server that is started while the
+    /// authority can't be reached knows these keys at once, for as long as
+    /// [`max_staleness`](Self::max_staleness) from its start. The first set that is fetched takes the
+    /// place of it whole, and the file is not looked at again. By default there is none.
+    pub fn key_set_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key_set_file = Some(path.into());
+        self
+    }
+
+    /// Whether, and where, the revocation feed is followed (docs/protocol.md, section 6): `"off"`, a
+    /// URL, or, by default, `"on"`, which is `<issuer>/v1/revocations`. While it can't be had, a
+    /// descriptor that was withdrawn is good until it expires.
+    pub fn revocation_feed(mut self, source: impl Into<FeedSource>) -> Self {
+        self.revocation_feed = source.into();
+        self
+    }
+
+    /// How long it takes, at most, until the feed is asked for again: 1 second to 2 minutes, by
+    /// default 5 seconds. It is how soon a revocation bites.
+    pub fn revocation_feed_interval(mut self, interval: Duration) -> Self {
+        self.revocation_feed_interval = interval;
+        self
+    }
+
+    /// How many verified descriptors of the usual size (1 KiB) are remembered until they expire, so
+    /// that they need not be verified again: at most 10 million, by default 10 000, which take up to
+    /// 20 MB. With 0, each request's descriptor is verified anew.
+    pub fn max_tokens(mut self, max_tokens: usize) -> Self {
+        self.max_tokens = max_tokens;
         self
     }
 
@@ -164,18 +218,50 @@ impl VerifierBuilder {
         self
     }
 
-    /// Checks every setting, then starts to fetch the key set and to look after sessions in the
+    /// Checks every setting, then starts to fetch the key set, to follow the feed and to look after sessions in the
     /// background. That ends with the last clone of the verifier. Metrics are described here, so their
     /// recorder is to be installed before.
     pub fn build(self) -> Result<Verifier, ConfigError> {
-        let key_set_url = self.check()?;
+        let urls = self.check()?;
+        let seed = match self.key_set_file {
+            Some(path) => Some(
+                seed::read(&path).map_err(|problem| ConfigError::KeySetFile { path, problem })?,
+            ),
+            None => None,
+        };
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
-        let loopback = is_loopback(&key_set_url);
-        let endpoint =
-            KeySetEndpoint::new(key_set_url, loopback).map_err(ConfigError::HttpClient)?;
+        let endpoint = |url: Url, media_type, max_bytes| {
+            let loopback = is_loopback(&url);
+            Endpoint::new(url, loopback, media_type, max_bytes).map_err(ConfigError::HttpClient)
+        };
+        let key_set = endpoint(urls.key_set, "application/json", MAX_KEY_SET_BYTES)?;
+        let feed = match urls.feed {
+            Some(url) => Some(endpoint(url, FEED_MEDIA_TYPE, MAX_FEED_BYTES)?),
+            None => None,
+        };
         telemetry::describe();
-        let keys = Arc::new(KeyCache::start(&runtime, endpoint, self.max_staleness));
+
         let withdrawn = Withdrawn::default();
+        let keys = Arc::new(KeyCache::start(
+            &runtime,
+            key_set,
+            self.max_staleness,
+            seed,
+            withdrawn.clone(),
+        ));
+        let feed = feed.map(|feed| {
+            Feed::follow(
+                &runtime,
+                feed,
+                self.revocation_feed_interval,
+                FeedScope {
+                    issuer: self.issuer.clone(),
+                    server_id: self.server_id.clone(),
+                },
+                Arc::clone(&keys),
+                withdrawn.clone(),
+            )
+        });
         let terms = Terms {
             tolerance: self.leeway + self.grace,
             call_grace: self.call_grace,
@@ -195,14 +281,22 @@ impl VerifierBuilder {
             leeway_seconds: self.leeway.as_secs(),
             modes: Modes::new(self.mode, &self.paths),
         };
-        Ok(Verifier::new(settings, keys, sessions, withdrawn))
+        let tokens = Tokens::new(self.max_tokens);
+        Ok(Verifier::new(
+            settings, keys, tokens, withdrawn, feed, sessions,
+        ))
     }
 
-    /// Names every setting that can't be used. If there is none: where the key set is.
-    fn check(&self) -> Result<Url, ConfigError> {
+    /// Names every setting that can't be used. If there is none: where the authority is asked.
+    fn check(&self) -> Result<Urls, ConfigError> {
         let key_set_url = match &self.key_set_url {
             Some(url) => web_url(url),
             None => web_url(&format!("{}/.well-known/jwks.json", self.issuer)),
+        };
+        let feed_url = match &self.revocation_feed {
+            FeedSource::Issuer => web_url(&format!("{}/v1/revocations", self.issuer)).map(Some),
+            FeedSource::Off => Ok(None),
+            FeedSource::Url(url) => web_url(url).map(Some),
         };
         let unless = |good: bool, problem| if good { None } else { Some(problem) };
         let problems: Vec<_> = [
@@ -219,6 +313,24 @@ impl VerifierBuilder {
                     .err()
                     .copied()
                     .filter(|_| self.key_set_url.is_some()),
+            ),
+            (
+                "revocation_feed",
+                feed_url
+                    .as_ref()
+                    .err()
+                    .filter(|_| self.revocation_feed != FeedSource::Issuer)
+                    .map(
+                        |_| "must be \"on\", \"off\", or a URL: https, or http on a loopback host",
+                    ),
+            ),
+            (
+                "revocation_feed_interval_seconds",
+                unless(
+                    (SHORTEST_FEED_INTERVAL..=LONGEST_FEED_INTERVAL)
+                        .contains(&self.revocation_feed_interval),
+                    "must be 1 to 120",
+                ),
             ),
             (
                 "leeway_seconds",
@@ -253,6 +365,10 @@ impl VerifierBuilder {
                 ),
             ),
             (
+                "max_tokens",
+                unless(self.max_tokens <= MAX_TOKENS, "must be at most 10000000"),
+            ),
+            (
                 "paths",
                 unless(
                     self.paths.len() <= MAX_PATHS && self.paths.keys().all(|it| is_rule(it)),
@@ -264,8 +380,8 @@ impl VerifierBuilder {
         .into_iter()
         .filter_map(|(name, problem)| Some(WrongSetting::new(name, problem?)))
         .collect();
-        match key_set_url {
-            Ok(url) if problems.is_empty() => Ok(url),
+        match (key_set_url, feed_url) {
+            (Ok(key_set), Ok(feed)) if problems.is_empty() => Ok(Urls { key_set, feed }),
             _ => Err(ConfigError::Settings(problems)),
         }
     }
@@ -273,6 +389,12 @@ impl VerifierBuilder {
 
 fn whole_seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     u64::deserialize(input).map(Duration::from_secs)
+}
+
+/// Where the authority is asked.
+struct Urls {
+    key_set: Url,
+    feed: Option<Url>,
 }
 
 type Problem = &'static str;
@@ -402,6 +524,20 @@ mod tests {
         assert!(problem_with(audience).starts_with("audience must"));
         for (name, builder) in [
             ("key_set_url", good().key_set_url("http://keys.example")),
+            (
+                "revocation_feed",
+                good().revocation_feed("http://a.example"),
+            ),
+            ("revocation_feed", good().revocation_feed("no")),
+            (
+                "revocation_feed_interval_seconds",
+                good().revocation_feed_interval(Duration::from_millis(999)),
+            ),
+            (
+                "revocation_feed_interval_seconds",
+                good().revocation_feed_interval(Duration::from_secs(121)),
+            ),
+            ("max_tokens", good().max_tokens(10_000_001)),
             ("leeway", good().leeway(Duration::from_secs(6))),
             ("leeway", good().leeway(Duration::from_millis(1500))),
             ("max_staleness", good().max_staleness(Duration::ZERO)),

@@ -13,8 +13,16 @@ pub enum ConfigError {
         problem: String,
     },
     /// The HTTP client could not be set up, for instance for want of root certificates.
-    #[error("the HTTP client for the key set can't be set up: {0}")]
+    #[error("the HTTP client for the authority can't be set up: {0}")]
     HttpClient(#[source] reqwest::Error),
+    /// The file of `key_set_file` can't be used.
+    #[error("key_set_file (MCP_CONNECT_KEY_SET_FILE) {}: {problem}", path.display())]
+    KeySetFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The key set is kept fresh by a task, which needs a Tokio runtime.
     #[error("a verifier must be built within a Tokio runtime")]
     NoRuntime,

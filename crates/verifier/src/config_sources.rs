@@ -52,13 +52,20 @@ impl VerifierBuilder {
         variables.read("audience", &mut self.audience, text);
         variables.read("server_id", &mut self.server_id, text);
         variables.read("key_set_url", &mut self.key_set_url, optional_text);
+        variables.read("key_set_file", &mut self.key_set_file, |path| {
+            Ok(Some(path.into()))
+        });
+        variables.read("revocation_feed", &mut self.revocation_feed, |source| {
+            Ok(source.into())
+        });
+        let interval = &mut self.revocation_feed_interval;
+        variables.read("revocation_feed_interval_seconds", interval, seconds);
         variables.read("leeway_seconds", &mut self.leeway, seconds);
         variables.read("max_staleness_seconds", &mut self.max_staleness, seconds);
         variables.read("grace_seconds", &mut self.grace, seconds);
         variables.read("call_grace_seconds", &mut self.call_grace, seconds);
-        variables.read("max_sessions", &mut self.max_sessions, |text| {
-            text.parse().map_err(|_| "must be a whole number")
-        });
+        variables.read("max_sessions", &mut self.max_sessions, whole_number);
+        variables.read("max_tokens", &mut self.max_tokens, whole_number);
         variables.read("mode", &mut self.mode, mode);
         variables.read("paths", &mut self.paths, paths);
         match variables.problems {
@@ -103,6 +110,10 @@ fn optional_text(text: &str) -> Parsed<Option<String>> {
 fn seconds(text: &str) -> Parsed<Duration> {
     let seconds = text.parse().map_err(|_| "must be whole seconds")?;
     Ok(Duration::from_secs(seconds))
+}
+
+fn whole_number(text: &str) -> Parsed<usize> {
+    text.parse().map_err(|_| "must be a whole number")
 }
 
 fn mode(name: &str) -> Parsed<Mode> {
@@ -157,16 +168,20 @@ fn parse_toml(_: &str) -> Result<VerifierBuilder, String> {
 mod tests {
     use super::*;
 
-    const VARIABLES: [(&str, &str); 11] = [
+    const VARIABLES: [(&str, &str); 15] = [
         ("MCP_CONNECT_ISSUER", "https://authority.example"),
         ("MCP_CONNECT_AUDIENCE", "https://mcp.example/mcp"),
         ("MCP_CONNECT_SERVER_ID", "com.example/weather"),
         ("MCP_CONNECT_KEY_SET_URL", "https://keys.example/jwks.json"),
+        ("MCP_CONNECT_KEY_SET_FILE", "/etc/keys.json"),
+        ("MCP_CONNECT_REVOCATION_FEED", "off"),
+        ("MCP_CONNECT_REVOCATION_FEED_INTERVAL_SECONDS", "2"),
         ("MCP_CONNECT_LEEWAY_SECONDS", "2"),
         ("MCP_CONNECT_MAX_STALENESS_SECONDS", "600"),
         ("MCP_CONNECT_GRACE_SECONDS", "10"),
         ("MCP_CONNECT_CALL_GRACE_SECONDS", "20"),
         ("MCP_CONNECT_MAX_SESSIONS", "1000"),
+        ("MCP_CONNECT_MAX_TOKENS", "50"),
         ("MCP_CONNECT_MODE", "optional"),
         ("MCP_CONNECT_PATHS", "/healthz=off, /mcp=required"),
     ];
@@ -196,11 +211,15 @@ mod tests {
         "audience": "https://mcp.example/mcp",
         "server_id": "com.example/weather",
         "key_set_url": "https://keys.example/jwks.json",
+        "key_set_file": "/etc/keys.json",
+        "revocation_feed": "off",
+        "revocation_feed_interval_seconds": 2,
         "leeway_seconds": 2,
         "max_staleness_seconds": 600,
         "grace_seconds": 10,
         "call_grace_seconds": 20,
         "max_sessions": 1000,
+        "max_tokens": 50,
         "mode": "optional",
         "paths": { "/healthz": "off", "/mcp": "required" }
     }"#;

@@ -1,26 +1,33 @@
-//! The authority's key set, kept fresh by one task.
+//! The authority's key set, kept fresh by one task (docs/protocol.md, section 7).
 //!
 //! Readers take a snapshot and never wait, unless they ask for a key that the snapshot hasn't: then
 //! they put a [`Question`] to the task and look again when it has let go of it.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use mcp_connect_descriptor::KeySet;
+use mcp_connect_descriptor::{KeySet, KeySetError};
 use tokio::{
     runtime::Handle,
     select,
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
-use crate::{key_set_endpoint::KeySetEndpoint, schedule::Schedule, verified::Signed};
+use crate::{
+    absent::Absent,
+    clock::{Moment, dice},
+    endpoint::{Endpoint, FetchError},
+    schedule::{Schedule, refresh_after},
+    telemetry,
+    verified::Signed,
+    withdrawn::Withdrawn,
+};
 
 /// The most requests that may wait for an unknown key; further ones are refused at once.
 const MAX_WAITING: usize = 1024;
-const MAX_ABSENT: usize = 1024;
-/// Short, so that a key id can't be kept out by naming it before its key is published.
-const ABSENT_FOR: Duration = Duration::from_secs(30);
+/// A fetch that may have to keep its distance from the last one, and then takes its time.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
 pub(crate) struct KeyCache {
     store: Arc<Store>,
@@ -40,34 +47,64 @@ struct Store {
 
 pub(crate) struct Snapshot {
     pub(crate) keys: KeySet,
-    requested_at: Instant,
+    /// When it was asked for: what happened later may not show in it.
+    pub(crate) asked_at: Moment,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum KeySetFault {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("unusable key set: {0}")]
+    KeySet(#[from] KeySetError),
 }
 
 impl KeyCache {
+    /// Begins with the seed, as if it had been fetched now, and fetches at once. What has left the
+    /// key set starts a new generation of `withdrawn`.
     pub(crate) fn start(
         runtime: &Handle,
-        endpoint: KeySetEndpoint,
+        endpoint: Endpoint,
         max_staleness: Duration,
+        seed: Option<KeySet>,
+        withdrawn: Withdrawn,
     ) -> Self {
+        let asked_at = Moment::now();
+        let seed = seed.map(|keys| Arc::new(Snapshot { keys, asked_at }));
         let store = Arc::new(Store {
-            latest: ArcSwapOption::empty(),
+            latest: ArcSwapOption::new(seed),
             max_staleness,
         });
         let (questions, asked) = mpsc::channel(MAX_WAITING);
         let keeper = Keeper {
             store: Arc::clone(&store),
             endpoint,
-            schedule: Schedule::new(Instant::now()),
+            withdrawn,
+            asked,
+            schedule: Schedule::new(asked_at.instant),
             waiting: Vec::new(),
             absent: Absent::default(),
+            failing: false,
         };
-        runtime.spawn(keeper.run(asked));
+        runtime.spawn(keeper.run());
         Self { store, questions }
     }
 
     /// The key set, unless there is none or it is too old to be trusted.
-    pub(crate) fn usable(&self) -> Option<Arc<Snapshot>> {
-        self.store.usable()
+    pub(crate) fn usable(&self, now: &Moment) -> Option<Arc<Snapshot>> {
+        self.is_usable(now)
+            .then(|| self.store.latest.load_full())
+            .flatten()
+    }
+
+    /// … without the cost of sharing it.
+    pub(crate) fn is_usable(&self, now: &Moment) -> bool {
+        self.store.is_usable(now)
+    }
+
+    /// The key set, however old it is.
+    pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
+        self.store.latest.load_full()
     }
 
     /// Whether the key that signed a descriptor has left the key set in its lifetime, as it does
@@ -75,7 +112,7 @@ impl KeyCache {
     pub(crate) fn has_lost_key_of(&self, signed: &Signed, now: Duration) -> bool {
         now.as_secs() < signed.expires_at
             && self
-                .usable()
+                .usable(&Moment::now())
                 .is_some_and(|snapshot| !snapshot.keys.contains(&signed.key_id))
     }
 
@@ -87,8 +124,8 @@ impl KeyCache {
             _answered: answered,
         };
         if self.questions.try_send(question).is_ok() {
-            // Nothing is ever sent: the end of the sender is the answer.
-            let _ = answer.await;
+            // Nothing is ever sent: the end of the sender, or of patience, is the answer.
+            let _ = timeout(LONGEST_WAIT, answer).await;
         }
     }
 }
@@ -100,30 +137,34 @@ impl fmt::Debug for KeyCache {
 }
 
 impl Store {
-    fn usable(&self) -> Option<Arc<Snapshot>> {
-        self.latest
-            .load_full()
-            .filter(|snapshot| snapshot.requested_at.elapsed() < self.max_staleness)
+    fn is_usable(&self, now: &Moment) -> bool {
+        let latest = self.latest.load();
+        latest
+            .as_ref()
+            .is_some_and(|snapshot| snapshot.asked_at.until(now) < self.max_staleness)
     }
 }
 
 /// The task that fetches. It ends when the last [`KeyCache`] is dropped.
 struct Keeper {
     store: Arc<Store>,
-    endpoint: KeySetEndpoint,
+    endpoint: Endpoint,
+    withdrawn: Withdrawn,
+    asked: mpsc::Receiver<Question>,
     schedule: Schedule,
     waiting: Vec<Question>,
     absent: Absent,
+    failing: bool,
 }
 
 impl Keeper {
-    async fn run(mut self, mut asked: mpsc::Receiver<Question>) {
+    async fn run(mut self) {
         loop {
             select! {
                 // The fetch comes first, so that a flood of questions can't put it off.
                 biased;
-                () = sleep_until(self.schedule.due(!self.waiting.is_empty())) => self.fetch().await,
-                question = asked.recv() => match question {
+                () = sleep_until(self.schedule.due(!self.waiting.is_empty())) => self.renew().await,
+                question = self.asked.recv() => match question {
                     Some(question) => self.consider(question),
                     None => return,
                 },
@@ -131,94 +172,71 @@ impl Keeper {
         }
     }
 
-    /// Keeps a question for the next fetch, or lets go of it at once.
+    /// Keeps a question for the next fetch, or lets go of it at once. Without a usable key set every
+    /// question waits: the next fetch is never far, and nothing can be said before.
     fn consider(&mut self, question: Question) {
         let now = Instant::now();
-        let worth_waiting = match self.store.usable() {
-            Some(snapshot) => {
-                !snapshot.keys.contains(&question.key_id)
-                    && !self.absent.contains(&question.key_id, now)
-            }
-            None => self.schedule.may_fetch_on_demand(now),
-        };
-        if worth_waiting && self.waiting.len() < MAX_WAITING {
+        let latest = self.store.latest.load();
+        let is_known = latest
+            .as_ref()
+            .filter(|_| self.store.is_usable(&Moment::now()))
+            .is_some_and(|snapshot| {
+                snapshot.keys.contains(&question.key_id)
+                    || self.absent.contains(&question.key_id, now)
+            });
+        if !is_known && self.waiting.len() < MAX_WAITING {
             self.waiting.push(question);
         }
     }
 
-    async fn fetch(&mut self) {
-        let requested_at = Instant::now();
-        match self.endpoint.fetch().await {
-            Ok(fetched) => {
-                for Question { key_id, .. } in self.waiting.drain(..) {
-                    if !fetched.keys.contains(&key_id) {
-                        self.absent.insert(key_id, requested_at);
+    async fn renew(&mut self) {
+        let asked_at = Moment::now();
+        match self.fetch().await {
+            Ok((keys, lifetime)) => {
+                for Question { key_id, .. } in mem::take(&mut self.waiting) {
+                    if !keys.contains(&key_id) {
+                        self.absent.insert(key_id, asked_at.instant);
                     }
                 }
-                let refresh_after = fetched.refresh_after.min(self.store.max_staleness / 2);
-                self.schedule.fetched(requested_at, refresh_after);
-                self.store.latest.store(Some(Arc::new(Snapshot {
-                    keys: fetched.keys,
-                    requested_at,
-                })));
+                let refresh_after = refresh_after(lifetime).min(self.store.max_staleness / 2);
+                self.schedule.fetched(asked_at.instant, refresh_after);
+                self.replace(Snapshot { keys, asked_at });
+                telemetry::key_set_fetched(asked_at.since_epoch);
+                if mem::take(&mut self.failing) {
+                    tracing::info!(url = %self.endpoint.url(), "the authority's key set is back");
+                }
             }
-            Err(error) => {
-                self.schedule.failed(requested_at, Instant::now());
+            Err(fault) => {
+                let now = Moment::now();
+                let usable = self.store.is_usable(&now);
+                self.schedule
+                    .failed(asked_at.instant, now.instant, !usable, dice());
+                telemetry::key_set_fetch_failed();
+                self.failing = true;
                 tracing::warn!(
                     url = %self.endpoint.url(),
-                    %error,
-                    usable = self.store.usable().is_some(),
+                    error = %fault,
+                    usable,
                     "the authority's key set can't be fetched",
                 );
                 self.waiting.clear();
+                // Who asked meanwhile has been answered as well: there is nothing else to say.
+                while !usable && self.asked.try_recv().is_ok() {}
             }
         }
     }
-}
 
-/// Key ids that a fetch has shown not to exist, oldest first.
-#[derive(Default)]
-struct Absent(VecDeque<(String, Instant)>);
-
-impl Absent {
-    fn contains(&mut self, key_id: &str, now: Instant) -> bool {
-        while self
-            .0
-            .front()
-            .is_some_and(|(_, since)| now.duration_since(*since) >= ABSENT_FOR)
-        {
-            self.0.pop_front();
-        }
-        self.0.iter().any(|(absent, _)| absent == key_id)
+    async fn fetch(&self) -> Result<(KeySet, Duration), KeySetFault> {
+        let document = self.endpoint.get().await?;
+        Ok((KeySet::parse(&document.body)?, document.lifetime))
     }
 
-    fn insert(&mut self, key_id: String, now: Instant) {
-        if self.contains(&key_id, now) {
-            return;
+    /// Takes a good set whole, in the place of the one before.
+    fn replace(&self, snapshot: Snapshot) {
+        let latest = Arc::new(snapshot);
+        let before = self.store.latest.swap(Some(Arc::clone(&latest)));
+        if before.is_some_and(|before| before.keys != latest.keys) {
+            self.withdrawn.next_generation();
         }
-        if self.0.len() == MAX_ABSENT {
-            self.0.pop_front();
-        }
-        self.0.push_back((key_id, now));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn absent_keys_are_bounded_in_number_and_time() {
-        let start = Instant::now();
-        let mut absent = Absent::default();
-        for number in 0..=MAX_ABSENT {
-            absent.insert(format!("kid-{number}"), start);
-        }
-        assert_eq!(absent.0.len(), MAX_ABSENT);
-        assert!(!absent.contains("kid-0", start));
-        assert!(absent.contains("kid-1", start));
-        assert!(absent.contains("kid-1", start + ABSENT_FOR - Duration::from_millis(1)));
-        assert!(!absent.contains("kid-1", start + ABSENT_FOR));
-        assert!(absent.0.is_empty());
     }
 }

@@ -40,29 +40,33 @@
 //! In [`Mode::Report`] nothing is refused or ended, only logged (by `tracing`). Tokens and session
 //! ids are never logged.
 
+mod absent;
 mod admission;
 mod body;
 mod clock;
 mod config;
 mod config_error;
 mod config_sources;
+mod endpoint;
 #[cfg(feature = "axum")]
 mod extract;
+mod feed;
 mod key_cache;
-mod key_set_endpoint;
 mod layer;
 mod lease;
 mod mode;
 mod refusal;
 mod schedule;
+mod seed;
 mod session_key;
 mod sessions;
 mod settings;
+mod status;
 mod telemetry;
 mod tenure;
+mod tokens;
 mod verified;
 mod verifier;
-#[allow(dead_code, reason = "the follower fills it")]
 mod withdrawn;
 
 pub use body::ConnectBody;
@@ -70,8 +74,10 @@ pub use config::VerifierBuilder;
 pub use config_error::{ConfigError, WrongSetting};
 #[cfg(feature = "axum")]
 pub use extract::Ungoverned;
+pub use feed::FeedSource;
 pub use layer::{ConnectFuture, ConnectLayer, ConnectService};
 pub use mcp_connect_descriptor::{Descriptor, HEADER, RefusalCode, ServerIdentity};
 pub use mode::{Mode, UnknownMode};
+pub use status::{FeedStatus, KeysStatus, Status};
 pub use verified::Verified;
 pub use verifier::{Rejection, Verifier};

@@ -1,10 +1,16 @@
+//! When the authority is to be asked again. Plain functions of what came before.
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 const BETWEEN_ON_DEMAND: Duration = Duration::from_secs(5);
+const SHORTEST_REFRESH: Duration = Duration::from_secs(30);
+const LONGEST_REFRESH: Duration = Duration::from_mins(10);
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+/// Without a usable key set: whoever looks whether the server is ready sends no descriptors.
+const LONGEST_BACK_OFF_IN_NEED: Duration = Duration::from_secs(5);
 
 /// When the key set is to be fetched next.
 pub(crate) struct Schedule {
@@ -32,10 +38,6 @@ impl Schedule {
         }
     }
 
-    pub(crate) fn may_fetch_on_demand(&self, now: Instant) -> bool {
-        now >= self.on_demand_from
-    }
-
     pub(crate) fn fetched(&mut self, at: Instant, refresh_after: Duration) {
         let on_demand = at < self.refresh_at;
         if on_demand {
@@ -45,15 +47,42 @@ impl Schedule {
         self.back_off = FIRST_BACK_OFF;
     }
 
-    pub(crate) fn failed(&mut self, requested_at: Instant, now: Instant) {
-        self.refresh_at = now + self.back_off;
+    pub(crate) fn failed(&mut self, requested_at: Instant, now: Instant, in_need: bool, dice: u64) {
+        let longest = if in_need {
+            LONGEST_BACK_OFF_IN_NEED
+        } else {
+            LONGEST_BACK_OFF
+        };
+        self.refresh_at = now + spread(self.back_off.min(longest), dice);
         self.back_off = (self.back_off * 2).min(LONGEST_BACK_OFF);
         self.on_demand_from = requested_at + BETWEEN_ON_DEMAND;
     }
 }
 
+/// Half the lifetime of a key set, within bounds (docs/protocol.md, section 7).
+pub(crate) fn refresh_after(lifetime: Duration) -> Duration {
+    (lifetime / 2).clamp(SHORTEST_REFRESH, LONGEST_REFRESH)
+}
+
+/// The pause until the next poll of the feed, after that many failures in a row: an interval is
+/// never exceeded as long as polls succeed.
+pub(crate) fn poll_after(interval: Duration, failures: u32, dice: u64) -> Duration {
+    let longest = interval.max(LONGEST_BACK_OFF);
+    let pause = interval.saturating_mul(1 << failures.min(16)).min(longest);
+    spread(pause, dice)
+}
+
+/// Up to a fifth less, so that those who began together don't go on together.
+fn spread(pause: Duration, dice: u64) -> Duration {
+    const STEPS: u32 = 1000;
+    let steps = u32::try_from(dice % u64::from(STEPS + 1)).unwrap_or_default();
+    pause - pause / 5 / STEPS * steps
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -78,21 +107,85 @@ mod tests {
         );
         schedule.fetched(start + SECOND, 150 * SECOND);
         assert_eq!(schedule.due(true), start + 6 * SECOND);
-        assert!(!schedule.may_fetch_on_demand(start + 5 * SECOND));
-        assert!(schedule.may_fetch_on_demand(start + 6 * SECOND));
     }
 
     #[test]
     fn backs_off_after_failures_and_forgets_them_after_a_success() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(start);
-        for seconds in [1, 2, 4, 8, 16, 30, 30] {
-            schedule.failed(start, start);
-            assert_eq!(schedule.due(false), start + seconds * SECOND);
-            assert!(!schedule.may_fetch_on_demand(start + 4 * SECOND));
+        for (in_need, pauses) in [
+            (false, [1, 2, 4, 8, 16, 30, 30]),
+            (true, [1, 2, 4, 5, 5, 5, 5]),
+        ] {
+            let mut schedule = Schedule::new(start);
+            for seconds in pauses {
+                schedule.failed(start, start, in_need, 0);
+                assert_eq!(schedule.due(false), start + seconds * SECOND);
+                assert_eq!(schedule.due(true), start + seconds.min(5) * SECOND);
+            }
+            schedule.fetched(start, 150 * SECOND);
+            schedule.failed(start, start, in_need, 0);
+            assert_eq!(schedule.due(false), start + SECOND);
         }
-        schedule.fetched(start, 150 * SECOND);
-        schedule.failed(start, start);
-        assert_eq!(schedule.due(false), start + SECOND);
+    }
+
+    #[test]
+    fn refreshes_at_half_the_lifetime_within_bounds() {
+        for (lifetime, seconds) in [
+            (0, 30),
+            (1, 30),
+            (60, 30),
+            (300, 150),
+            (1200, 600),
+            (u64::MAX, 600),
+        ] {
+            let refresh_after = refresh_after(Duration::from_secs(lifetime));
+            assert_eq!(refresh_after, Duration::from_secs(seconds), "{lifetime}");
+        }
+    }
+
+    #[test]
+    fn polls_back_off_to_half_a_minute_or_their_interval() {
+        for (interval, pauses) in [(5, [5, 10, 20, 30, 30]), (60, [60; 5])] {
+            for (failures, seconds) in (0..).zip(pauses) {
+                let pause = poll_after(interval * SECOND, failures, 0);
+                assert_eq!(pause, seconds * SECOND);
+            }
+        }
+        assert_eq!(poll_after(SECOND, u32::MAX, 0), 30 * SECOND);
+    }
+
+    proptest! {
+        /// However fetches go, those for the sake of unknown keys keep their distance.
+        #[test]
+        fn demand_alone_never_causes_two_fetches_within_five_seconds(
+            results in proptest::collection::vec(any::<bool>(), 1..40),
+            took_millis in 0u64..3000,
+        ) {
+            let start = Instant::now();
+            let mut schedule = Schedule::new(start);
+            let (mut now, mut last_on_demand) = (start, None::<Instant>);
+            for good in results {
+                let due = schedule.due(true).max(now);
+                if due < schedule.due(false) {
+                    if let Some(last) = last_on_demand {
+                        prop_assert!(due.duration_since(last) >= BETWEEN_ON_DEMAND);
+                    }
+                    last_on_demand = Some(due);
+                }
+                now = due + Duration::from_millis(took_millis);
+                if good {
+                    schedule.fetched(due, 150 * SECOND);
+                } else {
+                    schedule.failed(due, now, false, 0);
+                }
+            }
+        }
+
+        #[test]
+        fn spreads_by_a_fifth_at_most(seconds in 0u64..1000, dice in any::<u64>()) {
+            let pause = Duration::from_secs(seconds);
+            let spread = spread(pause, dice);
+            prop_assert!(spread <= pause && spread >= pause / 5 * 4);
+        }
     }
 }

@@ -5,10 +5,14 @@ use mcp_connect_descriptor::{
 };
 
 use crate::{
-    clock,
+    clock::Moment,
+    feed::Feed,
     key_cache::KeyCache,
     sessions::Sessions,
     settings::Settings,
+    status::{KeysStatus, Status},
+    telemetry,
+    tokens::Tokens,
     verified::{Signed, Verified},
     withdrawn::Withdrawn,
 };
@@ -24,23 +28,29 @@ pub struct Verifier {
 struct Inner {
     settings: Settings,
     keys: Arc<KeyCache>,
-    sessions: Sessions,
+    tokens: Tokens,
     withdrawn: Withdrawn,
+    feed: Option<Feed>,
+    sessions: Sessions,
 }
 
 impl Verifier {
     pub(crate) fn new(
         settings: Settings,
         keys: Arc<KeyCache>,
-        sessions: Sessions,
+        tokens: Tokens,
         withdrawn: Withdrawn,
+        feed: Option<Feed>,
+        sessions: Sessions,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 settings,
                 keys,
-                sessions,
+                tokens,
                 withdrawn,
+                feed,
+                sessions,
             }),
         }
     }
@@ -53,42 +63,90 @@ impl Verifier {
         &self.inner.sessions
     }
 
+    /// How it stands with the authority: what a health endpoint may show.
+    pub fn status(&self) -> Status {
+        let now = Moment::now();
+        let latest = self.inner.keys.latest();
+        Status {
+            keys: KeysStatus {
+                age: latest.as_ref().map(|latest| latest.asked_at.until(&now)),
+                count: latest.map_or(0, |latest| latest.keys.len()),
+                usable: self.inner.keys.is_usable(&now),
+            },
+            feed: self.inner.feed.as_ref().map(|feed| feed.status(&now)),
+        }
+    }
+
     /// Checks a descriptor in its compact form. Waits only where its key is not known yet: for at
-    /// most one fetch of the key set, which may have to keep 5 seconds distance from the last one.
+    /// most one fetch of the key set, which may have to keep 5 seconds distance from the last one,
+    /// and never longer than 8 seconds.
     pub async fn verify(&self, descriptor: &str) -> Result<Verified, Rejection> {
+        let key_id = match self.attempt(descriptor) {
+            Attempt::Done(result) => return result,
+            Attempt::UnknownKey(key_id) => key_id,
+        };
+        self.inner.keys.look_up(key_id).await;
         match self.attempt(descriptor) {
             Attempt::Done(result) => result,
-            Attempt::UnknownKey(key_id) => {
-                self.inner.keys.look_up(key_id).await;
-                match self.attempt(descriptor) {
-                    Attempt::Done(result) => result,
-                    Attempt::UnknownKey(_) if self.inner.keys.usable().is_some() => {
-                        Err(Refusal::UnknownKey.into())
-                    }
-                    Attempt::UnknownKey(_) => Err(Reason::NoKeySet.into()),
-                }
-            }
+            Attempt::UnknownKey(_) => counted(Err(if self.inner.keys.is_usable(&Moment::now()) {
+                Refusal::UnknownKey.into()
+            } else {
+                Reason::NoKeySet.into()
+            })),
         }
     }
 
     /// Checks a descriptor as far as that needs no waiting.
     pub(crate) fn attempt(&self, descriptor: &str) -> Attempt {
+        match self.check(descriptor) {
+            Attempt::Done(checked) => Attempt::Done(counted(checked.and_then(of_any_sender))),
+            unknown @ Attempt::UnknownKey(_) => unknown,
+        }
+    }
+
+    /// What holds of the descriptor whoever shows it, and may be remembered.
+    fn check(&self, descriptor: &str) -> Attempt {
+        let inner = &*self.inner;
+        let now = Moment::now();
+        // Before anything is looked at: when that changes, what was found by it is forgotten.
+        let generation = inner.withdrawn.generation();
+        let seconds = now.since_epoch.as_secs();
+        if inner.keys.is_usable(&now) {
+            let remembered = inner.tokens.get(descriptor, generation, seconds);
+            telemetry::token_cache_looked_up(remembered.is_some());
+            if let Some(verified) = remembered {
+                return Attempt::Done(Ok(verified));
+            }
+        }
         let unverified = match UnverifiedDescriptor::parse(descriptor) {
             Ok(unverified) => unverified,
             Err(refusal) => return Attempt::Done(Err(refusal.into())),
         };
-        match self.inner.keys.usable() {
-            Some(snapshot) if snapshot.keys.contains(unverified.key_id()) => {
-                Attempt::Done(self.check(unverified, &snapshot.keys))
+        let key_id = unverified.key_id();
+        // It may have left the key set as well: no reason to look for it there.
+        if inner.withdrawn.names_key(key_id) {
+            return Attempt::Done(Err(Reason::Withdrawn(Withdrawal::Key).into()));
+        }
+        match inner.keys.usable(&now) {
+            Some(snapshot) if snapshot.keys.contains(key_id) => {
+                let checked = self.verify_with(&snapshot.keys, unverified, seconds);
+                if let Ok(verified) = &checked {
+                    let leeway = inner.settings.leeway_seconds;
+                    inner
+                        .tokens
+                        .insert(descriptor, verified, generation, leeway);
+                }
+                Attempt::Done(checked)
             }
-            _ => Attempt::UnknownKey(unverified.key_id().to_owned()),
+            _ => Attempt::UnknownKey(key_id.to_owned()),
         }
     }
 
-    fn check(
+    fn verify_with(
         &self,
-        unverified: UnverifiedDescriptor<'_>,
         keys: &KeySet,
+        unverified: UnverifiedDescriptor<'_>,
+        now: u64,
     ) -> Result<Verified, Rejection> {
         let settings = &self.inner.settings;
         let expected = Expected::new(&settings.issuer, &settings.server_id)
@@ -96,17 +154,27 @@ impl Verifier {
             .leeway(settings.leeway_seconds);
         let key_id = unverified.key_id().to_owned();
         let signed = Signed {
-            descriptor: unverified.verify(keys, &expected, clock::now().as_secs())?,
+            descriptor: unverified.verify(keys, &expected, now)?,
             key_id,
         };
-        if signed.confirmation.is_some() {
-            return Err(Reason::SenderConstraint.into());
+        match self.inner.withdrawn.names(&signed) {
+            Some(withdrawal) => Err(Reason::Withdrawn(withdrawal).into()),
+            None => Ok(Verified::new(signed)),
         }
-        if let Some(withdrawal) = self.inner.withdrawn.names(&signed) {
-            return Err(Reason::Withdrawn(withdrawal).into());
-        }
-        Ok(Verified::new(signed))
     }
+}
+
+/// What is bound to a sender can't be accepted of anybody.
+fn of_any_sender(verified: Verified) -> Result<Verified, Rejection> {
+    if verified.confirmation.is_some() {
+        return Err(Reason::SenderConstraint.into());
+    }
+    Ok(verified)
+}
+
+fn counted(checked: Result<Verified, Rejection>) -> Result<Verified, Rejection> {
+    telemetry::checked(checked.as_ref().err().map(Rejection::code));
+    checked
 }
 
 pub(crate) enum Attempt {

@@ -225,3 +225,37 @@ async fn a_request_of_another_caller_shows_the_end_too() {
     assert_eq!(refused.unwrap().status(), 403);
     assert_eq!(log.ends().len(), 1, "{:?}", log.ends());
 }
+
+#[tokio::test]
+async fn a_feed_that_comes_and_goes_is_reported_once_each_time() {
+    let (log, _guard) = Log::of_this_test();
+    let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+    let verifier = authority
+        .verifier()
+        .revocation_feed_interval(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    let reports = || {
+        let mut messages = Vec::new();
+        for event in log.events() {
+            let message = event["message"].as_str().unwrap_or_default().to_owned();
+            if message.starts_with("the revocation feed") && !message.contains("still") {
+                messages.push(message);
+            }
+        }
+        messages
+    };
+    eventually("it has failed twice", async || authority.polls() >= 3).await;
+    assert_eq!(reports().len(), 1, "{:?}", reports());
+    assert!(reports()[0].contains("can't be followed"));
+
+    authority.tells(&authority.empty_feed());
+    eventually("it is there", async || reports().len() == 2).await;
+    let polls = authority.polls();
+    eventually("it is polled", async || authority.polls() >= polls + 2).await;
+    assert!(reports()[1].contains("is followed"));
+
+    authority.answers_for_feed(Answer::Status(503));
+    eventually("it is gone", async || reports().len() == 3).await;
+    drop(verifier);
+}

@@ -2,75 +2,117 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
+    convert::Infallible,
     future::{pending, ready},
+    io,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
     Router,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
-use mcp_connect_descriptor::{Descriptor, KeyStatus, ServerIdentity, SigningKey};
+use bytes::Bytes;
+use http_body::Frame;
+use mcp_connect_descriptor::{Descriptor, KeyStatus, RevocationFeed, ServerIdentity, SigningKey};
 use mcp_connect_verifier::{Verifier, VerifierBuilder};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    time::{Sleep, sleep},
+};
 
 pub(crate) const AUDIENCE: &str = "https://mcp.example/mcp";
 pub(crate) const SERVER_ID: &str = "com.example/weather";
 
-/// How the authority answers when it is asked for its key set.
+/// How the authority answers when it is asked for its key set, or its feed.
 #[derive(Clone)]
 pub(crate) enum Answer {
     Body(String),
+    /// A byte now and then, and no end within 3 s.
+    Drip(String),
     /// More than 64 KiB of an otherwise good set, in chunks without a Content-Length.
     Endless,
+    /// The first half of what it said it would send.
+    Half(String),
     Hang,
     /// To a place where the good set is.
     Redirect(String),
     Slow(Duration, String),
     Status(u16),
+    /// With an `ETag`, by which it can be asked for.
+    Tagged(&'static str, String),
 }
 
 pub(crate) struct Authority {
     pub(crate) issuer: String,
+    keys: Served,
+    feed: Served,
+}
+
+/// A document of the authority, and how often it was asked for.
+#[derive(Clone)]
+struct Served {
     answer: Arc<Mutex<Answer>>,
-    fetches: Arc<AtomicUsize>,
+    asked: Arc<AtomicUsize>,
+    unchanged: Arc<AtomicUsize>,
+}
+
+impl Served {
+    fn new(answer: Answer) -> Self {
+        Self {
+            answer: Arc::new(Mutex::new(answer)),
+            asked: Arc::default(),
+            unchanged: Arc::default(),
+        }
+    }
+
+    async fn respond(self, headers: HeaderMap) -> Response {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answer.lock().unwrap().clone();
+        if let Answer::Tagged(etag, _) = answer
+            && headers
+                .get(header::IF_NONE_MATCH)
+                .is_some_and(|it| it == etag)
+        {
+            self.unchanged.fetch_add(1, Ordering::SeqCst);
+            return StatusCode::NOT_MODIFIED.into_response();
+        }
+        respond(answer).await
+    }
 }
 
 impl Authority {
     pub(crate) async fn start(answer: Answer) -> Self {
-        let answer = Arc::new(Mutex::new(answer));
-        let fetches = Arc::new(AtomicUsize::new(0));
-        let app = Router::new().route(
-            "/.well-known/jwks.json",
-            get({
-                let (answer, fetches) = (Arc::clone(&answer), Arc::clone(&fetches));
-                move || {
-                    fetches.fetch_add(1, Ordering::SeqCst);
-                    let answer = answer.lock().unwrap().clone();
-                    respond(answer)
-                }
-            }),
-        );
+        let (keys, feed) = (Served::new(answer), Served::new(Answer::Status(404)));
+        let served = |served: &Served| {
+            let served = served.clone();
+            get(move |headers: HeaderMap| served.respond(headers))
+        };
+        let app = Router::new()
+            .route("/.well-known/jwks.json", served(&keys))
+            .route("/v1/revocations", served(&feed));
         // Where the redirect leads to.
         let app = app.route("/elsewhere", get(|| ready(key_set(&[&key(1)]))));
         let address = serve(app).await;
         Self {
             issuer: format!("http://{address}"),
-            answer,
-            fetches,
+            keys,
+            feed,
         }
     }
 
     pub(crate) fn answers(&self, answer: Answer) {
-        *self.answer.lock().unwrap() = answer;
+        *self.keys.answer.lock().unwrap() = answer;
     }
 
     pub(crate) fn publishes(&self, keys: &[&SigningKey]) {
@@ -78,7 +120,37 @@ impl Authority {
     }
 
     pub(crate) fn fetches(&self) -> usize {
-        self.fetches.load(Ordering::SeqCst)
+        self.keys.asked.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn answers_for_feed(&self, answer: Answer) {
+        *self.feed.answer.lock().unwrap() = answer;
+    }
+
+    /// How often the feed was asked for.
+    pub(crate) fn polls(&self) -> usize {
+        self.feed.asked.load(Ordering::SeqCst)
+    }
+
+    /// How often the feed was the one that was held already.
+    pub(crate) fn unchanged_polls(&self) -> usize {
+        self.feed.unchanged.load(Ordering::SeqCst)
+    }
+
+    /// A feed that is good for a minute and names nothing.
+    pub(crate) fn empty_feed(&self) -> RevocationFeed {
+        let issued_at = now().as_secs();
+        RevocationFeed {
+            issuer: self.issuer.clone(),
+            issued_at,
+            expires_at: issued_at + 60,
+            window_seconds: 160,
+            ..RevocationFeed::default()
+        }
+    }
+
+    pub(crate) fn tells(&self, feed: &RevocationFeed) {
+        self.answers_for_feed(Answer::Body(signed_feed(feed, &key(1))));
     }
 
     pub(crate) fn verifier(&self) -> VerifierBuilder {
@@ -114,18 +186,82 @@ impl Authority {
     }
 }
 
+pub(crate) fn signed_feed(feed: &RevocationFeed, key: &SigningKey) -> String {
+    let unsigned = feed.to_unsigned(key).unwrap();
+    unsigned.with_signature(&key.sign(&unsigned).unwrap())
+}
+
 async fn respond(answer: Answer) -> Response {
     let json = |body: String| ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     match answer {
         Answer::Body(body) => json(body),
+        Answer::Drip(body) => {
+            let length = [(header::CONTENT_LENGTH, body.len())];
+            let body = axum::body::Body::new(Drip {
+                bytes: body.into(),
+                pause: Box::pin(sleep(Duration::ZERO)),
+            });
+            (
+                length.map(|(name, length)| (name, length.to_string())),
+                body,
+            )
+                .into_response()
+        }
+        Answer::Half(body) => {
+            let length = [(header::CONTENT_LENGTH, body.len().to_string())];
+            let half = body[..body.len() / 2].to_owned();
+            (length, axum::body::Body::new(Half(Some(half)))).into_response()
+        }
         Answer::Endless => axum::body::Body::new(Endless).into_response(),
         Answer::Hang => pending().await,
         Answer::Redirect(to) => Redirect::temporary(&to).into_response(),
         Answer::Slow(delay, body) => {
-            tokio::time::sleep(delay).await;
+            sleep(delay).await;
             json(body)
         }
         Answer::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        Answer::Tagged(etag, body) => ([(header::ETAG, etag)], body).into_response(),
+    }
+}
+
+/// Some bytes, and then a connection that is cut.
+struct Half(Option<String>);
+
+impl http_body::Body for Half {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(Some(match self.0.take() {
+            Some(half) => Ok(Frame::data(half.into())),
+            None => Err(io::ErrorKind::ConnectionAborted.into()),
+        }))
+    }
+}
+
+/// Ten bytes a second.
+struct Drip {
+    bytes: Bytes,
+    pause: Pin<Box<Sleep>>,
+}
+
+impl http_body::Body for Drip {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.bytes.is_empty() {
+            return Poll::Ready(None);
+        }
+        ready!(self.pause.as_mut().poll(cx));
+        self.pause = Box::pin(sleep(Duration::from_millis(100)));
+        Poll::Ready(Some(Ok(Frame::data(self.bytes.split_to(1)))))
     }
 }
 
@@ -133,15 +269,15 @@ async fn respond(answer: Answer) -> Response {
 struct Endless;
 
 impl http_body::Body for Endless {
-    type Data = bytes::Bytes;
-    type Error = std::convert::Infallible;
+    type Data = Bytes;
+    type Error = Infallible;
 
     fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
-        let spaces = bytes::Bytes::from_static(&[b' '; 4096]);
-        std::task::Poll::Ready(Some(Ok(http_body::Frame::data(spaces))))
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let spaces = Bytes::from_static(&[b' '; 4096]);
+        Poll::Ready(Some(Ok(Frame::data(spaces))))
     }
 }
 
