@@ -32,13 +32,21 @@
 //!   in `WWW-Authenticate` where to get a descriptor.
 //! - A session (`Mcp-Session-Id`, MCP 2025-11-25 and before) belongs to the client and tenant whose
 //!   descriptor it began with, and ends, with 404, when its newest descriptor has been expired for
-//!   longer than the leeway and the grace.
+//!   longer than the leeway and the grace, or at once when that is withdrawn.
 //! - An open stream, or a call that has not been answered yet, ends at that same time; without a
 //!   session, the descriptor of its own request counts.
 //! - When no key set can be had for longer than the maximum staleness, everything is refused.
 //!
 //! In [`Mode::Report`] nothing is refused or ended, only logged (by `tracing`). Tokens and session
-//! ids are never logged.
+//! ids are never logged. docs/verifier.md tells of all settings, modes, metrics and ends.
+//!
+//! # Features
+//!
+//! None is on by default; none changes what the others do.
+//!
+//! - `axum`: [`Verified`] can be taken by axum's handlers, as it is or as an `Option`.
+//! - `metrics`: counters and gauges by the facade of the crate `metrics`.
+//! - `toml`: [`VerifierBuilder::from_file`] reads TOML, beside JSON.
 
 mod absent;
 mod admission;

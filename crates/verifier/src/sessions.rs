@@ -4,6 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{HashMap, hash_map::Entry},
     fmt,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -219,14 +220,16 @@ impl Table {
         if !is_full() {
             return; // somebody else has
         }
+        let hasher = RandomState::new();
         let mut held = Vec::with_capacity(self.len.load(Ordering::Relaxed));
         for shard in &self.shards {
             self.sweep(shard, false, now);
-            held.extend(lock(shard).iter().map(|(key, lease)| Held {
-                key: *key,
-                ends_at: lease.ends_at(),
-                newest: lease.newest(),
-            }));
+            let leases = lock(shard);
+            held.extend(
+                leases
+                    .iter()
+                    .map(|(key, lease)| Held::new(*key, lease, &hasher)),
+            );
         }
         let kept = (self.capacity - 1).min(self.capacity - self.capacity / ROOM_SHARE);
         let excess = held.len().saturating_sub(kept);
@@ -244,15 +247,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Held {
     key: SessionKey,
     ends_at: Duration,
-    newest: Arc<Signed>,
+    /// Hashes, so that many can be sorted soon.
+    tenant: u64,
+    client: u64,
 }
 
 impl Held {
-    fn owner(&self) -> (Option<&str>, Option<&str>) {
-        (
-            self.newest.tenant_id.as_deref(),
-            self.newest.client_id.as_deref(),
-        )
+    fn new(key: SessionKey, lease: &Lease, hasher: &impl BuildHasher) -> Self {
+        let newest = lease.newest();
+        Self {
+            key,
+            ends_at: lease.ends_at(),
+            tenant: hasher.hash_one(&newest.tenant_id),
+            client: hasher.hash_one(&newest.client_id),
+        }
     }
 }
 
@@ -260,32 +268,22 @@ impl Held {
 /// most, and within it those of the client that has the most; of one client those nearest to their
 /// end. So nobody can push out others by beginning sessions.
 fn most_dispensable(held: Vec<Held>, count: usize) -> impl Iterator<Item = SessionKey> {
-    // The how-manieth session of its client it is, by the longest to live, …
     let mut held: Vec<_> = held.into_iter().map(|it| (0, it)).collect();
-    held.sort_unstable_by(|(_, one), (_, other)| {
-        (one.owner(), Reverse(one.ends_at)).cmp(&(other.owner(), Reverse(other.ends_at)))
-    });
-    rank(&mut held, |one, other| {
-        one.tenant_id == other.tenant_id && one.client_id == other.client_id
-    });
-    // … and, by that, of its tenant.
-    held.sort_unstable_by(|(of_client, one), (other_of_client, other)| {
-        let order = |rank: &usize, it: &Held| (*rank, Reverse(it.ends_at));
-        one.newest
-            .tenant_id
-            .cmp(&other.newest.tenant_id)
-            .then_with(|| order(of_client, one).cmp(&order(other_of_client, other)))
-    });
-    rank(&mut held, |one, other| one.tenant_id == other.tenant_id);
+    // The how-manieth session of its client it is, the longest to live first, …
+    held.sort_unstable_by_key(|(_, it)| (it.tenant, it.client, Reverse(it.ends_at)));
+    number_each(&mut held, |it| (it.tenant, it.client));
+    // … and, in that order, of its tenant.
+    held.sort_unstable_by_key(|(of_client, it)| (it.tenant, *of_client, Reverse(it.ends_at)));
+    number_each(&mut held, |it| (it.tenant, 0));
     held.sort_unstable_by_key(|(of_tenant, it)| (Reverse(*of_tenant), it.ends_at));
     held.into_iter().take(count).map(|(_, it)| it.key)
 }
 
-/// Numbers what belongs together, from 0.
-fn rank(sorted: &mut [(usize, Held)], is_same: impl Fn(&Signed, &Signed) -> bool) {
-    for group in sorted.chunk_by_mut(|(_, one), (_, other)| is_same(&one.newest, &other.newest)) {
-        for (number, (rank, _)) in group.iter_mut().enumerate() {
-            *rank = number;
+/// Numbers, from 0, what stands together of one owner.
+fn number_each(held: &mut [(usize, Held)], owner: impl Fn(&Held) -> (u64, u64)) {
+    for group in held.chunk_by_mut(|(_, one), (_, other)| owner(one) == owner(other)) {
+        for (number, (numbered, _)) in group.iter_mut().enumerate() {
+            *numbered = number;
         }
     }
 }
@@ -572,47 +570,30 @@ mod tests {
     #[test]
     fn shares_are_of_tenants_first_and_of_their_clients_then() {
         let mut held = Vec::new();
-        let owners = [
-            ("big", "many", 60),
-            ("big", "few", 10),
-            ("small", "one", 20),
-        ];
-        for (tenant, client, count) in owners {
+        for (tenant, client, count) in [(1, 10, 60), (1, 11, 10), (2, 20, 20)] {
             for number in 0..count {
-                let newest = descriptor_of(Some(tenant), client, "jti", 1000);
+                let key = SessionKey::new(format!("{client}-{number}").as_bytes());
+                let ends_at = seconds(1000 + number);
                 held.push(Held {
-                    key: SessionKey::new(format!("{client}-{number}").as_bytes()),
-                    ends_at: seconds(1000 + number),
-                    newest,
+                    key,
+                    ends_at,
+                    tenant,
+                    client,
                 });
             }
         }
-        let owner: HashMap<_, _> = held
-            .iter()
-            .map(|it| (it.key, Arc::clone(&it.newest)))
-            .collect();
         let evicted = |count| {
+            let client_of: HashMap<_, _> = held.iter().map(|it| (it.key, it.client)).collect();
             let mut by_client = BTreeMap::<_, usize>::new();
-            let copy = held.iter().map(|it| Held {
-                newest: Arc::clone(&it.newest),
-                ..*it
-            });
-            for key in most_dispensable(copy.collect(), count) {
-                *by_client
-                    .entry(owner[&key].client_id.clone().unwrap())
-                    .or_default() += 1;
+            let copy = held.iter().map(|it| Held { ..*it }).collect();
+            for key in most_dispensable(copy, count) {
+                *by_client.entry(client_of[&key]).or_default() += 1;
             }
             by_client.into_iter().collect::<Vec<_>>()
         };
-        let of = |counts: &[(&str, usize)]| {
-            let counts = counts
-                .iter()
-                .map(|(client, count)| ((*client).to_owned(), *count));
-            counts.collect::<Vec<_>>()
-        };
-        // 20 and 20 are left, of which "many" and "few" have 10 each; then 15 and 15.
-        assert_eq!(evicted(50), of(&[("many", 50)]));
-        assert_eq!(evicted(60), of(&[("few", 3), ("many", 52), ("one", 5)]));
+        // 20 and 20 are left, of which the first tenant's clients have 10 each; then 15 and 15.
+        assert_eq!(evicted(50), [(10, 50)]);
+        assert_eq!(evicted(60), [(10, 52), (11, 3), (20, 5)]);
     }
 
     /// What 100,000 live sessions cost: see docs/verifier.md for the command.

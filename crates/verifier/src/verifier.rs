@@ -77,6 +77,21 @@ impl Verifier {
         }
     }
 
+    /// The authority whose descriptors are accepted.
+    pub fn issuer(&self) -> &str {
+        &self.inner.settings.issuer
+    }
+
+    /// The canonical endpoint URI of the server that descriptors must be for.
+    pub fn audience(&self) -> &str {
+        &self.inner.settings.audience
+    }
+
+    /// The id of that server: `namespace/name`.
+    pub fn server_id(&self) -> &str {
+        &self.inner.settings.server_id
+    }
+
     /// Checks a descriptor in its compact form. Waits only where its key is not known yet: for at
     /// most one fetch of the key set, which may have to keep 5 seconds distance from the last one,
     /// and never longer than 8 seconds.

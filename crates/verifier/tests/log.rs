@@ -168,8 +168,13 @@ async fn names_reasons_and_ends_but_no_token_and_no_session_id() {
 
 /// Begins a session that ends at once when its descriptor expires, and waits for that.
 async fn ended_session(authority: &Authority) -> (reqwest::Client, String) {
+    session_that_expired(authority, Mode::Required).await
+}
+
+async fn session_that_expired(authority: &Authority, mode: Mode) -> (reqwest::Client, String) {
     let verifier = authority
         .verifier()
+        .mode(mode)
         .leeway(Duration::ZERO)
         .grace(Duration::ZERO)
         .build()
@@ -258,4 +263,58 @@ async fn a_feed_that_comes_and_goes_is_reported_once_each_time() {
     authority.answers_for_feed(Answer::Status(503));
     eventually("it is gone", async || reports().len() == 3).await;
     drop(verifier);
+}
+
+#[tokio::test]
+async fn what_report_would_have_ended_says_so() {
+    let (log, _guard) = Log::of_this_test();
+    let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+    let (client, url) = session_that_expired(&authority, Mode::Report).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    eventually("it is in the log", async || !log.ends().is_empty()).await;
+    let late = client.post(&url).header(HEADER, authority.token());
+    let late = late.header("mcp-session-id", SESSION_ID).send().await;
+    assert_eq!(late.unwrap().status(), 200);
+    let ends = log.ends();
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    let message = "session would have ended in mode \"required\"";
+    assert_eq!(ends[0]["message"], message);
+    assert_eq!(ends[0]["reason"], "refresh_timeout");
+}
+
+#[tokio::test]
+async fn what_a_handler_logs_stands_in_a_span_of_its_caller() {
+    let (log, _guard) = Log::of_this_test();
+    let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+    let verifier = authority.verifier().build().unwrap();
+    let app = Router::new()
+        .route(
+            "/mcp",
+            any(async || {
+                tokio::task::yield_now().await;
+                tracing::info!("from the handler");
+            }),
+        )
+        .layer(ConnectLayer::new(verifier));
+    let url = format!("http://{}/mcp", serve(app).await);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let token = authority.token();
+    let sent = client.post(url).header(HEADER, &token).send().await;
+    assert_eq!(sent.unwrap().status(), 200);
+    let text = log.text();
+    let line = text.lines().find(|line| line.contains("from the handler"));
+    let event: Value = serde_json::from_str(line.unwrap()).unwrap();
+    assert_eq!(
+        event["span"],
+        json!({
+            "name": "mcp_connect",
+            "client_id": "desktop",
+            "tenant_id": "acme",
+            "jti": authority.descriptor(60).jti,
+            "server_id": support::SERVER_ID,
+        })
+    );
+    assert!(!text.contains(token.rsplit('.').next().unwrap()));
 }

@@ -16,6 +16,10 @@ use mcp_connect_verifier::{ConnectLayer, HEADER, Mode, Verified};
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 use support::{Answer, Authority, SERVER_ID, key, key_set, serve};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// Says whether the request came governed, and with the header that must never arrive.
 async fn inner(verified: Option<Extension<Verified>>, headers: HeaderMap) -> axum::Json<Value> {
@@ -279,4 +283,118 @@ async fn report_refuses_nothing_and_still_removes_the_header() {
         .await
         .unwrap();
     assert!(body["jti"].is_string() && body["header"] == false);
+}
+
+#[tokio::test]
+async fn modes_by_path() {
+    let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+    let verifier = authority
+        .verifier()
+        .path("/healthz", Mode::Off)
+        .path("/trial", Mode::Report)
+        .path("/trial/strict", Mode::Required)
+        .build()
+        .unwrap();
+    let app = Router::new()
+        .fallback(inner)
+        .layer(ConnectLayer::new(verifier));
+    let base = format!("http://{}", serve(app).await);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let good = authority.token();
+    for (path, without, with_garbage) in [
+        ("/", 401, 403),
+        ("/mcp", 401, 403),
+        ("/healthz", 200, 200),
+        ("/healthz/live", 200, 200),
+        ("/healthzz", 401, 403),
+        ("/healthz/%2e%2e/mcp", 401, 403),
+        ("/healthz//mcp", 401, 403),
+        ("/trial", 200, 200),
+        ("/trial/x", 200, 200),
+        ("/trial/strict", 401, 403),
+        ("/trial/strict/x?/healthz", 401, 403),
+    ] {
+        let request = || client.post(format!("{base}{path}"));
+        assert_eq!(request().send().await.unwrap().status(), without, "{path}");
+        let garbage = request().header(HEADER, "garbage").send().await.unwrap();
+        assert_eq!(garbage.status(), with_garbage, "{path}");
+        let accepted = request().header(HEADER, &good).send().await.unwrap();
+        let body: Value = accepted.json().await.unwrap();
+        assert_eq!(body["header"], false, "{path}");
+        assert_eq!(
+            body["jti"].is_null(),
+            path.starts_with("/healthz") && without == 200
+        );
+    }
+}
+
+#[tokio::test]
+async fn nobody_outside_says_who_is_connecting() {
+    let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+    let verifier = authority.verifier().build().unwrap();
+    // The outer layer takes the header away: to the inner one the request is without a descriptor.
+    let app = Router::new()
+        .route("/mcp", any(inner))
+        .layer(ConnectLayer::new(verifier.clone()).mode(Mode::Optional))
+        .layer(ConnectLayer::new(verifier));
+    let url = format!("http://{}/mcp", serve(app).await);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.post(url).header(HEADER, authority.token());
+    let body: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(body, json!({ "jti": null, "header": false }));
+}
+
+/// What the server writes on a connection of its own, until it closes it.
+async fn exchange(url: &str, head: &str, body: &[u8]) -> String {
+    let (host, path) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let mut connection = TcpStream::connect(host).await.unwrap();
+    let head = format!("POST /{path} HTTP/1.1\r\nhost: {host}\r\n{head}\r\n");
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(body).await.unwrap();
+    let mut answer = Vec::new();
+    let read = connection.read_to_end(&mut answer);
+    let read = tokio::time::timeout(Duration::from_secs(10), read).await;
+    read.expect("the connection stays open").unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_refusal_waits_for_no_body_and_takes_none_for_a_request() {
+    let server = Server::start(Mode::Required).await;
+    // The body that was promised never comes.
+    let silent = exchange(&server.url, "content-length: 1000000\r\n", b"").await;
+    assert!(silent.starts_with("HTTP/1.1 401 "), "{silent}");
+    assert!(silent.contains("descriptor_missing"));
+    // Nobody asks for it.
+    let asking = "content-length: 1000000\r\nexpect: 100-continue\r\n";
+    let asking = exchange(&server.url, asking, b"").await;
+    assert!(asking.starts_with("HTTP/1.1 401 "), "{asking}");
+    // What comes of it is no second request.
+    let smuggled = b"POST /mcp HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+    let smuggled = exchange(&server.url, "content-length: 1000000\r\n", &smuggled).await;
+    assert_eq!(smuggled.matches("HTTP/1.1 ").count(), 1, "{smuggled}");
+    let chunked = exchange(&server.url, "transfer-encoding: chunked\r\n", b"5\r\nhello").await;
+    assert!(chunked.starts_with("HTTP/1.1 401 "), "{chunked}");
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_a_refusal_whose_request_was_whole() {
+    let server = Server::start(Mode::Required).await;
+    let (_, path) = server
+        .url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let next = format!(
+        "helloPOST /{path} HTTP/1.1\r\nhost: x\r\n{HEADER}: {}\r\nconnection: close\r\n\r\n",
+        server.authority.token(),
+    );
+    let answers = exchange(&server.url, "content-length: 5\r\n", next.as_bytes()).await;
+    assert!(answers.starts_with("HTTP/1.1 401 "), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200 "), "{answers}");
 }

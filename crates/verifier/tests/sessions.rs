@@ -25,8 +25,8 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body::Frame;
-use mcp_connect_descriptor::Descriptor;
-use mcp_connect_verifier::{ConnectLayer, HEADER, Mode};
+use mcp_connect_descriptor::{Descriptor, Withdrawn};
+use mcp_connect_verifier::{ConnectLayer, HEADER, Mode, VerifierBuilder};
 use reqwest::RequestBuilder;
 use serde_json::Value;
 use support::{Answer, Authority, key, key_set, now, serve};
@@ -68,7 +68,7 @@ async fn inner(method: Method, headers: HeaderMap) -> Response {
     if headers.contains_key("x-hang") {
         pending::<()>().await;
     }
-    if method == Method::GET {
+    if method == Method::GET || headers.contains_key("x-stream") {
         let chatty = headers.contains_key("x-chatty");
         return Body::new(Stream {
             chatty,
@@ -87,14 +87,13 @@ struct Server {
 
 impl Server {
     async fn start(mode: Mode) -> Self {
+        Self::with(|builder| builder.mode(mode)).await
+    }
+
+    async fn with(change: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Self {
         let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
-        let verifier = authority
-            .verifier()
-            .leeway(Duration::ZERO)
-            .grace(GRACE)
-            .mode(mode)
-            .build()
-            .unwrap();
+        let builder = authority.verifier().leeway(Duration::ZERO).grace(GRACE);
+        let verifier = change(builder).build().unwrap();
         let app = Router::new()
             .route("/mcp", any(inner))
             .layer(ConnectLayer::new(verifier));
@@ -313,4 +312,147 @@ async fn report_ends_nothing() {
             .await,
         200
     );
+}
+
+#[tokio::test]
+async fn calls_may_finish_for_as_long_as_they_are_let() {
+    const CALL_GRACE: Duration = Duration::from_secs(2);
+    let server = Server::with(|builder| builder.call_grace(CALL_GRACE)).await;
+    let descriptor = server.authority.descriptor(2);
+    server.begin("s", &descriptor).await;
+    let request = |method, header: &str| {
+        let request = server.request(method, &descriptor);
+        request.header(SESSION, "s").header(header, "1").send()
+    };
+    let listening = end_of(request(Method::GET, "x-stream").await.unwrap());
+    let streamed = end_of(request(Method::POST, "x-stream").await.unwrap());
+    let unanswered = async {
+        let response = request(Method::POST, "x-hang").await.unwrap();
+        assert_eq!(response.status(), 404);
+        now()
+    };
+    let (listening, streamed, unanswered) = tokio::join!(listening, streamed, unanswered);
+    assert_ended_in_time(listening, descriptor.expires_at);
+    assert_ended_in_time(streamed, descriptor.expires_at + CALL_GRACE.as_secs());
+    assert_ended_in_time(unanswered, descriptor.expires_at + CALL_GRACE.as_secs());
+    // But nothing new begins.
+    let fresh = server.authority.descriptor(60);
+    assert_eq!(server.status(Method::POST, "s", &fresh).await, 404);
+}
+
+fn withdraws_client(authority: &Authority, client: &str) {
+    let mut feed = authority.empty_feed();
+    feed.clients = vec![Withdrawn {
+        id: client.into(),
+        tenant_id: Some("acme".into()),
+        at: now().as_secs(),
+        ..Withdrawn::default()
+    }];
+    authority.tells(&feed);
+}
+
+#[tokio::test]
+async fn what_the_feed_names_ends_at_once_and_stays_ended() {
+    let server = Server::with(|builder| builder.revocation_feed_interval(GRACE)).await;
+    server.authority.tells(&server.authority.empty_feed());
+    let own = server.authority.descriptor(60);
+    let another = server.of_another_client();
+    for (id, descriptor) in [("s", &own), ("t", &another)] {
+        server.begin(id, descriptor).await;
+    }
+    let open = async |descriptor: &Descriptor, session: Option<&str>, header: &str| {
+        let mut request = server.request(Method::GET, descriptor).header(header, "1");
+        if let Some(session) = session {
+            request = request.header(SESSION, session);
+        }
+        tokio::spawn(end_of(request.send().await.unwrap()))
+    };
+    let mut ending = Vec::new();
+    for session in [Some("s"), None] {
+        for header in ["x-silent", "x-chatty"] {
+            ending.push(open(&own, session, header).await);
+        }
+    }
+    let staying = [
+        open(&another, Some("t"), "x-silent").await,
+        open(&another, None, "x-chatty").await,
+    ];
+    let hanging = server.request(Method::POST, &own).header("x-hang", "1");
+    let hanging = tokio::spawn(hanging.send());
+    support::eventually("the feed is followed", async || {
+        server.authority.polls() >= 2
+    })
+    .await;
+
+    let withdrawn_at = now();
+    withdraws_client(&server.authority, "desktop");
+    for stream in ending {
+        let took = stream.await.unwrap().checked_sub(withdrawn_at).unwrap();
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+    let hanging = hanging.await.unwrap().unwrap();
+    assert_eq!(hanging.status(), 403);
+    let body: Value = hanging.json().await.unwrap();
+    assert_eq!(body["error"]["data"]["code"], "descriptor_revoked");
+    assert_eq!(server.status(Method::POST, "s", &own).await, 403);
+    // The client is let in again: a descriptor of later, but not the session.
+    support::eventually("a second later", async || {
+        now().as_secs() > withdrawn_at.as_secs() + 1
+    })
+    .await;
+    let later = server.authority.descriptor(60);
+    assert_eq!(server.status(Method::POST, "s", &later).await, 404);
+    server.begin("u", &later).await;
+    server.authority.tells(&server.authority.empty_feed());
+    let polls = server.authority.polls();
+    support::eventually("forgotten by the feed", async || {
+        server.authority.polls() >= polls + 2
+    })
+    .await;
+    assert_eq!(server.status(Method::POST, "s", &own).await, 404);
+    // Nobody else is any the worse.
+    assert_eq!(server.status(Method::POST, "t", &another).await, 200);
+    assert!(staying.iter().all(|stream| !stream.is_finished()));
+}
+
+#[tokio::test]
+async fn what_a_removed_key_has_signed_ends_at_once() {
+    let server = Server::start(Mode::Required).await;
+    let own = server.authority.descriptor(60);
+    server.begin("s", &own).await;
+    let stream = server.request(Method::GET, &own).header(SESSION, "s");
+    let stream = tokio::spawn(end_of(stream.send().await.unwrap()));
+    server.authority.publishes(&[&key(2)]);
+    // A token of the new key has the set fetched.
+    let newest = own.mint(&key(2)).unwrap();
+    let fetched_at = now();
+    let request = server.client.post(&server.url).header(HEADER, &newest);
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let took = stream.await.unwrap().checked_sub(fetched_at).unwrap();
+    assert!(took < Duration::from_secs(7), "{took:?}");
+    let request = server.client.post(&server.url).header(HEADER, &newest);
+    let late = request.header(SESSION, "s").send().await.unwrap();
+    assert_eq!(late.status(), 404);
+}
+
+#[tokio::test]
+async fn report_ends_nothing_of_what_is_revoked() {
+    let server = Server::with(|builder| {
+        builder
+            .mode(Mode::Report)
+            .revocation_feed_interval(Duration::from_secs(1))
+    })
+    .await;
+    let own = server.authority.descriptor(60);
+    server.begin("s", &own).await;
+    let stream = server.request(Method::GET, &own).header(SESSION, "s");
+    let stream = tokio::spawn(end_of(stream.send().await.unwrap()));
+    withdraws_client(&server.authority, "desktop");
+    let polls = server.authority.polls();
+    support::eventually("the feed is followed", async || {
+        server.authority.polls() >= polls + 3
+    })
+    .await;
+    assert_eq!(server.status(Method::POST, "s", &own).await, 200);
+    assert!(!stream.is_finished());
 }
