@@ -10,3 +10,8 @@ mod tools;
 
 pub use options::Options;
 pub use server::Server;
+
+/// What docs/verifier.md shows is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/verifier.md")]
+struct VerifierGuide;

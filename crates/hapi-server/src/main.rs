@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     println!(
         "listening on http://{} as {} at {}",
         server.address(),
-        options.server_id,
+        server.server_id(),
         server.endpoint(),
     );
     server.run(either(interrupt, terminate)).await

@@ -1,9 +1,15 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use mcp_connect_verifier::{ConfigError, Mode, Verifier};
+use mcp_connect_verifier::{ConfigError, Mode, Verifier, VerifierBuilder};
+
+const DEFAULT_AUTHORITY: &str = "http://127.0.0.1:8787";
 
 /// The reference MCP server behind a connect verifier.
+///
+/// Every setting of the verifier that has no option here can be given by its variable, such as
+/// `MCP_CONNECT_MAX_STALENESS_SECONDS`, or in the file of --config: docs/verifier.md lists them. An
+/// option stands over a variable, and a variable over the file.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Options {
@@ -11,45 +17,63 @@ pub struct Options {
     #[arg(long, env = "HAPI_LISTEN", default_value = "127.0.0.1:8788")]
     pub listen: SocketAddr,
 
-    /// The authority whose descriptors are accepted: its issuer, exactly.
-    #[arg(long, env = "HAPI_AUTHORITY", default_value = "http://127.0.0.1:8787")]
-    pub authority: String,
+    /// A file with settings of the verifier, JSON or TOML. With it, the two defaults below don't
+    /// hold.
+    #[arg(long, env = "MCP_CONNECT_CONFIG")]
+    pub config: Option<PathBuf>,
 
-    /// This server's name in the registry: namespace/name.
-    #[arg(long, env = "HAPI_SERVER_ID")]
-    pub server_id: String,
+    /// The authority whose descriptors are accepted: its issuer, exactly. By default
+    /// MCP_CONNECT_ISSUER, or http://127.0.0.1:8787.
+    #[arg(long)]
+    pub authority: Option<String>,
 
-    /// This server's canonical URI, as published in the registry; by default /mcp on the address
-    /// that it listens on.
-    #[arg(long, env = "HAPI_ENDPOINT")]
+    /// This server's name in the registry, namespace/name; by default MCP_CONNECT_SERVER_ID.
+    #[arg(long)]
+    pub server_id: Option<String>,
+
+    /// This server's canonical URI, as published in the registry; by default MCP_CONNECT_AUDIENCE,
+    /// or /mcp on the address that it listens on.
+    #[arg(long)]
     pub endpoint: Option<String>,
 
-    /// The authority's key set; by default /.well-known/jwks.json of the authority.
-    #[arg(long, env = "HAPI_JWKS_URI")]
-    pub jwks_uri: Option<String>,
-
     /// How long a stream or session may outlive its newest descriptor.
-    #[arg(long, env = "HAPI_GRACE_SECONDS", default_value_t = 30)]
-    pub grace_seconds: u64,
+    #[arg(long)]
+    pub grace_seconds: Option<u64>,
 
     /// Clock skew to forgive, 0 to 5.
-    #[arg(long, env = "HAPI_LEEWAY_SECONDS", default_value_t = 5)]
-    pub leeway_seconds: u64,
+    #[arg(long)]
+    pub leeway_seconds: Option<u64>,
 
-    /// How strictly descriptors are asked for: required, optional or report.
-    #[arg(long, env = "HAPI_MODE", default_value = "required")]
-    pub mode: Mode,
+    /// How strictly descriptors are asked for: required, optional, report or off.
+    #[arg(long)]
+    pub mode: Option<Mode>,
 }
 
 impl Options {
-    /// The verifier of a server that is reached at `endpoint`.
-    pub(crate) fn verifier(&self, endpoint: &str) -> Result<Verifier, ConfigError> {
-        let mut builder = Verifier::builder(&self.authority, endpoint, &self.server_id)
-            .grace(Duration::from_secs(self.grace_seconds))
-            .leeway(Duration::from_secs(self.leeway_seconds))
-            .mode(self.mode);
-        if let Some(jwks_uri) = &self.jwks_uri {
-            builder = builder.key_set_url(jwks_uri);
+    /// The verifier of a server that listens on `address`.
+    pub(crate) fn verifier(&self, address: SocketAddr) -> Result<Verifier, ConfigError> {
+        let builder = match &self.config {
+            Some(path) => VerifierBuilder::from_file(path)?,
+            None => Verifier::builder(DEFAULT_AUTHORITY, format!("http://{address}/mcp"), ""),
+        };
+        let mut builder = builder.overridden_by(|name| env::var_os(name))?;
+        if let Some(authority) = &self.authority {
+            builder = builder.issuer(authority);
+        }
+        if let Some(server_id) = &self.server_id {
+            builder = builder.server_id(server_id);
+        }
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.audience(endpoint);
+        }
+        if let Some(seconds) = self.grace_seconds {
+            builder = builder.grace(Duration::from_secs(seconds));
+        }
+        if let Some(seconds) = self.leeway_seconds {
+            builder = builder.leeway(Duration::from_secs(seconds));
+        }
+        if let Some(mode) = self.mode {
+            builder = builder.mode(mode);
         }
         builder.build()
     }

@@ -23,6 +23,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     endpoint: String,
+    server_id: String,
     router: Router,
     mcp: StreamableHttpServerConfig,
 }
@@ -37,16 +38,14 @@ impl Server {
         let address = listener
             .local_addr()
             .context("the listener has no address")?;
-        let endpoint = match &options.endpoint {
-            Some(endpoint) => endpoint.clone(),
-            None => format!("http://{address}/mcp"),
-        };
         let verifier = options
-            .verifier(&endpoint)
-            .with_context(|| format!("can't verify descriptors for the endpoint {endpoint}"))?;
+            .verifier(address)
+            .context("can't verify descriptors")?;
+        let endpoint = verifier.audience().to_owned();
+        let server_id = verifier.server_id().to_owned();
 
         let mcp = mcp_config(&endpoint)?;
-        let tools = Tools::new(&options.server_id);
+        let tools = Tools::new(&server_id);
         let service = StreamableHttpService::new(
             move || Ok(tools.clone()),
             Arc::new(session_manager()),
@@ -60,6 +59,7 @@ impl Server {
             listener,
             address,
             endpoint,
+            server_id,
             router,
             mcp,
         })
@@ -73,6 +73,11 @@ impl Server {
     /// The server's canonical URI: the audience of its descriptors.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// The server's name in the registry.
+    pub fn server_id(&self) -> &str {
+        &self.server_id
     }
 
     /// Serves until `stop` is ready, then ends its sessions and waits at most five seconds for what

@@ -6,11 +6,16 @@
     reason = "clippy.toml allows it in test functions, not in their helpers"
 )]
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use axum::{Json, Router, routing::get};
 use hapi_server::{Options, Server};
-use mcp_connect_descriptor::{Descriptor, KeyStatus, ServerIdentity, SigningKey};
+use mcp_connect_descriptor::{
+    Descriptor, KeyStatus, RevocationFeed, ServerIdentity, SigningKey, Withdrawn,
+};
 use mcp_connect_verifier::Mode;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -23,27 +28,67 @@ fn key() -> SigningKey {
     SigningKey::from_seed(&[1; 32])
 }
 
-async fn authority() -> String {
-    let mut jwk = key().to_private_jwk(KeyStatus::Active);
-    jwk.as_object_mut().unwrap().remove("d");
-    let keys = json!({ "keys": [jwk] });
-    let app = Router::new().route("/.well-known/jwks.json", get(async move || Json(keys)));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let issuer = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    issuer
+/// Publishes its keys, and a feed of what it has withdrawn.
+struct Authority {
+    issuer: String,
+    feed: Arc<Mutex<RevocationFeed>>,
+}
+
+impl Authority {
+    async fn start() -> Self {
+        let mut jwk = key().to_private_jwk(KeyStatus::Active);
+        jwk.as_object_mut().unwrap().remove("d");
+        let keys = json!({ "keys": [jwk] });
+        let feed = Arc::new(Mutex::new(RevocationFeed::default()));
+        let told = Arc::clone(&feed);
+        let app = Router::new()
+            .route("/.well-known/jwks.json", get(async move || Json(keys)))
+            .route(
+                "/v1/revocations",
+                get(async move || {
+                    let unsigned = told.lock().unwrap().to_unsigned(&key()).unwrap();
+                    let signature = key().sign(&unsigned).unwrap();
+                    unsigned.with_signature(&signature)
+                }),
+            );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let authority = Self { issuer, feed };
+        authority.tells(|_| {});
+        authority
+    }
+
+    fn tells(&self, change: impl FnOnce(&mut RevocationFeed)) {
+        let now = unix_seconds();
+        let mut feed = RevocationFeed {
+            issuer: self.issuer.clone(),
+            issued_at: now,
+            expires_at: now + 120,
+            window_seconds: 160,
+            ..RevocationFeed::default()
+        };
+        change(&mut feed);
+        *self.feed.lock().unwrap() = feed;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests run now")]
+fn unix_seconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap().as_secs()
 }
 
 fn options(authority: &str) -> Options {
     Options {
         listen: "127.0.0.1:0".parse().unwrap(),
-        authority: authority.into(),
-        server_id: SERVER_ID.into(),
+        config: None,
+        authority: Some(authority.into()),
+        server_id: Some(SERVER_ID.into()),
         endpoint: None,
-        jwks_uri: None,
-        grace_seconds: 0,
-        leeway_seconds: 0,
-        mode: Mode::Required,
+        grace_seconds: Some(0),
+        leeway_seconds: Some(0),
+        mode: None,
     }
 }
 
@@ -51,7 +96,7 @@ struct Running {
     client: reqwest::Client,
     base: String,
     endpoint: String,
-    issuer: String,
+    authority: Authority,
     stop: oneshot::Sender<()>,
     run: JoinHandle<anyhow::Result<()>>,
 }
@@ -62,8 +107,8 @@ impl Running {
     }
 
     async fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let issuer = authority().await;
-        let mut options = options(&issuer);
+        let authority = Authority::start().await;
+        let mut options = options(&authority.issuer);
         change(&mut options);
         let server = Server::bind(&options).await.unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -71,7 +116,7 @@ impl Running {
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             base: format!("http://{}", server.address()),
             endpoint: server.endpoint().to_owned(),
-            issuer,
+            authority,
             stop,
             run: tokio::spawn(server.run(async move {
                 let _ = stopped.await;
@@ -79,12 +124,10 @@ impl Running {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "tests run now")]
     fn token(&self, jti: &str, seconds: u64) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let expires_at = now.as_secs() + seconds;
+        let expires_at = unix_seconds() + seconds;
         let descriptor = Descriptor {
-            issuer: self.issuer.clone(),
+            issuer: self.authority.issuer.clone(),
             endpoint: self.endpoint.clone(),
             server: ServerIdentity {
                 id: SERVER_ID.into(),
@@ -211,7 +254,7 @@ async fn health_is_open_and_mcp_is_not() {
     let without = without.send().await.unwrap();
     assert_eq!(without.status(), StatusCode::UNAUTHORIZED);
     let challenge = without.headers()["www-authenticate"].to_str().unwrap();
-    assert!(challenge.contains(&server.issuer) && challenge.contains(SERVER_ID));
+    assert!(challenge.contains(&server.authority.issuer) && challenge.contains(SERVER_ID));
     let body: Value = without.json().await.unwrap();
     assert_eq!(body["error"]["data"]["code"], "descriptor_missing");
 }
@@ -288,7 +331,7 @@ async fn serves_without_a_session() {
 
 #[tokio::test]
 async fn optional_lets_an_ungoverned_caller_in_and_says_so() {
-    let server = Running::with(|options| options.mode = Mode::Optional).await;
+    let server = Running::with(|options| options.mode = Some(Mode::Optional)).await;
     let whoami = server.modern("tools/call", json!({ "name": "whoami", "arguments": {} }));
     let (client, request) = whoami.build_split();
     let mut request = request.unwrap();
@@ -396,6 +439,62 @@ async fn a_long_call_ends_with_its_descriptor() {
             "{sent:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_revocation_ends_sessions_streams_and_calls_in_both_eras() {
+    let server = Running::start().await;
+    let session = server.session().await;
+    let tick = json!({
+        "name": "tick",
+        "arguments": { "seconds": 600 },
+        "_meta": { "progressToken": "mine" },
+    });
+    let legacy = json!({ "jsonrpc": "2.0", "id": 4, "method": "tools/call", "params": tick });
+    let listening = server
+        .client
+        .get(format!("{}/mcp", server.base))
+        .header("accept", "text/event-stream")
+        .header("mcp-connect", server.token("first", 60))
+        .header(SESSION, &session);
+    let mut open = Vec::new();
+    for request in [
+        listening,
+        server.in_session(&session, &legacy),
+        server.modern("tools/call", tick),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        open.push(tokio::spawn(response.text()));
+    }
+
+    let at = unix_seconds();
+    server.authority.tells(|feed| {
+        feed.tenants = vec![Withdrawn {
+            id: "acme".into(),
+            at,
+            ..Withdrawn::default()
+        }];
+    });
+    // The default interval of the feed is 5 s.
+    for stream in open {
+        let ended = timeout(Duration::from_secs(8), stream).await;
+        let sent = ended.unwrap().unwrap().unwrap();
+        assert!(!sent.contains("\"result\""), "{sent}");
+    }
+    while unix_seconds() <= at {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // What the tenant gets after it was let in again is good, but not for the session.
+    let late = server.in_session(&session, &call(5, "whoami", &json!({})));
+    let late = late.send().await.unwrap();
+    assert_eq!(late.status(), StatusCode::NOT_FOUND);
+    let body: Value = late.json().await.unwrap();
+    assert_eq!(body["error"]["data"]["code"], "session_ended");
+    let afresh = server.session().await;
+    let request = server.in_session(&afresh, &call(6, "echo", &json!({ "text": "hello" })));
+    let echo = answer(request.send().await.unwrap(), 6).await;
+    assert_eq!(echo["result"]["content"][0]["text"], "hello");
 }
 
 #[tokio::test]
