@@ -203,7 +203,7 @@ fn json_web_token(token: String, key: &SigningKey) -> Box<dyn Fn()> {
     }
 
     let jwk = key.to_public_jwk();
-    let key = DecodingKey::from_ed_components(jwk["x"].as_str().unwrap()).unwrap();
+    let key = DecodingKey::from_ed_components(jwk.get("x").unwrap().as_str().unwrap()).unwrap();
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_issuer(&[ISSUER]);
     validation.set_audience(&[ENDPOINT]);

@@ -1,12 +1,15 @@
 //! `schema/vectors/`: the files are what the generator makes, and this crate gives every result.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 #[path = "../examples/vectors/generator/mod.rs"]
 mod generator;
 
 use std::collections::HashSet;
 
 use mcp_connect_descriptor::{
-    Confirmation, Descriptor, Expected, KeySet, RevocationFeed, ServerIdentity, verify, verify_feed,
+    Confirmation, Descriptor, Expected, KeySet, RevocationFeed, ServerIdentity, Withdrawal, verify,
+    verify_feed,
 };
 use serde_json::{Value, json};
 
@@ -194,7 +197,7 @@ fn every_feed_names_whom_it_is_to_name() {
         };
         let named = feed.revokes(&descriptor, text(of, "kid"));
         assert_eq!(
-            named.map(|withdrawal| withdrawal.as_str()),
+            named.map(Withdrawal::as_str),
             vector["named_by"].as_str(),
             "{}",
             vector["id"]

@@ -1394,7 +1394,8 @@ fn ed25519_signatures(v: &mut Vectors) {
             signature
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
+                .collect::<Vec<String>>()
+                .concat()
                 .into_bytes(),
         ),
         (

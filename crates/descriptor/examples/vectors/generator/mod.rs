@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::indexing_slicing,
+    clippy::too_many_lines,
     clippy::unwrap_used,
     reason = "a tool for developers, over constants"
 )]
@@ -98,10 +99,11 @@ pub(crate) fn without(value: Value, member: &str) -> Value {
 
 /// A file: its members, and a list with an entry per line.
 fn document(about: &str, members: &[(&str, Value)], list: &str, entries: &[Value]) -> String {
-    let members: String = members
+    let members: Vec<String> = members
         .iter()
         .map(|(name, value)| format!("  {}: {},\n", json!(name), text(value)))
         .collect();
+    let members = members.concat();
     let entries: Vec<String> = entries
         .iter()
         .map(|entry| format!("    {}", text(entry)))
