@@ -212,12 +212,11 @@ impl Follower {
             let snapshot = self.keys.usable(&Moment::now())?;
             snapshot.keys.contains(key_id).then_some(snapshot)
         };
-        let snapshot = match known() {
-            Some(snapshot) => snapshot,
-            None => {
-                self.keys.look_up(key_id.to_owned()).await;
-                known().ok_or(Refusal::UnknownKey)?
-            }
+        let snapshot = if let Some(snapshot) = known() {
+            snapshot
+        } else {
+            self.keys.look_up(key_id.to_owned()).await;
+            known().ok_or(Refusal::UnknownKey)?
         };
         let now = clock::now().as_secs();
         Ok(unverified.verify(&snapshot.keys, &self.scope.issuer, now)?)

@@ -76,7 +76,7 @@ pub(crate) fn poll_after(interval: Duration, failures: u32, dice: u64) -> Durati
 fn spread(pause: Duration, dice: u64) -> Duration {
     const STEPS: u32 = 1000;
     let steps = u32::try_from(dice % u64::from(STEPS + 1)).unwrap_or_default();
-    pause - pause / 5 / STEPS * steps
+    pause.saturating_sub(pause / 5 / STEPS * steps)
 }
 
 #[cfg(test)]
