@@ -70,6 +70,11 @@ pub enum Confirmation {
 }
 
 impl Confirmation {
+    /// The certificate whose DER form has this SHA-256.
+    pub fn of_certificate(sha256: &[u8; 32]) -> Self {
+        Self::X5tS256(Base64UrlUnpadded::encode_string(sha256))
+    }
+
     fn is_thumbprint(&self) -> bool {
         let (Self::Jkt(thumbprint) | Self::X5tS256(thumbprint)) = self;
         let mut sha256 = [0; 32];

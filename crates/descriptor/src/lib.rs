@@ -46,6 +46,7 @@
 
 mod claims;
 mod code;
+mod dpop;
 mod feed;
 mod jwk;
 #[cfg(feature = "verify")]
@@ -56,6 +57,7 @@ mod keys;
 #[cfg(feature = "sign")]
 mod sign;
 pub mod strict_json;
+mod target_uri;
 #[cfg(feature = "verify")]
 mod token;
 mod unsigned;
@@ -64,6 +66,10 @@ mod verifying_key;
 
 pub use claims::{Confirmation, Descriptor, ServerIdentity};
 pub use code::RefusalCode;
+pub use dpop::{
+    MAX_PROOF_AGE_SECONDS, MAX_PROOF_BYTES, PROOF_HEADER, PROOF_TYPE, Proof, ProofContext,
+    ProofFault, UnverifiedProof,
+};
 pub use feed::{MAX_FEED_ENTRIES, RevocationFeed, Withdrawal, Withdrawn};
 #[cfg(feature = "verify")]
 pub use feed::{UnverifiedFeed, verify_feed};
@@ -71,6 +77,7 @@ pub use jwk::Algorithm;
 #[cfg(feature = "verify")]
 pub use key_set::{KeySet, KeySetError};
 pub use keys::{KeyEntry, KeyStatus, SigningKey, SigningKeys, SigningKeysError};
+pub use target_uri::TargetUri;
 #[cfg(feature = "verify")]
 pub use token::{Expected, Refusal, UnverifiedDescriptor, verify};
 pub use unsigned::{MintError, Unsigned};

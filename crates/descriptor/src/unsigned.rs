@@ -41,12 +41,21 @@ impl Unsigned {
             kid: key.id(),
             typ: form.token_type,
         };
+        Self::of_parts(&header, claims, form.max_bytes)
+    }
+
+    /// … with a header of another kind.
+    pub(crate) fn of_parts(
+        header: &impl Serialize,
+        claims: &impl Serialize,
+        max_bytes: usize,
+    ) -> Option<Self> {
         let encode = |json: Vec<u8>| Base64UrlUnpadded::encode_string(&json);
-        let header = encode(serde_json::to_vec(&header).ok()?);
+        let header = encode(serde_json::to_vec(header).ok()?);
         let claims = encode(serde_json::to_vec(claims).ok()?);
         let signature_chars = (SIGNATURE_BYTES * 8).div_ceil(6);
         let length = header.len() + 1 + claims.len() + 1 + signature_chars;
-        (length <= form.max_bytes).then(|| Self(format!("{header}.{claims}")))
+        (length <= max_bytes).then(|| Self(format!("{header}.{claims}")))
     }
 
     /// What is to be signed.
