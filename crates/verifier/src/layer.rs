@@ -17,6 +17,7 @@ use crate::{
     ConnectBody, Mode, Rejection, Verified, Verifier,
     admission::{Admission, Passage},
     refusal::Refused,
+    sender::Sender,
     verifier::{Attempt, Reason},
 };
 
@@ -95,6 +96,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
+        let sender = Sender::take(&mut request);
         let descriptor = take_descriptor(request.headers_mut());
         // Nobody but this layer says who is connecting.
         request.extensions_mut().remove::<Verified>();
@@ -116,7 +118,7 @@ where
         }
         let checked = match descriptor {
             Err(reason) => Err(reason.into()),
-            Ok(descriptor) => match self.verifier.attempt(&descriptor) {
+            Ok(descriptor) => match self.verifier.attempt(&sender, &descriptor) {
                 Attempt::Done(checked) => checked,
                 Attempt::UnknownKey(_) => {
                     let verifier = self.verifier.clone();
@@ -126,7 +128,9 @@ where
                     return ConnectFuture {
                         verifier: self.verifier.clone(),
                         state: State::Checking {
-                            check: Box::pin(async move { verifier.verify(&descriptor).await }),
+                            check: Box::pin(async move {
+                                verifier.verify_from(&sender, &descriptor).await
+                            }),
                             held: Some((ready, request)),
                             mode,
                         },

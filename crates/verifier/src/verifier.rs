@@ -8,6 +8,7 @@ use crate::{
     clock::Moment,
     feed::Feed,
     key_cache::KeyCache,
+    sender::{Sender, SenderCheck, SenderFault},
     sessions::Sessions,
     settings::Settings,
     status::{KeysStatus, Status},
@@ -16,6 +17,9 @@ use crate::{
     verified::{Signed, Verified},
     withdrawn::Withdrawn,
 };
+
+/// A hundredth of a gigabyte when they are all there.
+const MAX_PROOFS: usize = 500_000;
 
 /// Checks connect descriptors for one MCP server. Cheap to clone; clones share their keys and
 /// sessions.
@@ -32,6 +36,7 @@ struct Inner {
     withdrawn: Withdrawn,
     feed: Option<Feed>,
     sessions: Sessions,
+    senders: SenderCheck,
 }
 
 impl Verifier {
@@ -45,6 +50,7 @@ impl Verifier {
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
+                senders: SenderCheck::new(&settings.audience, MAX_PROOFS),
                 settings,
                 keys,
                 tokens,
@@ -95,13 +101,25 @@ impl Verifier {
     /// Checks a descriptor in its compact form. Waits only where its key is not known yet: for at
     /// most one fetch of the key set, which may have to keep 5 seconds distance from the last one,
     /// and never longer than 8 seconds.
+    ///
+    /// A descriptor that is bound to its sender (`cnf`) is refused, since nothing is known of the
+    /// sender here: only a [`ConnectLayer`](crate::ConnectLayer) sees the whole request.
     pub async fn verify(&self, descriptor: &str) -> Result<Verified, Rejection> {
-        let key_id = match self.attempt(descriptor) {
+        self.verify_from(&Sender::unknown(), descriptor).await
+    }
+
+    /// … of a request, which shows more of its sender.
+    pub(crate) async fn verify_from(
+        &self,
+        sender: &Sender,
+        descriptor: &str,
+    ) -> Result<Verified, Rejection> {
+        let key_id = match self.attempt(sender, descriptor) {
             Attempt::Done(result) => return result,
             Attempt::UnknownKey(key_id) => key_id,
         };
         self.inner.keys.look_up(key_id).await;
-        match self.attempt(descriptor) {
+        match self.attempt(sender, descriptor) {
             Attempt::Done(result) => result,
             Attempt::UnknownKey(_) => counted(Err(if self.inner.keys.is_usable(&Moment::now()) {
                 Refusal::UnknownKey.into()
@@ -112,9 +130,13 @@ impl Verifier {
     }
 
     /// Checks a descriptor as far as that needs no waiting.
-    pub(crate) fn attempt(&self, descriptor: &str) -> Attempt {
+    pub(crate) fn attempt(&self, sender: &Sender, descriptor: &str) -> Attempt {
         match self.check(descriptor) {
-            Attempt::Done(checked) => Attempt::Done(counted(checked.and_then(of_any_sender))),
+            Attempt::Done(checked) => Attempt::Done(counted(checked.and_then(|verified| {
+                let senders = &self.inner.senders;
+                senders.check(&verified, descriptor, sender)?;
+                Ok(verified)
+            }))),
             unknown @ Attempt::UnknownKey(_) => unknown,
         }
     }
@@ -179,14 +201,6 @@ impl Verifier {
     }
 }
 
-/// What is bound to a sender can't be accepted of anybody.
-fn of_any_sender(verified: Verified) -> Result<Verified, Rejection> {
-    if verified.confirmation.is_some() {
-        return Err(Reason::SenderConstraint.into());
-    }
-    Ok(verified)
-}
-
 fn counted(checked: Result<Verified, Rejection>) -> Result<Verified, Rejection> {
     telemetry::checked(checked.as_ref().err().map(Rejection::code));
     checked
@@ -215,7 +229,7 @@ impl Rejection {
             Reason::AnotherCaller
             | Reason::Header(_)
             | Reason::Outlived
-            | Reason::SenderConstraint
+            | Reason::Sender(_)
             | Reason::SeveralSessionIds => RefusalCode::Invalid,
         }
     }
@@ -236,9 +250,8 @@ pub(crate) enum Reason {
     Outlived,
     #[error("no key set of the authority can be had, or it is past the maximum staleness")]
     NoKeySet,
-    /// To let it pass unchecked would make the constraint worthless.
-    #[error("bound to a key of its sender (cnf), which this version can't check")]
-    SenderConstraint,
+    #[error(transparent)]
+    Sender(#[from] SenderFault),
     #[error("the Mcp-Session-Id header is there more than once")]
     SeveralSessionIds,
     #[error("withdrawn by the revocation feed: {0}")]
