@@ -12,7 +12,8 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    ConnectError, Grant, ServerDetail, ServerPage,
+    ClientCertificate, ConnectError, Grant, SenderKey, ServerDetail, ServerPage,
+    binding::Binding,
     clock::unix_now,
     exchange::{self, is_secure_url},
     grant::{Answer, Asked},
@@ -36,6 +37,7 @@ pub struct Authority {
     base_url: Arc<str>,
     http: reqwest::Client,
     credential: Option<HeaderValue>,
+    binding: Binding,
     strict: bool,
     shared: Arc<Shared>,
 }
@@ -77,8 +79,9 @@ impl Authority {
         }
         Ok(Self {
             base_url: origin.into(),
-            http: exchange::client_for(&url)?,
+            http: exchange::client_for(&url, None)?,
             credential: None,
+            binding: Binding::Nothing,
             strict: false,
             shared: Arc::default(),
         })
@@ -94,6 +97,32 @@ impl Authority {
         value.set_sensitive(true);
         self.credential = Some(value);
         Ok(self)
+    }
+
+    /// Has every descriptor bound to this key (RFC 9449): whoever else gets hold of one can't use it.
+    /// In the place of any other binding.
+    #[must_use]
+    pub fn bound_to_key(mut self, key: SenderKey) -> Self {
+        self.binding = Binding::Key(key);
+        self
+    }
+
+    /// Has every descriptor bound to this TLS client certificate (RFC 8705), with which the client
+    /// then authenticates itself to the authority and to servers. Both have to ask for one, and the
+    /// authority has to trust who issued it. In the place of any other binding.
+    pub fn bound_to_certificate(
+        mut self,
+        certificate: ClientCertificate,
+    ) -> Result<Self, ConnectError> {
+        self.binding = Binding::Certificate(certificate);
+        let url =
+            Url::parse(&self.base_url).map_err(|error| ConnectError::BaseUrl(error.to_string()))?;
+        self.http = exchange::client_for(&url, self.binding.identity())?;
+        Ok(self)
+    }
+
+    pub(crate) const fn binding(&self) -> &Binding {
+        &self.binding
     }
 
     /// Accepts verified servers only.
@@ -141,18 +170,28 @@ impl Authority {
     }
 
     /// Asks for the permission to connect, and checks the descriptor: signature, issuer, lifetime,
-    /// that it is for the server (and the version) asked for, and that the endpoint of the answer is
-    /// the signed one.
+    /// that it is for the server (and the version) asked for, that it is bound as asked for, and that
+    /// the endpoint of the answer is the signed one.
     pub async fn connect(&self, server_ref: &str) -> Result<Grant, ConnectError> {
         let asked = Asked {
             issuer: self.issuer(),
             server_ref: ServerRef::parse(server_ref)?,
             strict: self.strict,
+            binding: &self.binding,
         };
         let url = self.metadata().await?.connect_endpoint.clone();
-        let request = self
-            .authenticated(Method::POST, url)
-            .json(&json!({ "server_ref": server_ref }));
+        let request = self.authenticated(Method::POST, url.clone());
+        let body = json!({ "server_ref": server_ref });
+        let request = match &self.binding {
+            Binding::Nothing => request.json(&body),
+            Binding::Key(key) => {
+                let proof = key.prove_to_authority(&url)?;
+                request.header("DPoP", proof).json(&body)
+            }
+            Binding::Certificate(_) => {
+                request.json(&json!({ "server_ref": server_ref, "bind": "mtls" }))
+            }
+        };
         let answer: Answer = exchange::json(request, ANSWER_BYTES).await?;
         let keys = self.keys_for(&answer.key_id()?).await?;
         answer.into_grant(&asked, &keys, unix_now(), Instant::now())
@@ -286,6 +325,7 @@ impl fmt::Debug for Authority {
                 "credential",
                 &self.credential.as_ref().map(|_| "[redacted]"),
             )
+            .field("binding", &self.binding)
             .field("strict", &self.strict)
             .finish_non_exhaustive()
     }

@@ -109,10 +109,10 @@ impl Connection {
         let endpoint = Url::parse(grant.endpoint())
             .map_err(|error| ConnectError::InvalidAnswer(error.to_string()))?;
         let shared = Arc::new(Shared {
-            authority,
             server_ref: server_ref.to_owned(),
             endpoint: grant.endpoint().into(),
-            http: exchange::client_for(&endpoint)?,
+            http: exchange::client_for(&endpoint, authority.binding().identity())?,
+            authority,
             state: watch::Sender::new(State::Live {
                 grant: Arc::new(grant),
                 trouble: None,

@@ -9,6 +9,9 @@ pub enum ConnectError {
     /// The base URL can't be one of an authority.
     #[error("the authority's base URL {0}")]
     BaseUrl(String),
+    /// The TLS client certificate can't be used.
+    #[error("the client certificate is not PEM of a certificate and its private key")]
+    Certificate,
     /// The caller's credential can't be sent as a bearer token (RFC 6750, section 2.1).
     #[error("the caller's credential is not printable ASCII without spaces")]
     Credential,
@@ -24,6 +27,9 @@ pub enum ConnectError {
     /// The authority can't be reached, or the answer broke off.
     #[error("the authority can't be reached")]
     Network(#[source] reqwest::Error),
+    /// The descriptor is not bound to what it was asked to be bound to, or is bound unasked.
+    #[error("the descriptor is not bound to its sender as asked for (cnf)")]
+    OtherBinding,
     /// The endpoint of the answer is not the signed one.
     #[error("the answer names the endpoint {answered}, the signed descriptor {signed}")]
     OtherEndpoint {
@@ -40,6 +46,9 @@ pub enum ConnectError {
         /// `mcp.server.version` of the descriptor.
         signed: String,
     },
+    /// No proof could be made that this client holds the key of its descriptors.
+    #[error("no proof of the sender's key: {0}")]
+    Proof(&'static str),
     /// The descriptor itself is not good.
     #[error("the authority's descriptor is not good: {0}")]
     Refused(#[from] Refusal),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, Response, header::RETRY_AFTER, redirect};
+use reqwest::{Identity, RequestBuilder, Response, header::RETRY_AFTER, redirect};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::{Host, Url};
 
@@ -14,12 +14,20 @@ const DETAIL_CHARS: usize = 1000;
 const CODE_CHARS: usize = 64;
 
 /// A client for the host of this URL: the authority's, or that of an MCP server. It has no overall
-/// time limit, since answers of MCP servers stream.
-pub(crate) fn client_for(url: &Url) -> Result<reqwest::Client, ConnectError> {
+/// time limit, since answers of MCP servers stream. Where there is an identity, it authenticates the
+/// client in TLS.
+pub(crate) fn client_for(
+    url: &Url,
+    identity: Option<Identity>,
+) -> Result<reqwest::Client, ConnectError> {
     let client = reqwest::Client::builder()
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!("mcp-connect-client/", env!("CARGO_PKG_VERSION")));
+    let client = match identity {
+        Some(identity) => client.identity(identity),
+        None => client,
+    };
     // A proxy has another loopback than we have, and would read what goes there in clear text.
     let client = if is_loopback(url) {
         client.no_proxy()

@@ -2,13 +2,20 @@ use std::{fmt, time::Duration};
 
 use http::HeaderValue;
 use mcp_connect_descriptor::{
-    Descriptor, Expected, KeySet, Refusal, ServerIdentity, UnverifiedDescriptor,
+    Descriptor, Expected, KeySet, ProofContext, Refusal, ServerIdentity, TargetUri,
+    UnverifiedDescriptor,
 };
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::{ConnectError, exchange::is_secure_url, schedule, server::ServerRef};
+use crate::{
+    ConnectError, SenderKey,
+    binding::{self, Binding},
+    exchange::is_secure_url,
+    schedule,
+    server::ServerRef,
+};
 
 /// The permission to connect to one server now: a descriptor that has passed every check.
 #[derive(Clone)]
@@ -18,6 +25,8 @@ pub struct Grant {
     claims: Descriptor,
     refresh_after: Duration,
     received: Instant,
+    /// Where the descriptor is bound to a key: that key, and the endpoint as proofs name it.
+    sender: Option<(SenderKey, TargetUri)>,
 }
 
 impl Grant {
@@ -49,6 +58,18 @@ impl Grant {
     /// How long to use it, from when it was received, before fetching the next one.
     pub const fn refresh_after(&self) -> Duration {
         self.refresh_after
+    }
+
+    /// A proof for one request of this method to the endpoint, where the descriptor is bound to a key:
+    /// for the header [`PROOF_HEADER`](mcp_connect_descriptor::PROOF_HEADER), beside the descriptor.
+    /// Good once, for 60 seconds; a request that is sent again needs a new one.
+    pub fn prove(&self, method: &str) -> Result<Option<HeaderValue>, ConnectError> {
+        self.sender
+            .as_ref()
+            .map(|(key, endpoint)| {
+                key.prove(&ProofContext::new(method, endpoint).with_token(&self.descriptor))
+            })
+            .transpose()
     }
 
     pub(crate) const fn is_expired(&self, unix_now: u64) -> bool {
@@ -95,6 +116,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) server_ref: ServerRef<'a>,
     pub(crate) strict: bool,
+    pub(crate) binding: &'a Binding,
 }
 
 impl Answer {
@@ -136,6 +158,9 @@ impl Answer {
                 signed: claims.server.version,
             });
         }
+        if claims.confirmation != asked.binding.confirmation() {
+            return Err(ConnectError::OtherBinding);
+        }
         if asked.strict && !claims.server.verified {
             return Err(ConnectError::Unverified(claims.server.id));
         }
@@ -148,6 +173,10 @@ impl Answer {
             }));
         }
 
+        let sender = match asked.binding.key() {
+            Some(key) => Some((key.clone(), binding::target(&claims.endpoint)?)),
+            None => None,
+        };
         // Compact JWS: base64url and dots, always a header value.
         let mut header = HeaderValue::try_from(self.descriptor.as_str())
             .map_err(|_| ConnectError::InvalidAnswer("the descriptor is no header value".into()))?;
@@ -164,6 +193,7 @@ impl Answer {
             header,
             claims,
             received,
+            sender,
         })
     }
 }

@@ -17,21 +17,40 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Descriptors that nobody else can use
+//!
+//! A descriptor is good for whoever holds it. [`Authority::bound_to_key`] has each one bound to a key
+//! that never leaves the client: every request to the server then comes with a proof that its sender
+//! holds the key, good for this one request. [`Authority::bound_to_certificate`] does it by a TLS client
+//! certificate.
+//!
+//! ```no_run
+//! # use mcp_connect_client::{Algorithm, Authority, SenderKey};
+//! # fn example() -> Result<(), mcp_connect_client::ConnectError> {
+//! let authority = Authority::new("https://authority.example")?
+//!     .bound_to_key(SenderKey::generate(Algorithm::EdDsa)?);
+//! # Ok(())
+//! # }
+//! ```
 
 mod authority;
+mod binding;
 mod clock;
 mod connection;
 mod error;
 mod exchange;
 mod grant;
+mod randomness;
 mod schedule;
 mod server;
 mod transport;
 
 pub use authority::Authority;
+pub use binding::{ClientCertificate, SenderKey};
 pub use connection::{Connection, EndReason, NotConnected, State};
 pub use error::{ConnectError, Denial, DenialCode};
 pub use grant::Grant;
-pub use mcp_connect_descriptor::{Descriptor, ServerIdentity};
+pub use mcp_connect_descriptor::{Algorithm, Descriptor, ServerIdentity};
 pub use server::{Server, ServerDetail, ServerPage, ServerVersion};
 pub use transport::GovernedHttpClient;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use http::{HeaderName, HeaderValue};
-use mcp_connect_descriptor::{HEADER, RefusalCode};
+use mcp_connect_descriptor::{HEADER, PROOF_HEADER, RefusalCode};
 use rmcp::{
     model::ClientJsonRpcMessage,
     transport::{
@@ -45,6 +45,7 @@ impl GovernedHttpClient {
     async fn send<T, F>(
         &self,
         uri: &str,
+        method: &str,
         headers: Headers,
         request: impl Fn(Headers) -> F + Send,
     ) -> Result<T, Error>
@@ -57,7 +58,7 @@ impl GovernedHttpClient {
             )));
         }
         let grant = self.connection.usable().await.map_err(io::Error::other)?;
-        match request(with_descriptor(headers.clone(), &grant)).await {
+        match request(with_descriptor(headers.clone(), &grant, method)?).await {
             Err(StreamableHttpError::AuthRequired(challenge))
                 if wants_fresh_descriptor(&challenge.www_authenticate_header) =>
             {
@@ -66,7 +67,7 @@ impl GovernedHttpClient {
                     .replace(&grant)
                     .await
                     .map_err(io::Error::other)?;
-                request(with_descriptor(headers, &fresh)).await
+                request(with_descriptor(headers, &fresh, method)?).await
             }
             answer => answer,
         }
@@ -84,9 +85,13 @@ impl GovernedHttpClient {
     }
 }
 
-fn with_descriptor(mut headers: Headers, grant: &Grant) -> Headers {
+/// … and a proof for this one request, where the descriptor is bound to a key.
+fn with_descriptor(mut headers: Headers, grant: &Grant, method: &str) -> Result<Headers, Error> {
     headers.insert(HeaderName::from_static(HEADER), grant.header());
-    headers
+    if let Some(proof) = grant.prove(method).map_err(io::Error::other)? {
+        headers.insert(HeaderName::from_static(PROOF_HEADER), proof);
+    }
+    Ok(headers)
 }
 
 /// Whether a `WWW-Authenticate` header says that a fresh descriptor helps:
@@ -139,7 +144,7 @@ impl StreamableHttpClient for GovernedHttpClient {
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, Error> {
         let response = self
-            .send(&uri, custom_headers, |headers| {
+            .send(&uri, "POST", custom_headers, |headers| {
                 self.http.post_message_with_response_limits(
                     uri.clone(),
                     message.clone(),
@@ -165,7 +170,7 @@ impl StreamableHttpClient for GovernedHttpClient {
         auth_header: Option<String>,
         custom_headers: Headers,
     ) -> Result<(), Error> {
-        self.send(&uri, custom_headers, |headers| {
+        self.send(&uri, "DELETE", custom_headers, |headers| {
             self.http.delete_session(
                 uri.clone(),
                 session_id.clone(),
@@ -205,7 +210,7 @@ impl StreamableHttpClient for GovernedHttpClient {
         max_sse_event_size: usize,
     ) -> Result<BoxedSseResponse, Error> {
         let stream = self
-            .send(&uri, custom_headers, |headers| {
+            .send(&uri, "GET", custom_headers, |headers| {
                 self.http.get_stream_with_max_sse_event_size(
                     uri.clone(),
                     session_id.clone(),

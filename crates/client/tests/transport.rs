@@ -21,8 +21,11 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use mcp_connect_client::{Connection, State as ConnectionState};
-use mcp_connect_descriptor::{Expected, HEADER};
+use mcp_connect_client::{Algorithm, Connection, SenderKey, State as ConnectionState};
+use mcp_connect_descriptor::{
+    Confirmation, Descriptor, Expected, HEADER, PROOF_HEADER, ProofContext, TargetUri,
+    UnverifiedProof,
+};
 use rmcp::{
     ClientServiceExt, RoleServer, ServerHandler, ServiceExt,
     model::{
@@ -69,6 +72,8 @@ struct Governed {
 struct Seen {
     methods: Vec<Method>,
     last_jti: String,
+    /// Of the proofs that the sender holds its key.
+    proofs: Vec<String>,
     /// Refuses descriptors as expired while they have this `jti`.
     expired: Option<String>,
     always_expired: bool,
@@ -118,6 +123,7 @@ async fn demand(State(governed): State<Governed>, request: Request, next: Next) 
     let token = shown[0].to_str().unwrap();
     let descriptor =
         mcp_connect_descriptor::verify(token, &key_set(&[1]), &expected, unix_now()).unwrap();
+    check_proof(&governed, &request, &descriptor, token);
     let refused = {
         let mut seen = governed.seen.lock().unwrap();
         seen.methods.push(request.method().clone());
@@ -138,6 +144,24 @@ async fn demand(State(governed): State<Governed>, request: Request, next: Next) 
             .into_response();
     }
     next.run(request).await
+}
+
+/// A bound descriptor comes with a new proof on each request, any other with none.
+fn check_proof(governed: &Governed, request: &Request, descriptor: &Descriptor, token: &str) {
+    let shown: Vec<_> = request.headers().get_all(PROOF_HEADER).iter().collect();
+    let Some(confirmation) = &descriptor.confirmation else {
+        return assert!(shown.is_empty());
+    };
+    assert_eq!(shown.len(), 1, "one proof on every request");
+    let target = TargetUri::parse(&descriptor.endpoint).unwrap();
+    let context = ProofContext::new(request.method().as_str(), &target).with_token(token);
+    let proof = UnverifiedProof::parse(shown[0].to_str().unwrap())
+        .and_then(|proof| proof.verify(&context, unix_now()))
+        .unwrap();
+    assert_eq!(*confirmation, Confirmation::Jkt(proof.thumbprint));
+    let mut seen = governed.seen.lock().unwrap();
+    assert!(!seen.proofs.contains(&proof.jti), "shown before");
+    seen.proofs.push(proof.jti);
 }
 
 fn tool(name: &'static str) -> CallToolRequestParams {
@@ -174,6 +198,24 @@ async fn shows_the_descriptor_on_every_request_of_a_session() {
         server.seen.lock().unwrap().methods.last(),
         Some(&Method::DELETE)
     );
+}
+
+#[tokio::test]
+async fn proves_on_every_request_that_it_holds_the_key_of_its_descriptors() {
+    let server = Governed::start().await;
+    let key = SenderKey::generate(Algorithm::Es256).unwrap();
+    let authority = server.authority.client().bound_to_key(key);
+    let connection = Connection::open(authority, SERVER_ID).await.unwrap();
+    let client = ().serve(connection.transport()).await.unwrap();
+    assert_eq!(text(&client.call_tool(tool("sun")).await.unwrap()), "sun");
+    // The request that is sent again with a fresh descriptor has a fresh proof.
+    server.seen.lock().unwrap().expired = Some("jti-1".into());
+    assert_eq!(text(&client.call_tool(tool("rain")).await.unwrap()), "rain");
+    assert_eq!(server.authority.connects(), 2);
+    client.cancel().await.unwrap();
+    let seen = server.seen.lock().unwrap();
+    assert!(seen.methods.contains(&Method::DELETE));
+    assert_eq!(seen.proofs.len(), seen.methods.len());
 }
 
 #[tokio::test]

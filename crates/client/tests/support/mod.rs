@@ -20,7 +20,10 @@ use axum::{
     routing::{get, post},
 };
 use mcp_connect_client::Authority;
-use mcp_connect_descriptor::{Descriptor, KeySet, ServerIdentity, SigningKey, SigningKeys};
+use mcp_connect_descriptor::{
+    Confirmation, Descriptor, KeySet, ProofContext, ServerIdentity, SigningKey, SigningKeys,
+    TargetUri, UnverifiedProof,
+};
 use serde_json::{Value, json};
 
 pub(crate) const SERVER_ID: &str = "com.example/weather";
@@ -42,6 +45,8 @@ pub(crate) struct Script {
     pub(crate) version: String,
     pub(crate) verified: bool,
     pub(crate) padding: usize,
+    /// What the descriptor is bound to; none: the key of the proof, where one came.
+    pub(crate) confirmation: Option<Option<Confirmation>>,
     pub(crate) refuse: Option<Refusal>,
     pub(crate) connects: u32,
     pub(crate) key_fetches: u32,
@@ -105,6 +110,7 @@ impl TestAuthority {
                 version: "1.2.0".into(),
                 verified: true,
                 padding: 0,
+                confirmation: None,
                 refuse: None,
                 connects: 0,
                 key_fetches: 0,
@@ -193,7 +199,17 @@ async fn connect(
         }
         return response;
     }
-    let descriptor = script.descriptor();
+    let mut descriptor = script.descriptor();
+    descriptor.confirmation = match &script.confirmation {
+        Some(confirmation) => confirmation.clone(),
+        None => headers.get("dpop").map(|proof| {
+            let target = TargetUri::parse(&format!("{}/v1/connect", script.issuer)).unwrap();
+            UnverifiedProof::parse(proof.to_str().unwrap())
+                .and_then(|proof| proof.verify(&ProofContext::new("POST", &target), unix_now()))
+                .map(|proof| Confirmation::Jkt(proof.thumbprint))
+                .unwrap()
+        }),
+    };
     let token = descriptor
         .mint(&SigningKey::from_seed(&[script.signed_by; 32]))
         .unwrap();
