@@ -12,24 +12,18 @@ use mcp_connect_client::{Algorithm, ClientCertificate, ConnectError, SenderKey};
 use mcp_connect_descriptor::{
     Confirmation, Proof, ProofContext, SigningKey, TargetUri, UnverifiedProof,
 };
+use rcgen::CertifiedKey;
 use serde_json::json;
-use support::{SERVER_ID, TestAuthority, unix_now};
+use sha2::{Digest, Sha256};
+use support::{Bound, SERVER_ID, TestAuthority, unix_now};
 
-// openssl req -x509 -newkey ed25519 -nodes -days 36500 -subj /CN=client, for this test alone.
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
-MIIBODCB66ADAgECAhR3T2HohTnigG+yxMnacdwOwfXOoTAFBgMrZXAwETEPMA0G
-A1UEAwwGY2xpZW50MCAXDTI2MTEyMzExMjQwM1oYDzIxMjYxMDMwMTEyNDAzWjAR
-MQ8wDQYDVQQDDAZjbGllbnQwKjAFBgMrZXADIQClK1PYqZsT2Tw/Gg5M0UWsFJuY
-meq/1v0p9nRhuY72fqNTMFEwHQYDVR0OBBYEFOnYuof+//P7rKGn9HNlyFR8KOo7
-MB8GA1UdIwQYMBaAFOnYuof+//P7rKGn9HNlyFR8KOo7MA8GA1UdEwEB/wQFMAMB
-Af8wBQYDK2VwA0EAtZSeWjqwBNat42OkrIBqZOo4cf1FcqFh2vC5hyAk9ZOKiBvo
-m9ajyoUSWJAMGRM5ZRzQfbz/v+XeBIRhwoKUCA==
------END CERTIFICATE-----
------BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIOLUmK637ICw5evZvEv0NIksGqew8SaxBif/gi4F5j8f
------END PRIVATE KEY-----";
-// openssl x509 -outform der | openssl dgst -sha256 -binary | basenc --base64url
-const CERTIFICATE_SHA256: &str = "WO3SAAHVy1X-Gn5nv7sN1VRAL6WI0ExipJlSTMI5laU";
+/// A certificate with its key, in PEM, and the SHA-256 of its DER form.
+fn certificate() -> (String, [u8; 32]) {
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
+    let pem = cert.pem() + &signing_key.serialize_pem();
+    (pem, Sha256::digest(cert.der()).into())
+}
 
 fn verify(proof: &str, method: &str, endpoint: &str, token: &str) -> Result<Proof, String> {
     let target = TargetUri::parse(endpoint).unwrap();
@@ -79,7 +73,7 @@ async fn a_descriptor_that_is_bound_otherwise_is_refused() {
     let authority = TestAuthority::start().await;
     let key = SenderKey::new(SigningKey::from_seed(&[42; 32]));
     let bound = || authority.client().bound_to_key(key.clone());
-    let certificate = ClientCertificate::from_pem(CERTIFICATE.as_bytes()).unwrap();
+    let certificate = ClientCertificate::from_pem(certificate().0.as_bytes()).unwrap();
     let by_certificate = authority
         .client()
         .bound_to_certificate(certificate)
@@ -109,7 +103,7 @@ async fn a_descriptor_that_is_bound_otherwise_is_refused() {
             Some(Confirmation::of_certificate(&[1; 32])),
         ),
     ] {
-        authority.script().confirmation = Some(confirmation);
+        authority.script().bound = Bound::To(confirmation);
         let error = client.connect(SERVER_ID).await.unwrap_err();
         assert!(
             matches!(error, ConnectError::OtherBinding),
@@ -121,20 +115,21 @@ async fn a_descriptor_that_is_bound_otherwise_is_refused() {
 #[tokio::test]
 async fn a_certificate_is_asked_for_in_the_body_and_proven_by_tls_alone() {
     let authority = TestAuthority::start().await;
-    let certificate = ClientCertificate::from_pem(CERTIFICATE.as_bytes()).unwrap();
+    let (pem, sha256) = certificate();
+    let certificate = ClientCertificate::from_pem(pem.as_bytes()).unwrap();
     let client = authority
         .client()
         .bound_to_certificate(certificate)
         .unwrap();
-    let bound = Confirmation::X5tS256(CERTIFICATE_SHA256.into());
-    authority.script().confirmation = Some(Some(bound));
+    let bound = Confirmation::of_certificate(&sha256);
+    authority.script().bound = Bound::To(Some(bound));
 
     let grant = client.connect(SERVER_ID).await.unwrap();
     assert!(grant.prove("POST").unwrap().is_none());
     let body = json!({"server_ref": SERVER_ID, "bind": "mtls"}).to_string();
     assert_eq!(authority.script().requests[0].0, body);
 
-    for pem in ["", "garbage", CERTIFICATE.split_at(100).0] {
+    for pem in ["", "garbage", pem.split_at(100).0] {
         let refused = ClientCertificate::from_pem(pem.as_bytes());
         assert!(matches!(refused, Err(ConnectError::Certificate)));
     }
@@ -152,7 +147,7 @@ async fn nothing_is_proven_where_nothing_is_bound() {
 fn no_debug_shows_a_secret() {
     let secret = [42; 32];
     let key = SenderKey::new(SigningKey::from_seed(&secret));
-    let certificate = ClientCertificate::from_pem(CERTIFICATE.as_bytes()).unwrap();
+    let certificate = ClientCertificate::from_pem(certificate().0.as_bytes()).unwrap();
     assert_eq!(
         format!("{key:?}"),
         format!("SenderKey({:?})", key.thumbprint())

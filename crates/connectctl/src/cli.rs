@@ -887,6 +887,9 @@ pub(crate) struct CallArgs {
     /// How long everything together may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) timeout: Duration,
+    /// Has the descriptor bound to a key made for this call, and proves it on every request
+    #[arg(long)]
+    pub(crate) bind: bool,
     /// Accepts verified servers only
     #[arg(long)]
     pub(crate) strict: bool,

@@ -41,14 +41,12 @@ fn normal_path(path: &str) -> Option<String> {
         if !escape.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
-        match char::from(u8::from_str_radix(escape, 16).ok()?) {
-            plain @ ('a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '.' | '_' | '~') => {
-                normal.push(plain);
-            }
-            _ => {
-                normal.push('%');
-                normal.push_str(&escape.to_ascii_uppercase());
-            }
+        let char = char::from(u8::from_str_radix(escape, 16).ok()?);
+        if char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_' | '~') {
+            normal.push(char);
+        } else {
+            normal.push('%');
+            normal.push_str(&escape.to_ascii_uppercase());
         }
         normal.push_str(rest);
     }

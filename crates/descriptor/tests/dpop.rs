@@ -1,11 +1,7 @@
 //! Proofs of possession: RFC 9449's own examples, and everything that is no proof. Runs natively and,
 //! under wasm-bindgen's test runner, in wasm.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_descriptor::{

@@ -32,6 +32,13 @@ pub(crate) const API_KEY: &str = "mcpk_0123456789abcdef_secret";
 /// Status, headers and body.
 pub(crate) type Refusal = (u16, Vec<(&'static str, String)>, Value);
 
+/// What descriptors are bound to.
+pub(crate) enum Bound {
+    /// To the key of the proof, where one came.
+    AsProven,
+    To(Option<Confirmation>),
+}
+
 /// What the authority does. Tests change it while it runs.
 pub(crate) struct Script {
     pub(crate) issuer: String,
@@ -45,8 +52,7 @@ pub(crate) struct Script {
     pub(crate) version: String,
     pub(crate) verified: bool,
     pub(crate) padding: usize,
-    /// What the descriptor is bound to; none: the key of the proof, where one came.
-    pub(crate) confirmation: Option<Option<Confirmation>>,
+    pub(crate) bound: Bound,
     pub(crate) refuse: Option<Refusal>,
     pub(crate) connects: u32,
     pub(crate) key_fetches: u32,
@@ -110,7 +116,7 @@ impl TestAuthority {
                 version: "1.2.0".into(),
                 verified: true,
                 padding: 0,
-                confirmation: None,
+                bound: Bound::AsProven,
                 refuse: None,
                 connects: 0,
                 key_fetches: 0,
@@ -200,9 +206,9 @@ async fn connect(
         return response;
     }
     let mut descriptor = script.descriptor();
-    descriptor.confirmation = match &script.confirmation {
-        Some(confirmation) => confirmation.clone(),
-        None => headers.get("dpop").map(|proof| {
+    descriptor.confirmation = match &script.bound {
+        Bound::To(confirmation) => confirmation.clone(),
+        Bound::AsProven => headers.get("dpop").map(|proof| {
             let target = TargetUri::parse(&format!("{}/v1/connect", script.issuer)).unwrap();
             UnverifiedProof::parse(proof.to_str().unwrap())
                 .and_then(|proof| proof.verify(&ProofContext::new("POST", &target), unix_now()))

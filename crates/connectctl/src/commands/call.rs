@@ -1,4 +1,4 @@
-use mcp_connect_client::Connection;
+use mcp_connect_client::{Algorithm, Connection, SenderKey};
 use rmcp::{
     ClientServiceExt, ServiceError,
     model::{CallToolRequestParams, CallToolResult, ContentBlock, JsonObject, ProtocolVersion},
@@ -45,6 +45,9 @@ async fn call(args: CallArgs, settings: &Settings) -> Result<CallToolResult, Fai
     let mut authority = settings.client()?;
     if args.strict {
         authority = authority.strict();
+    }
+    if args.bind {
+        authority = authority.bound_to_key(SenderKey::generate(Algorithm::EdDsa)?);
     }
     let connection = Connection::open(authority, &args.server_ref.to_string()).await?;
     // The era of 2026-07-28, or the one before where the server is older.

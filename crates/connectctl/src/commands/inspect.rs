@@ -5,7 +5,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use mcp_connect_descriptor::{Descriptor, Expected, KeySet, Refusal, UnverifiedDescriptor, verify};
+use mcp_connect_descriptor::{
+    Confirmation, Descriptor, Expected, KeySet, Refusal, UnverifiedDescriptor, verify,
+};
 use serde_json::json;
 
 use crate::{cli::InspectArgs, config::Settings, failure::Failure, output};
@@ -149,11 +151,20 @@ fn show(claims: &Descriptor, key_id: &str, now: u64) -> Result<(), Failure> {
         ("verified", output::verified(claims.server.verified)),
         ("client", output::maybe(claims.client_id.as_deref())),
         ("tenant", output::maybe(claims.tenant_id.as_deref())),
+        ("bound to", output::maybe(bound_to(claims))),
         ("issued", output::cell(&claims.issued_at.to_string())),
         ("expires", output::cell(&end)),
         ("jti", output::cell(&claims.jti)),
         ("kid", output::cell(key_id)),
     ]))
+}
+
+fn bound_to(claims: &Descriptor) -> Option<&'static str> {
+    claims.confirmation.as_ref().map(|bound| match bound {
+        Confirmation::Jkt(_) => "a key",
+        Confirmation::X5tS256(_) => "a client certificate",
+        _ => "its sender",
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock of this crate")]
