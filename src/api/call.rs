@@ -26,6 +26,8 @@ pub(crate) struct Call {
     pub(super) members: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
     pub(super) visitor: Visitor,
+    /// For what is rarely asked of it.
+    pub(super) request: web_sys::Request,
 }
 
 impl Call {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
+use mcp_connect_descriptor::Confirmation;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,9 +10,12 @@ use super::{
     signing_key,
 };
 use crate::{
-    authority::{Caller, ConnectRequest, Presented, Ticket, admit, authenticate, decide, mint},
+    authority::{
+        Bind, Caller, ConnectRequest, Possession, PossessionFault, Presented, Ticket, admit,
+        authenticate, bind_to_certificate, decide, mint,
+    },
     platform::{
-        http::Response,
+        http::{Response, certificate_facts},
         log,
         metrics::{self, DataPoint},
         now_millis, random_bytes, signer,
@@ -26,6 +30,7 @@ pub(crate) struct Body {
     tenant_id: Option<String>,
     /// A map, since a derived struct would accept a list of its members, too.
     client: Option<BTreeMap<String, Option<String>>>,
+    bind: Option<Bind>,
 }
 
 #[derive(Serialize)]
@@ -71,11 +76,14 @@ async fn answer(call: &Call, record: &mut Record) -> Result<Answer, Problem> {
     let admission = issuing.admission;
     // A stranger costs no query.
     admit(presented, admission)?;
-    let request = ConnectRequest::try_from(call.json::<Body>()?)?;
-    record.server_id = request.server_ref.name.to_string();
-
     // From before the facts are read: no descriptor looks younger than what it was decided by.
     let now = now_millis();
+    let body = call.json::<Body>()?;
+    let endpoint = format!("{}/v1/connect", issuing.issuer);
+    let possession = Possession::read(call.head.dpop.as_deref(), body.bind, &endpoint, now / 1000)?;
+    let request = ConnectRequest::try_from(body)?;
+    record.server_id = request.server_ref.name.to_string();
+
     let mut facts = app
         .store
         .connect_facts(&request, presented, issuing.keys)
@@ -101,6 +109,7 @@ async fn answer(call: &Call, record: &mut Record) -> Result<Answer, Problem> {
     gating::admit(app, issuing.health_gating, &grant.endpoint).await?;
     let ticket = mint(
         grant,
+        prove(call, possession).await?,
         issuing.issuer,
         key,
         issuing.lifetime,
@@ -113,6 +122,24 @@ async fn answer(call: &Call, record: &mut Record) -> Result<Answer, Problem> {
     let claims = &ticket.claims;
     record.granted = Some((claims.jti.clone(), claims.server.version.clone()));
     Ok(Answer::new(descriptor, ticket))
+}
+
+/// What the descriptor is bound to, proven.
+async fn prove(call: &Call, possession: Possession<'_>) -> Result<Option<Confirmation>, Problem> {
+    Ok(match possession {
+        Possession::Nothing => None,
+        Possession::Certificate => Some(bind_to_certificate(&certificate_facts(&call.request))?),
+        Possession::Key(proof) if signer::is_signed(&proof).await => {
+            Some(Confirmation::Jkt(proof.thumbprint()))
+        }
+        Possession::Key(_) => return Err(PossessionFault::signature().into()),
+    })
+}
+
+impl From<PossessionFault> for Problem {
+    fn from(fault: PossessionFault) -> Self {
+        Self::request_invalid(fault.to_string())
+    }
 }
 
 impl TryFrom<Body> for ConnectRequest {

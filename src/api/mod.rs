@@ -111,6 +111,8 @@ async fn handle(request: &web_sys::Request, head: Head, app: App) -> Result<Resp
         members: found.members,
         body,
         visitor,
+        // The handle: its own `clone` would copy the body.
+        request: Clone::clone(request),
     };
     admitted.handle(&call).await
 }

@@ -52,6 +52,7 @@ pub(crate) async fn authority(call: &Call) -> Result<Response, Problem> {
         "descriptor_lifetime_seconds_min": MIN_LIFETIME.min(lifetime),
         "descriptor_lifetime_seconds_max": MAX_LIFETIME,
         "signing_alg_values_supported": algorithms.unwrap_or_default(),
+        "dpop_signing_alg_values_supported": ["EdDSA", "ES256"],
         "caller_auth_methods_supported": caller_authentication,
         "transports_supported": ["streamable_http"],
     });

@@ -1,5 +1,7 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
-use mcp_connect_descriptor::{Descriptor, MintError, ServerIdentity, SigningKey, Unsigned};
+use mcp_connect_descriptor::{
+    Confirmation, Descriptor, MintError, ServerIdentity, SigningKey, Unsigned,
+};
 
 use crate::authority::decide::Grant;
 
@@ -14,9 +16,10 @@ pub(crate) struct Ticket {
 }
 
 /// `now` in seconds since the Unix epoch, `lifetime` in seconds, `jti` from the platform's
-/// randomness.
+/// randomness. `bound_to` is what the sender has proven to have.
 pub(crate) fn mint(
     grant: Grant,
+    bound_to: Option<Confirmation>,
     issuer: &str,
     key: &SigningKey,
     lifetime: u64,
@@ -39,7 +42,7 @@ pub(crate) fn mint(
         jti: Base64UrlUnpadded::encode_string(&jti),
         client_id: grant.client_id,
         tenant_id: grant.tenant_id,
-        confirmation: None,
+        confirmation: bound_to,
     };
     Ok(Ticket {
         unsigned: claims.to_unsigned(key)?,
@@ -84,7 +87,17 @@ mod tests {
             client_id: Some("desktop".into()),
             tenant_id: None,
         };
-        let ticket = mint(grant, "https://a.example", keys.active(), 60, 1000, [9; 16]).unwrap();
+        let bound_to = Some(Confirmation::of_certificate(&[7; 32]));
+        let ticket = mint(
+            grant,
+            bound_to.clone(),
+            "https://a.example",
+            keys.active(),
+            60,
+            1000,
+            [9; 16],
+        )
+        .unwrap();
         let expected = Expected::new("https://a.example", "com.example/weather")
             .audience("https://mcp.example/mcp");
         let signature = keys.active().sign(&ticket.unsigned).unwrap();
@@ -93,6 +106,7 @@ mod tests {
         assert_eq!(verified, ticket.claims);
         assert_eq!((verified.issued_at, verified.expires_at), (1000, 1060));
         assert_eq!(verified.jti.len(), 22);
+        assert_eq!(verified.confirmation, bound_to);
     }
 
     #[test]

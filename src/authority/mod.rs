@@ -13,6 +13,7 @@ mod key_freshness;
 mod mint;
 mod policy;
 mod proof;
+mod proof_of_possession;
 mod provider_keys;
 
 pub(crate) use self::{
@@ -42,5 +43,8 @@ pub(crate) use self::{
     mint::{Ticket, mint},
     policy::{Finding, Group, Level, Policy, PolicyDocument},
     proof::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, Unprovable, lies_under},
+    proof_of_possession::{
+        Bind, CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
+    },
     provider_keys::{KeyHint, NoKey, ProviderKey, ProviderKeys, SignatureAlgorithm},
 };

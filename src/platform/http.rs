@@ -9,6 +9,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, ReadableStreamDefaultReader, ResponseInit};
 
+use crate::authority::CertificateFacts;
+
 /// What comes before the body. No handler sees another header.
 pub(crate) struct Head {
     pub(crate) method: Method,
@@ -19,6 +21,8 @@ pub(crate) struct Head {
     /// Who is asking, by its address; the platform overwrites what a client puts there.
     pub(crate) connecting_ip: Option<String>,
     pub(crate) content_type: Option<String>,
+    /// A proof of possession (RFC 9449).
+    pub(crate) dpop: Option<String>,
     pub(crate) if_none_match: Option<String>,
 }
 
@@ -77,12 +81,30 @@ pub(crate) fn read_head(request: &web_sys::Request) -> worker::Result<Result<Hea
         authorization: header("authorization")?,
         connecting_ip: header("cf-connecting-ip")?,
         content_type: header("content-type")?,
+        dpop: header("dpop")?,
         if_none_match: header("if-none-match")?,
     };
     Ok(match faulty {
         Some(name) => Err(Unreadable::Header(name)),
         None => Ok(head),
     })
+}
+
+/// Of the connection's TLS client certificate. Looked at where it is asked for: it costs.
+pub(crate) fn certificate_facts(request: &web_sys::Request) -> CertificateFacts {
+    let get = |object: &JsValue, name: &str| Reflect::get(object, &JsValue::from_str(name));
+    let facts = get(request, "cf").and_then(|cf| get(&cf, "tlsClientAuth"));
+    let fact = |name: &str| {
+        let value = facts.as_ref().ok().and_then(|facts| get(facts, name).ok());
+        value
+            .and_then(|value| value.as_string())
+            .unwrap_or_default()
+    };
+    CertificateFacts {
+        verified: fact("certVerified"),
+        revoked: fact("certRevoked"),
+        sha256: fact("certFingerprintSHA256"),
+    }
 }
 
 /// RFC 9110, section 5.5.

@@ -1,11 +1,11 @@
-//! Signing by WebCrypto: its keys can't be read back, it is faster than Rust in wasm, and knows both
+//! Signing, and checking what others signed in our profiles, by WebCrypto: its keys can't be read back, it is faster than Rust in wasm, and knows both
 //! algorithms in none of the bundle's bytes.
 
 use std::{cell::OnceCell, collections::BTreeMap, rc::Rc};
 
 use js_sys::{Array, JSON, Object, Reflect, Uint8Array};
 use mcp_connect_descriptor::{
-    Algorithm, KeyEntry, SigningKey, SigningKeys, SigningKeysError, Unsigned,
+    Algorithm, KeyEntry, SigningKey, SigningKeys, SigningKeysError, Unsigned, UnverifiedProof,
 };
 use serde_json::Value;
 use wasm_bindgen::{JsCast, JsValue};
@@ -81,16 +81,37 @@ async fn import_pair(entry: &KeyEntry) -> Result<Option<CryptoKey>, JsValue> {
     const PROBE: &[u8] = b"Do the halves of this key belong together?";
     let (key, algorithm) = (&entry.key, entry.key.algorithm());
     let private = import(&key.to_private_jwk(entry.status), algorithm, "sign").await?;
-    let public = import(&key.to_public_jwk(), algorithm, "verify").await?;
     let signature = sign_bytes(algorithm, &private, PROBE).await?;
+    let is_pair = has_signed(&key.to_public_jwk(), algorithm, &signature, PROBE).await?;
+    Ok(is_pair.then_some(private))
+}
+
+/// Whether the holder of a proof's key has signed it. A key that can't be imported has not.
+pub(crate) async fn is_signed(proof: &UnverifiedProof<'_>) -> bool {
+    has_signed(
+        &proof.public_jwk(),
+        proof.algorithm(),
+        proof.signature(),
+        proof.signed(),
+    )
+    .await
+    .unwrap_or(false)
+}
+
+async fn has_signed(
+    public_jwk: &Value,
+    algorithm: Algorithm,
+    signature: &[u8],
+    message: &[u8],
+) -> Result<bool, JsValue> {
+    let public = import(public_jwk, algorithm, "verify").await?;
     let verified = subtle()?.verify_with_object_and_js_u8_array_and_js_u8_array(
         &parameters(algorithm)?,
         &public,
-        &Uint8Array::from(signature.as_slice()),
-        &Uint8Array::from(PROBE),
+        &Uint8Array::from(signature),
+        &Uint8Array::from(message),
     )?;
-    let is_pair = JsFuture::from(verified).await?.is_truthy();
-    Ok(is_pair.then_some(private))
+    Ok(JsFuture::from(verified).await?.is_truthy())
 }
 
 async fn import(jwk: &Value, algorithm: Algorithm, usage: &str) -> Result<CryptoKey, JsValue> {
