@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     authority::{
-        Bind, Caller, ConnectRequest, Possession, PossessionFault, Presented, Ticket, admit,
+        Caller, ConnectRequest, Possession, PossessionFault, Presented, Ticket, admit,
         authenticate, bind_to_certificate, decide, mint,
     },
     platform::{
@@ -30,7 +30,7 @@ pub(crate) struct Body {
     tenant_id: Option<String>,
     /// A map, since a derived struct would accept a list of its members, too.
     client: Option<BTreeMap<String, Option<String>>>,
-    bind: Option<Bind>,
+    bind: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -80,7 +80,12 @@ async fn answer(call: &Call, record: &mut Record) -> Result<Answer, Problem> {
     let now = now_millis();
     let body = call.json::<Body>()?;
     let endpoint = format!("{}/v1/connect", issuing.issuer);
-    let possession = Possession::read(call.head.dpop.as_deref(), body.bind, &endpoint, now / 1000)?;
+    let possession = Possession::read(
+        call.head.dpop.as_deref(),
+        body.bind.as_deref(),
+        &endpoint,
+        now / 1000,
+    )?;
     let request = ConnectRequest::try_from(body)?;
     record.server_id = request.server_ref.name.to_string();
 

@@ -44,7 +44,7 @@ pub(crate) use self::{
     policy::{Finding, Group, Level, Policy, PolicyDocument},
     proof::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, Unprovable, lies_under},
     proof_of_possession::{
-        Bind, CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
+        CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
     },
     provider_keys::{KeyHint, NoKey, ProviderKey, ProviderKeys, SignatureAlgorithm},
 };

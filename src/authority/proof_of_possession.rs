@@ -1,15 +1,9 @@
 //! To what of its sender a descriptor is to be bound (`cnf`), and what proves that the sender has it.
 
 use mcp_connect_descriptor::{Confirmation, ProofContext, TargetUri, UnverifiedProof};
-use serde::Deserialize;
 
-/// `bind` of a connect request.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Bind {
-    /// To the TLS client certificate of the connection (RFC 8705).
-    Mtls,
-}
+/// `bind` of a connect request: to the TLS client certificate of the connection (RFC 8705).
+const MTLS: &str = "mtls";
 
 /// What a request says of the key of its sender.
 pub(crate) enum Possession<'a> {
@@ -36,24 +30,25 @@ pub(crate) struct CertificateFacts {
 }
 
 impl<'a> Possession<'a> {
-    /// `proof` is the header `DPoP`, `endpoint` the URL of connect, `now` in seconds since the Unix
-    /// epoch. That a proof is a fresh one has to do: shown again, it gets descriptors bound to the same
-    /// key, and so to nobody else.
+    /// `proof` is the header `DPoP`, `bind` the member of the body, `endpoint` the URL of connect,
+    /// `now` in seconds since the Unix epoch. That a proof is a fresh one has to do: shown again, it
+    /// gets descriptors bound to the same key, and so to nobody else.
     pub(crate) fn read(
         proof: Option<&'a str>,
-        bind: Option<Bind>,
+        bind: Option<&str>,
         endpoint: &str,
         now: u64,
     ) -> Result<Self, PossessionFault> {
         let proof = match (proof, bind) {
             (None, None) => return Ok(Self::Nothing),
-            (None, Some(Bind::Mtls)) => return Ok(Self::Certificate),
-            (Some(_), Some(Bind::Mtls)) => {
-                return Err(PossessionFault(
-                    "bind: there is a DPoP proof, too; a descriptor is bound to one of both".into(),
+            (None, Some(MTLS)) => return Ok(Self::Certificate),
+            (Some(proof), None) => UnverifiedProof::parse(proof).map_err(in_header)?,
+            (Some(_), Some(MTLS)) => {
+                return Err(in_body(
+                    "there is a DPoP proof, too; a descriptor is bound to one of both",
                 ));
             }
-            (Some(proof), None) => UnverifiedProof::parse(proof).map_err(in_header)?,
+            (_, Some(_)) => return Err(in_body("must be \"mtls\", or be left out")),
         };
         let target = TargetUri::parse(endpoint)
             .ok_or_else(|| in_header("the issuer of this authority can't be named in one"))?;
@@ -75,21 +70,24 @@ fn in_header(fault: impl ToString) -> PossessionFault {
     PossessionFault(format!("the DPoP proof: {}", fault.to_string()))
 }
 
+fn in_body(fault: &str) -> PossessionFault {
+    PossessionFault(format!("bind: {fault}"))
+}
+
 /// Binds to the certificate of the connection.
 pub(crate) fn certificate(facts: &CertificateFacts) -> Result<Confirmation, PossessionFault> {
-    let fault = |problem: &str| PossessionFault(format!("bind: {problem}"));
     if facts.verified != "SUCCESS" {
-        return Err(fault(
+        return Err(in_body(
             "the connection has no client certificate that Cloudflare has verified",
         ));
     }
     if facts.revoked != "0" {
-        return Err(fault(
+        return Err(in_body(
             "the client certificate of the connection was revoked",
         ));
     }
     let sha256 = sha256_of_hex(&facts.sha256)
-        .ok_or_else(|| fault("the client certificate of the connection has no fingerprint"))?;
+        .ok_or_else(|| in_body("the client certificate of the connection has no fingerprint"))?;
     Ok(Confirmation::of_certificate(&sha256))
 }
 
@@ -122,7 +120,7 @@ mod tests {
             .unwrap()
     }
 
-    fn problem(proof: &str, bind: Option<Bind>) -> String {
+    fn problem(proof: &str, bind: Option<&str>) -> String {
         match Possession::read(Some(proof), bind, ENDPOINT, NOW) {
             Ok(_) => String::new(),
             Err(fault) => fault.to_string(),
@@ -154,14 +152,11 @@ mod tests {
 
     #[wasm_bindgen_test(unsupported = test)]
     fn a_descriptor_is_bound_once() {
-        let problem = problem(&proof("POST", ENDPOINT, NOW), Some(Bind::Mtls));
+        let problem = problem(&proof("POST", ENDPOINT, NOW), Some(MTLS));
         assert!(problem.starts_with("bind: "), "{problem}");
         let read = |bind| Possession::read(None, bind, ENDPOINT, NOW);
         assert!(matches!(read(None), Ok(Possession::Nothing)));
-        assert!(matches!(
-            read(Some(Bind::Mtls)),
-            Ok(Possession::Certificate)
-        ));
+        assert!(matches!(read(Some(MTLS)), Ok(Possession::Certificate)));
     }
 
     #[wasm_bindgen_test(unsupported = test)]

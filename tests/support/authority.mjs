@@ -64,14 +64,19 @@ const NO_LIMITS = { CLIENT: 1_000_000, TENANT: 1_000_000, ADDRESS: 1_000_000 };
 /// `settings` are vars and secrets by name; `undefined` takes one away. `limits` are how many
 /// requests `CLIENT`, `TENANT` and `ADDRESS` have in 10 s; `undefined` takes away the binding.
 /// `meterD1` puts a line into the log for each round trip to D1 and each data point; `faults` lets D1 and KV fail, by
-/// `authority.break`; `hosts` are https hosts that live at a port of this machine.
-export async function startAuthority({ settings = {}, limits = {}, meterD1 = false, faults = false, hosts } = {}) {
+/// `authority.break`; `hosts` are https hosts that live at a port of this machine; with `certificates`, clients may say which TLS client
+/// certificate they have, by a header.
+export async function startAuthority({ settings = {}, limits = {}, meterD1 = false, faults = false, certificates = false, hosts } = {}) {
   // Only these files, so that a developer's .dev.vars doesn't reach the tests.
   const root = mkdtempSync(join(tmpdir(), "connect-authority-"));
   symlinkSync(join(REPOSITORY, "schema"), join(root, "schema"));
   writeFileSync(join(root, "wrangler.toml"), configuration({ ...NO_LIMITS, ...limits }));
   cpSync(join(REPOSITORY, "build"), join(root, "build"), { recursive: true });
-  const front = meterD1 ? "d1-meter.worker.mjs" : faults ? "faults.worker.mjs" : hosts && "hosts.worker.mjs";
+  const front =
+    (meterD1 && "d1-meter.worker.mjs") ||
+    (faults && "faults.worker.mjs") ||
+    (certificates && "client-certificate.worker.mjs") ||
+    (hosts && "hosts.worker.mjs");
   if (front) {
     renameSync(join(root, "build/index.js"), join(root, "build/authority.mjs"));
     cpSync(new URL(front, import.meta.url), join(root, "build/index.js"));
