@@ -72,6 +72,7 @@ async fn a_grant_is_bound_to_the_key_and_proves_it() {
 async fn a_descriptor_that_is_bound_otherwise_is_refused() {
     let authority = TestAuthority::start().await;
     let key = SenderKey::new(SigningKey::from_seed(&[42; 32]));
+    let another = SigningKey::from_seed(&[43; 32]);
     let bound = || authority.client().bound_to_key(key.clone());
     let certificate = ClientCertificate::from_pem(certificate().0.as_bytes()).unwrap();
     let by_certificate = authority
@@ -84,7 +85,7 @@ async fn a_descriptor_that_is_bound_otherwise_is_refused() {
         (
             "another key",
             bound(),
-            Some(Confirmation::Jkt("another".into())),
+            Some(Confirmation::Jkt(another.id().into())),
         ),
         (
             "certificate",
