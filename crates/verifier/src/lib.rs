@@ -28,6 +28,9 @@
 //! # What the layer sees to
 //!
 //! - The `MCP-Connect` header is checked, and removed before the server sees the request.
+//! - A descriptor that is bound to its sender (`cnf`) is good only with a new proof on each request, in
+//!   the header `MCP-Connect-Proof`, which is removed as well; or with the [`PeerCertificate`] of its
+//!   connection.
 //! - A refusal is a JSON-RPC error with the status of its [`RefusalCode`]; one with status 401 says
 //!   in `WWW-Authenticate` where to get a descriptor.
 //! - A session (`Mcp-Session-Id`, MCP 2025-11-25 and before) belongs to the client and tenant whose

@@ -31,7 +31,7 @@ pub(crate) struct ReplayCache {
 pub(crate) enum ReplayFault {
     #[error("the caller has shown as many proofs within a minute as can be remembered of one")]
     CallerFull,
-    #[error("as many proofs were shown within a minute as can be remembered (max_proofs)")]
+    #[error("as many proofs were shown within a minute as can be remembered")]
     Full,
     #[error("it was shown before")]
     Seen,
