@@ -238,6 +238,7 @@ describe("what is published of the authority", () => {
       descriptor_lifetime_seconds_min: 30,
       descriptor_lifetime_seconds_max: 120,
       signing_alg_values_supported: ["EdDSA"],
+      dpop_signing_alg_values_supported: ["EdDSA", "ES256"],
       caller_auth_methods_supported: ["api_key", "access_token"],
       transports_supported: ["streamable_http"],
     });

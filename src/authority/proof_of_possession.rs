@@ -1,6 +1,6 @@
 //! To what of its sender a descriptor is to be bound (`cnf`), and what proves that the sender has it.
 
-use mcp_connect_descriptor::{Confirmation, ProofContext, TargetUri, UnverifiedProof};
+use mcp_connect_descriptor::{Confirmation, ProofContext, ProofFault, TargetUri, UnverifiedProof};
 
 /// `bind` of a connect request: to the TLS client certificate of the connection (RFC 8705).
 const MTLS: &str = "mtls";
@@ -42,7 +42,7 @@ impl<'a> Possession<'a> {
         let proof = match (proof, bind) {
             (None, None) => return Ok(Self::Nothing),
             (None, Some(MTLS)) => return Ok(Self::Certificate),
-            (Some(proof), None) => UnverifiedProof::parse(proof).map_err(in_header)?,
+            (Some(proof), None) => UnverifiedProof::parse(proof)?,
             (Some(_), Some(MTLS)) => {
                 return Err(in_body(
                     "there is a DPoP proof, too; a descriptor is bound to one of both",
@@ -52,9 +52,7 @@ impl<'a> Possession<'a> {
         };
         let target = TargetUri::parse(endpoint)
             .ok_or_else(|| in_header("the issuer of this authority can't be named in one"))?;
-        proof
-            .check(&ProofContext::new("POST", &target), now)
-            .map_err(in_header)?;
+        proof.check(&ProofContext::new("POST", &target), now)?;
         Ok(Self::Key(Box::new(proof)))
     }
 }
@@ -65,9 +63,15 @@ impl PossessionFault {
     }
 }
 
+impl From<ProofFault> for PossessionFault {
+    fn from(fault: ProofFault) -> Self {
+        in_header(&fault.to_string())
+    }
+}
+
 /// As RFC 9449 (section 5) has it: `invalid_dpop_proof`.
-fn in_header(fault: impl ToString) -> PossessionFault {
-    PossessionFault(format!("the DPoP proof: {}", fault.to_string()))
+fn in_header(fault: &str) -> PossessionFault {
+    PossessionFault(format!("the DPoP proof: {fault}"))
 }
 
 fn in_body(fault: &str) -> PossessionFault {
