@@ -27,7 +27,7 @@ pub(crate) enum Passage {
 
 /// A governed request that was let through.
 pub(crate) struct Admission {
-    verified: Verified,
+    caller: Verified,
     tenure: Tenure,
     /// The session that the request names.
     named: Option<SessionKey>,
@@ -51,7 +51,7 @@ impl Admission {
         let several = request.headers().get_all(SESSION_HEADER).iter().count() > 1;
         let admitted = match checked {
             Ok(_) if several => Err(Rejection::from(Reason::SeveralSessionIds).into()),
-            Ok(verified) => Self::new(verifier, mode, verified, key, request.method()),
+            Ok(caller) => Self::new(verifier, mode, caller, key, request.method()),
             Err(rejection) => {
                 if let (Some(key), Some(setback)) = (key, setback(rejection.code())) {
                     verifier.sessions().note_setback(&key, setback);
@@ -84,28 +84,28 @@ impl Admission {
     fn new(
         verifier: &Verifier,
         mode: Mode,
-        verified: Verified,
+        caller: Verified,
         key: Option<SessionKey>,
         method: &Method,
     ) -> Result<Self, Refused> {
         let sessions = verifier.sessions();
-        let descriptor = verified.shared();
+        let descriptor = caller.shared();
         let known = match key {
             Some(key) => sessions.renew(&key, descriptor, clock::now())?,
             None => None,
         };
         let span = tracing::info_span!(
             "mcp_connect",
-            client_id = verified.client_id,
-            tenant_id = verified.tenant_id,
-            jti = verified.jti,
-            server_id = verified.server.id,
+            client_id = caller.client_id,
+            tenant_id = caller.tenant_id,
+            jti = caller.jti,
+            server_id = caller.server.id,
         );
         let session_is_known = known.is_some();
         let lease = known.unwrap_or_else(|| sessions.lease(descriptor));
         Ok(Self {
             tenure: Tenure::new(lease, is_call(method)),
-            verified,
+            caller,
             named: key,
             session_is_known,
             method: method.clone(),
@@ -114,8 +114,8 @@ impl Admission {
         })
     }
 
-    pub(crate) const fn verified(&self) -> &Verified {
-        &self.verified
+    pub(crate) const fn caller(&self) -> &Verified {
+        &self.caller
     }
 
     /// Around everything that is done for the request.
@@ -182,7 +182,7 @@ impl Admission {
         // Only the server gives out session ids: one that a client made up binds nobody.
         match session_key(response.headers()) {
             Some(key) if !(self.session_is_known && self.named == Some(key)) => {
-                let descriptor = self.verified.shared();
+                let descriptor = self.caller.shared();
                 let lease: Arc<Lease> =
                     sessions.bind(key, descriptor, self.enforced, clock::now())?;
                 Ok(Tenure::new(lease, is_call(&self.method)))

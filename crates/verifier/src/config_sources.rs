@@ -48,10 +48,12 @@ impl VerifierBuilder {
             variable,
             problems: Vec::new(),
         };
-        variables.read("issuer", &mut self.issuer, text);
-        variables.read("audience", &mut self.audience, text);
-        variables.read("server_id", &mut self.server_id, text);
-        variables.read("key_set_url", &mut self.key_set_url, optional_text);
+        variables.read("issuer", &mut self.issuer, |text| Ok(text.into()));
+        variables.read("audience", &mut self.audience, |text| Ok(text.into()));
+        variables.read("server_id", &mut self.server_id, |text| Ok(text.into()));
+        variables.read("key_set_url", &mut self.key_set_url, |url| {
+            Ok(Some(url.into()))
+        });
         variables.read("key_set_file", &mut self.key_set_file, |path| {
             Ok(Some(path.into()))
         });
@@ -98,14 +100,6 @@ impl<V: Fn(&str) -> Option<OsString>> Variables<V> {
 }
 
 type Parsed<T> = Result<T, &'static str>;
-
-fn text(text: &str) -> Parsed<String> {
-    Ok(text.to_owned())
-}
-
-fn optional_text(text: &str) -> Parsed<Option<String>> {
-    Ok(Some(text.to_owned()))
-}
 
 fn seconds(text: &str) -> Parsed<Duration> {
     let seconds = text.parse().map_err(|_| "must be whole seconds")?;

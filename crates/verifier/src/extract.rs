@@ -62,12 +62,10 @@ impl<S: Sync> OptionalFromRequestParts<S> for Verified {
 
 impl IntoResponse for Ungoverned {
     fn into_response(self) -> Response {
-        match self.0 {
-            Some(response) => *response,
-            None => {
-                tracing::error!("a handler asks for a descriptor, but no ConnectLayer is in front");
-                StatusCode::INTERNAL_SERVER_ERROR.into_response()
-            }
+        if let Some(response) = self.0 {
+            return *response;
         }
+        tracing::error!("a handler asks for a descriptor, but no ConnectLayer is in front");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
     }
 }

@@ -206,8 +206,7 @@ impl<S: Service<Request<A>>, A> State<S, A> {
     ) -> Self {
         match Admission::decide(verifier, mode, checked, &request) {
             Ok(Passage::Governed(admission)) => {
-                let verified = admission.verified().clone();
-                request.extensions_mut().insert(verified);
+                request.extensions_mut().insert(admission.caller().clone());
                 let call = admission.span().in_scope(|| service.call(request));
                 Self::Calling {
                     call,

@@ -39,6 +39,8 @@ pub(crate) enum Subject {
     },
 }
 
+pub(crate) type IsRevoked = Box<dyn Fn(&Signed, Duration) -> bool + Send + Sync>;
+
 /// What holds for all leases of a verifier.
 pub(crate) struct Terms {
     /// Leeway and grace.
@@ -46,7 +48,7 @@ pub(crate) struct Terms {
     /// How much longer calls may take that were let in before the end.
     pub(crate) call_grace: Duration,
     /// Whether a descriptor that was good is so no longer, at a time since the Unix epoch.
-    pub(crate) is_revoked: Box<dyn Fn(&Signed, Duration) -> bool + Send + Sync>,
+    pub(crate) is_revoked: IsRevoked,
     /// Changes whenever `is_revoked` may have another answer than before.
     pub(crate) revocations: watch::Receiver<u64>,
 }
