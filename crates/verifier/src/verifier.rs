@@ -61,6 +61,11 @@ impl Verifier {
         }
     }
 
+    /// The canonical endpoint URI of the server that descriptors must be for.
+    pub fn audience(&self) -> &str {
+        &self.inner.settings.audience
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.inner.settings
     }
