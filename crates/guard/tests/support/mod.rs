@@ -145,6 +145,15 @@ impl Guard {
         descriptor.mint(&key()).unwrap()
     }
 
+    /// The most memory that it had at once, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let id = self.process.id().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() * 1024
+    }
+
     pub(crate) async fn signal(&self, name: &str) {
         let id = self.process.id().unwrap().to_string();
         let told = Command::new("kill").args(["-s", name, &id]).status();

@@ -1,0 +1,113 @@
+//! What a caller can't do to the guard's connections, descriptor or not.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions, not in their helpers"
+)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use reqwest::StatusCode;
+use support::{CONNECT, Guard, echo, raw, read_to_end, serve};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+async fn guard(arguments: &[&str]) -> Guard {
+    let backend = serve(Router::new().fallback(echo)).await;
+    Guard::with(&format!("http://{backend}/"), arguments).await
+}
+
+const HTTP_2_PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const EMPTY_SETTINGS: &str = "\0\0\0\x04\0\0\0\0\0";
+
+#[tokio::test]
+async fn whoever_is_slow_to_ask_is_let_go() {
+    let guard = guard(&["--idle-seconds", "1"]).await;
+    let began = Instant::now();
+    let waiting = [
+        "".to_owned(),
+        "P".to_owned(),
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".to_owned(),
+        HTTP_2_PREFACE.to_owned(),
+        format!("{HTTP_2_PREFACE}{EMPTY_SETTINGS}"),
+        "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+    ]
+    .map(|start| {
+        let address = guard.address;
+        tokio::spawn(async move { raw(address, start).await })
+    });
+    for waiting in waiting {
+        waiting.await.unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(6));
+}
+
+#[tokio::test]
+async fn a_trickle_is_slow_too() {
+    let guard = guard(&["--idle-seconds", "1"]).await;
+    let mut stream = TcpStream::connect(guard.address).await.unwrap();
+    let began = Instant::now();
+    stream.write_all(b"GET /mcp HTTP/1.1\r\n").await.unwrap();
+    while stream.write_all(b"X: y\r\n").await.is_ok() {
+        assert!(
+            began.elapsed() < Duration::from_secs(8),
+            "it goes on for ever"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_take_longer_than_a_question() {
+    let app = Router::new().fallback(async || {
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        "done"
+    });
+    let backend = serve(app).await;
+    let guard = Guard::with(&format!("http://{backend}/"), &["--idle-seconds", "1"]).await;
+    let response = guard.governed(reqwest::Method::GET).send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "done");
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    let guard = guard(&[]).await;
+    let many = "x: y\r\n".repeat(101);
+    let long = format!("x: {}\r\n", "y".repeat(70_000));
+    for headers in [many, long] {
+        let head = format!("GET /mcp HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        let answer = raw(guard.address, head).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+    // A descriptor as long as may be, and cookies, do fit: it is the verifier that says no.
+    let request = guard.ungoverned(reqwest::Method::GET);
+    let request = request.header(CONNECT, "x".repeat(8192));
+    let response = request.header("cookie", "c".repeat(16_384)).send().await;
+    assert_eq!(response.unwrap().status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_wait_for_their_turn() {
+    let guard = guard(&["--max-connections", "1"]).await;
+    let head = "GET /nothing HTTP/1.1\r\nHost: localhost\r\n";
+    let mut first = TcpStream::connect(guard.address).await.unwrap();
+    let keep_alive = format!("{head}\r\n");
+    first.write_all(keep_alive.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, *b"HTTP/1.1 404");
+
+    let mut second = TcpStream::connect(guard.address).await.unwrap();
+    let last = format!("{head}Connection: close\r\n\r\n");
+    second.write_all(last.as_bytes()).await.unwrap();
+    let too_early = timeout(Duration::from_millis(500), second.read_u8()).await;
+    assert!(too_early.is_err());
+    drop(first);
+    let answer = read_to_end(&mut second).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}

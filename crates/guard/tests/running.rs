@@ -1,0 +1,335 @@
+//! How it is told what to do, how it says how it is, and how it stops.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions, not in their helpers"
+)]
+
+mod support;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, http::Response, routing::post};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use support::{AUDIENCE, Guard, SERVER_ID, command, echo, eventually, serve};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The exit of `--check`, and all that it says.
+async fn check(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
+    let output = command()
+        .arg("--check")
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .output()
+        .await
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+const GOOD: [&str; 8] = [
+    "--backend",
+    "http://127.0.0.1:1/mcp",
+    "--issuer",
+    "https://authority.example",
+    "--audience",
+    AUDIENCE,
+    "--server-id",
+    SERVER_ID,
+];
+
+fn file(name: &str, text: &str) -> PathBuf {
+    let name = format!("mcp-connect-guard-{}-{name}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn checks_its_configuration() {
+    assert_eq!(
+        check(&GOOD, &[]).await,
+        (true, "the configuration can be used\n".into())
+    );
+    for (arguments, problem) in [
+        (
+            &["--backend", "http://10.0.0.1/mcp"][..],
+            "backend must be on a loopback",
+        ),
+        (&["--backend", "https://127.0.0.1/mcp"], "--backend"),
+        (&["--backend-host", "a b"], "backend_host must"),
+        (
+            &["--connect-seconds", "0"],
+            "connect_seconds must be 1 to 60",
+        ),
+        (&["--idle-seconds", "0"], "idle_seconds must be 1 to 3600"),
+        (
+            &["--drain-seconds", "3601"],
+            "drain_seconds must be 0 to 3600",
+        ),
+        (&["--max-connections", "0"], "max_connections must"),
+        (&["--hosts", "a.example:80"], "hosts must"),
+        (&["--open-paths", "health"], "open_paths must"),
+        (&["--open-paths", "/mcp"], "open_paths must not"),
+        (&["--listen", "here"], "--listen"),
+        (
+            &["--issuer", "http://authority.example"],
+            "issuer must be https",
+        ),
+        (&["--mode", "maybe"], "mode must be"),
+        (
+            &["--config", "/nonexistent/guard.toml"],
+            "/nonexistent/guard.toml",
+        ),
+    ] {
+        let changed: Vec<_> = GOOD
+            .chunks(2)
+            .filter(|pair| pair[0] != arguments[0])
+            .flatten()
+            .chain(arguments)
+            .copied()
+            .collect();
+        let (passed, said) = check(&changed, &[]).await;
+        assert!(!passed && said.contains(problem), "{arguments:?}: {said}");
+    }
+    let (passed, said) = check(&[], &[]).await;
+    assert!(!passed && said.contains("backend must be set"), "{said}");
+    let remote = ["--backend=http://10.0.0.1/mcp", "--allow-remote-backend"];
+    let (passed, said) = check(&[&GOOD[2..], &remote].concat(), &[]).await;
+    assert!(passed, "{said}");
+}
+
+#[tokio::test]
+async fn flags_stand_over_the_environment_over_a_file() {
+    let path = file(
+        "settings.toml",
+        r#"
+            [guard]
+            backend = "http://127.0.0.1:1/mcp"
+            idle_seconds = 0
+            identity_headers = true
+            [verifier]
+            issuer = "https://authority.example"
+            audience = "https://mcp.example/mcp"
+            server_id = "nonsense"
+            grace_seconds = 9999
+        "#,
+    );
+    let config = ("MCP_CONNECT_GUARD_CONFIG", path.to_str().unwrap());
+    let (passed, said) = check(&[], &[config]).await;
+    assert!(!passed && said.contains("idle_seconds"), "{said}");
+    let idle = ("MCP_CONNECT_GUARD_IDLE_SECONDS", "5");
+    let (passed, said) = check(&[], &[config, idle]).await;
+    assert!(
+        !passed && said.contains("server_id") && said.contains("grace_seconds"),
+        "{said}"
+    );
+    let id = ("MCP_CONNECT_SERVER_ID", "also nonsense");
+    let grace = ("MCP_CONNECT_GRACE_SECONDS", "9");
+    let (passed, said) = check(&[], &[config, idle, id, grace]).await;
+    assert!(!passed && said.contains("server_id"), "{said}");
+    let flag = ["--server-id", SERVER_ID];
+    let (passed, said) = check(&flag, &[config, idle, id, grace]).await;
+    assert!(passed, "{said}");
+    std::fs::remove_file(path).unwrap();
+
+    for (text, problem) in [
+        ("[guard]\nbackend_url = 1", "backend_url"),
+        ("[guards]", "guards"),
+        ("[verifier]\ngrace = 1", "grace"),
+        (
+            "[guard]\nbackend = \"ftp://127.0.0.1\"",
+            "must be like http://127.0.0.1",
+        ),
+        ("[guard", "TOML parse error"),
+    ] {
+        let path = file("wrong.toml", text);
+        let name = path.to_str().unwrap();
+        let (passed, said) = check(&["--config", name], &[]).await;
+        assert!(
+            !passed && said.contains(name) && said.contains(problem),
+            "{said}"
+        );
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn says_when_an_address_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = command()
+        .args(GOOD)
+        .args(["--listen", &address])
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("listen: can't listen on") && said.contains(&address),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn health_is_asked_for_beside_the_traffic() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = listener.local_addr().unwrap();
+    let url = format!("http://{backend}/");
+    let guard = Guard::with(&url, &["--health-listen", "127.0.0.1:0"]).await;
+    let base = format!("http://{}", guard.health.unwrap());
+    let health = async || {
+        let response = guard.client.get(format!("{base}/healthz")).send();
+        let response = response.await.unwrap();
+        (response.status(), response.json::<Value>().await.unwrap())
+    };
+    eventually("the keys are there", async || {
+        health().await.0 == StatusCode::OK
+    })
+    .await;
+    let (_, said) = health().await;
+    assert_eq!(said["status"], "ok");
+    assert_eq!(said["backend"], "reachable");
+    drop(listener);
+    let (status, said) = health().await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        (&said["status"], &said["backend"]),
+        (&json!("unavailable"), &json!("unreachable"))
+    );
+
+    let other = guard
+        .client
+        .get(format!("{base}/mcp"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(other.status(), StatusCode::NOT_FOUND);
+    let post = guard
+        .client
+        .post(format!("{base}/healthz"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(post.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// A backend with a call that takes a second, one that takes for ever, and a stream that only
+/// listens.
+async fn slow(arguments: &[&str]) -> (Guard, Arc<AtomicBool>) {
+    let called = Arc::new(AtomicBool::new(false));
+    let call = {
+        let called = Arc::clone(&called);
+        async move |request: axum::extract::Request| {
+            called.store(true, Ordering::SeqCst);
+            if request.uri().query() == Some("for=ever") {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            "done"
+        }
+    };
+    let listen = async || {
+        Response::builder()
+            .header("content-type", "text/event-stream")
+            .body(axum::body::Body::new(Silence))
+            .unwrap()
+    };
+    let app = Router::new().route("/inner", post(call).get(listen));
+    let backend = serve(app).await;
+    let guard = Guard::with(&format!("http://{backend}/inner"), arguments).await;
+    (guard, called)
+}
+
+struct Silence;
+
+impl http_body::Body for Silence {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn lets_calls_finish_when_it_is_told_to_stop() {
+    for signal in ["TERM", "INT"] {
+        let (guard, called) = slow(&["--health-listen", "127.0.0.1:0"]).await;
+        let listening = guard.governed(Method::GET).send().await.unwrap();
+        let call = tokio::spawn(guard.governed(Method::POST).send());
+        eventually("it is called", || {
+            std::future::ready(called.load(Ordering::SeqCst))
+        })
+        .await;
+        guard.signal(signal).await;
+
+        let health = format!("http://{}/healthz", guard.health.unwrap());
+        eventually("probes hear of it", async || {
+            let health = guard.client.get(&health).send().await.unwrap();
+            health.json::<Value>().await.unwrap()["status"] == "stopping"
+        })
+        .await;
+        assert!(TcpStream::connect(guard.address).await.is_err());
+        assert!(!call.is_finished());
+        // The stream that only listens has ended, well.
+        assert_eq!(listening.text().await.unwrap(), "");
+        assert_eq!(call.await.unwrap().unwrap().text().await.unwrap(), "done");
+        let (status, log) = guard.ended().await;
+        assert!(status.success(), "{signal}: {status}");
+        assert!(!log.contains("still open"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn calls_that_never_finish_are_cut_off() {
+    let (guard, called) = slow(&["--drain-seconds", "1"]).await;
+    let call = guard.governed(Method::POST).query(&[("for", "ever")]);
+    let call = tokio::spawn(call.send());
+    eventually("it is called", || {
+        std::future::ready(called.load(Ordering::SeqCst))
+    })
+    .await;
+    let began = Instant::now();
+    guard.signal("TERM").await;
+    assert!(call.await.unwrap().is_err());
+    let (status, log) = guard.ended().await;
+    assert!(status.success(), "{status}");
+    assert!((1..4).contains(&began.elapsed().as_secs()));
+    assert!(log.contains("still open"), "{log}");
+}
+
+#[tokio::test]
+async fn no_token_is_ever_logged() {
+    let guard = Guard::before(serve(Router::new().fallback(echo)).await).await;
+    let good = guard.token(60);
+    let bad = format!("{good}x");
+    for token in [&good, &bad] {
+        let request = guard.ungoverned(Method::GET).header("mcp-connect", token);
+        let request = request.header("mcp-session-id", "secret-session");
+        let request = request.header("authorization", "Bearer secret-bearer");
+        request
+            .query(&[("q", "secret-query")])
+            .send()
+            .await
+            .unwrap();
+    }
+    let log = guard.log().await;
+    assert!(log.contains("refused"), "{log}");
+    let signature = good.rsplit('.').next().unwrap();
+    assert!(
+        !log.contains("secret-") && !log.contains(signature),
+        "{log}"
+    );
+}
