@@ -74,11 +74,7 @@ impl Drop for Zeros {
 }
 
 /// A backend that answers each request with what the test feeds.
-async fn fed() -> (Guard, mpsc::Sender<&'static str>) {
-    fed_with(&[]).await
-}
-
-async fn fed_with(arguments: &[&str]) -> (Guard, mpsc::Sender<&'static str>) {
+async fn fed() -> (String, mpsc::Sender<&'static str>) {
     let (feed, fed) = mpsc::channel(1);
     let fed = Arc::new(std::sync::Mutex::new(Some(fed)));
     let app = Router::new().fallback(async move || {
@@ -88,14 +84,13 @@ async fn fed_with(arguments: &[&str]) -> (Guard, mpsc::Sender<&'static str>) {
             .body(Body::new(Fed(fed)))
             .unwrap()
     });
-    let backend = serve(app).await;
-    let guard = Guard::with(&format!("http://{backend}/"), arguments).await;
-    (guard, feed)
+    (format!("http://{}/", serve(app).await), feed)
 }
 
 #[tokio::test]
 async fn an_event_arrives_before_the_next_one_is_there() {
-    let (guard, feed) = fed().await;
+    let (backend, feed) = fed().await;
+    let guard = Guard::with(&backend, &[]).await;
     let asking = guard.governed(Method::GET).send();
     let mut response = timeout(Duration::from_secs(5), asking)
         .await
@@ -244,7 +239,8 @@ async fn a_caller_who_goes_away_cancels_a_call_that_is_not_answered() {
 
 #[tokio::test]
 async fn a_stream_ends_with_its_descriptor() {
-    let (guard, feed) = fed_with(&["--config", &no_tolerance()]).await;
+    let (backend, feed) = fed().await;
+    let guard = Guard::without_tolerance(&backend).await;
     let asking = guard
         .ungoverned(Method::GET)
         .header(CONNECT, guard.token(3));
@@ -260,11 +256,4 @@ async fn a_stream_ends_with_its_descriptor() {
         .unwrap();
     let log = guard.log().await;
     assert!(log.contains("refresh_timeout"), "{log}");
-}
-
-/// A file with neither leeway nor grace.
-fn no_tolerance() -> String {
-    let path = std::env::temp_dir().join(format!("mcp-connect-guard-{}.toml", std::process::id()));
-    std::fs::write(&path, "[verifier]\nleeway_seconds = 0\ngrace_seconds = 0\n").unwrap();
-    path.to_str().unwrap().to_owned()
 }

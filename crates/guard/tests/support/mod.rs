@@ -70,12 +70,26 @@ impl Guard {
     }
 
     pub(crate) async fn with(backend: &str, arguments: &[&str]) -> Self {
+        Self::with_variables(backend, arguments, &[]).await
+    }
+
+    /// … whose streams and sessions end the moment their descriptor does.
+    pub(crate) async fn without_tolerance(backend: &str) -> Self {
+        let variables = [
+            ("MCP_CONNECT_LEEWAY_SECONDS", "0"),
+            ("MCP_CONNECT_GRACE_SECONDS", "0"),
+        ];
+        Self::with_variables(backend, &[], &variables).await
+    }
+
+    async fn with_variables(backend: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let issuer = authority().await;
         let mut process = command()
             .args(["--listen", "127.0.0.1:0", "--backend", backend])
             .args(["--issuer", &issuer, "--audience", AUDIENCE])
             .args(["--server-id", SERVER_ID])
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
