@@ -18,6 +18,7 @@ use crate::{
     connections::{BoxBody, Limits, serve},
     headers::PublicOrigin,
     health::Health,
+    metrics::{self, Metrics},
     route::{Route, Routes},
     settings::Settings,
 };
@@ -48,12 +49,15 @@ impl Guard {
     /// says which setting is wrong.
     pub async fn bind(options: Options) -> anyhow::Result<Self> {
         let settings = Settings::load(options)?;
+        // Before there is a verifier, which describes its own.
+        let metrics = Metrics::install()?;
         let front = Front::new(&settings)?;
         let stop = CancellationToken::new();
         let health = match settings.health_listen {
             Some(address) => {
                 let health = Health {
                     backend: Arc::new(settings.backend.socket),
+                    metrics,
                     stop: stop.clone(),
                 };
                 Some((listen("health_listen", address).await?, health))
@@ -179,7 +183,10 @@ impl Front {
             Ok(Route::Open) => self.open.oneshot(request).await.map(boxed),
             Err(fault) => Err(fault),
         };
-        answered.unwrap_or_else(|fault| own(fault.to_response()))
+        answered.unwrap_or_else(|fault| {
+            metrics::count(fault);
+            own(fault.to_response())
+        })
     }
 }
 

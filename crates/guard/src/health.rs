@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::{
     address::Socket,
     backend,
     fault::{Fault, json_response},
+    metrics::Metrics,
 };
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -20,6 +21,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     pub(crate) backend: Arc<Socket>,
+    pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
 }
 
@@ -28,8 +30,9 @@ impl Health {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Fault::Method.to_response();
         }
-        match request.uri().path() {
-            "/healthz" => self.healthz().await,
+        match (request.uri().path(), self.metrics.render()) {
+            ("/healthz", _) => self.healthz().await,
+            ("/metrics", Some(metrics)) => text_response(metrics),
             _ => Fault::Path.to_response(),
         }
     }
@@ -57,4 +60,11 @@ impl Health {
             &json!({ "status": status, "backend": backend }),
         )
     }
+}
+
+fn text_response(text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(text.into());
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
 }

@@ -222,6 +222,35 @@ async fn health_is_asked_for_beside_the_traffic() {
     assert_eq!(post.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
+#[cfg(feature = "prometheus")]
+#[tokio::test]
+async fn what_is_counted_can_be_read_beside_the_traffic() {
+    let backend = serve(Router::new().fallback(echo)).await;
+    let url = format!("http://{backend}/");
+    let guard = Guard::with(&url, &["--health-listen", "127.0.0.1:0"]).await;
+    for request in [
+        guard.ungoverned(Method::GET),
+        guard.ungoverned(Method::PUT),
+        guard.governed(Method::GET),
+    ] {
+        request.send().await.unwrap();
+    }
+    let metrics = format!("http://{}/metrics", guard.health.unwrap());
+    let metrics = guard.client.get(metrics).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for line in [
+        "mcp_connect_refusals_total{code=\"descriptor_missing\",effect=\"enforced\"} 1",
+        "mcp_connect_guard_faults_total{code=\"method_not_allowed\"} 1",
+        "# HELP mcp_connect_guard_faults_total Requests answered by the guard itself, by code.",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
+    }
+    assert!(
+        !metrics.contains("desktop") && !metrics.contains("acme"),
+        "{metrics}"
+    );
+}
+
 /// A backend with a call that takes a second, one that takes for ever, and a stream that only
 /// listens.
 async fn slow(arguments: &[&str]) -> (Guard, Arc<AtomicBool>) {
