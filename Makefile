@@ -2,7 +2,7 @@
 
 NODE := node_modules/.bin/node
 
-.PHONY: setup worker binaries dev test demo bench check clean
+.PHONY: setup worker binaries dev test demo bench fuzz check clean
 
 setup:
 	@scripts/setup.sh
@@ -32,6 +32,10 @@ bench: worker
 	@$(NODE) bench/connect.mjs
 	@$(NODE) bench/storm.mjs
 
+# FUZZ_SECONDS for each target, 60 by default; needs a nightly compiler and cargo-fuzz.
+fuzz:
+	@scripts/fuzz.sh
+
 check: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -41,4 +45,4 @@ check: setup
 	@scripts/check-bundle.sh
 
 clean:
-	rm -rf target build node_modules .tools .wrangler
+	rm -rf target fuzz/target build node_modules .tools .wrangler
