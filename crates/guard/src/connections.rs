@@ -46,7 +46,8 @@ pub(crate) type BoxBody = UnsyncBoxBody<Bytes, hyper::Error>;
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Open connections; more wait in the kernel's queue.
+    /// Open connections, and requests in progress, of which HTTP/2 has several on one connection.
+    /// More wait for their turn.
     pub(crate) connections: usize,
     /// How long a connection may be without a request, and a request's head may take.
     pub(crate) idle: Duration,
@@ -65,12 +66,14 @@ pub(crate) async fn serve<A, F>(
     F: Future<Output = Response<BoxBody>> + Send + 'static,
 {
     let free = Arc::new(Semaphore::new(limits.connections));
+    let calls = Arc::new(Semaphore::new(limits.connections));
     let open = TaskTracker::new();
     let cut = CancellationToken::new();
     while let Some(Some(accepted)) = stop.run_until_cancelled(accept(&listener, &free)).await {
         let (cut, stop, answer) = (cut.clone(), stop.clone(), answer.clone());
+        let calls = Arc::clone(&calls);
         open.spawn(async move {
-            let serving = serve_connection(accepted, limits.idle, stop, answer);
+            let serving = serve_connection(accepted, limits.idle, calls, stop, answer);
             cut.run_until_cancelled(serving).await;
         });
     }
@@ -113,6 +116,7 @@ async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Option<Accepte
 async fn serve_connection<A, F>(
     accepted: Accepted,
     longest_idle: Duration,
+    calls: Arc<Semaphore>,
     stop: CancellationToken,
     answer: A,
 ) where
@@ -124,10 +128,11 @@ async fn serve_connection<A, F>(
         request.extensions_mut().insert(Peer(accepted.peer));
         let in_flight = InFlight::new(&count);
         let is_get = request.method() == Method::GET;
-        let stopped = stop.clone();
-        let answering = answer(request);
+        let (calls, stopped, answer) = (Arc::clone(&calls), stop.clone(), answer.clone());
         async move {
-            let response = answering.await;
+            // It is not closed, so there is a place in the end.
+            let place = calls.acquire_owned().await.ok();
+            let response = answer(request).await;
             // Nobody's call is running there: the client comes back for what else happens.
             let is_listening = is_get && is_event_stream(&response);
             let end = is_listening.then(|| stopped.cancelled_owned());
@@ -135,6 +140,7 @@ async fn serve_connection<A, F>(
                 body,
                 end,
                 in_flight,
+                place,
             }))
         }
     });
@@ -227,6 +233,7 @@ pin_project! {
         #[pin]
         end: Option<WaitForCancellationFutureOwned>,
         in_flight: InFlight,
+        place: Option<OwnedSemaphorePermit>,
     }
 }
 

@@ -109,7 +109,8 @@ pub struct GuardOptions {
         require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub identity_headers: Option<bool>,
 
-    /// Open connections of clients; more have to wait, 1 to 100000 [default: 1024]
+    /// Open connections of clients, and requests in progress; more have to wait, 1 to 100000
+    /// [default: 1024]
     #[arg(long, env = "MCP_CONNECT_GUARD_MAX_CONNECTIONS", value_name = "NUMBER")]
     pub max_connections: Option<usize>,
 

@@ -111,3 +111,34 @@ async fn connections_are_bounded_and_wait_for_their_turn() {
     let answer = read_to_end(&mut second).await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 }
+
+#[tokio::test]
+async fn requests_of_one_connection_are_bounded_too() {
+    let (release, wait) = tokio::sync::watch::channel(false);
+    let app = Router::new().fallback(async move || {
+        let _ = wait.clone().wait_for(|released| *released).await;
+    });
+    let backend = serve(app).await;
+    let guard = Guard::with(&format!("http://{backend}/"), &["--max-connections", "1"]).await;
+    let stream = TcpStream::connect(guard.address).await.unwrap();
+    let (sender, connection) = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(stream),
+    )
+    .await
+    .unwrap();
+    tokio::spawn(connection);
+    let ask = |path: &str, token: &str| {
+        let request = http::Request::get(format!("http://localhost{path}"));
+        let request = request.header(CONNECT, token).body(String::new());
+        tokio::spawn(sender.clone().send_request(request.unwrap()))
+    };
+    let first = ask("/mcp", &guard.token(60));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut second = ask("/nothing", "");
+    let too_early = timeout(Duration::from_millis(500), &mut second).await;
+    assert!(too_early.is_err());
+    release.send(true).unwrap();
+    assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    assert_eq!(second.await.unwrap().unwrap().status(), 404);
+}
