@@ -93,11 +93,6 @@ impl Verifier {
         &self.inner.settings.issuer
     }
 
-    /// The canonical endpoint URI of the server that descriptors must be for.
-    pub fn audience(&self) -> &str {
-        &self.inner.settings.audience
-    }
-
     /// The id of that server: `namespace/name`.
     pub fn server_id(&self) -> &str {
         &self.inner.settings.server_id
