@@ -1,6 +1,11 @@
 //! The same calls to the same backend, straight and through the guard: `cargo bench -p
 //! mcp-connect-guard`. The load, the backend and the guard share this machine.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a bench")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a bench"
+)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

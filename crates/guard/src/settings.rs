@@ -1,5 +1,11 @@
 //! What the operator says: flags over the environment over a file.
 
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "they are what --help shows, which is plain text"
+)]
+
 use std::{
     env,
     ffi::OsString,
