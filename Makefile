@@ -16,7 +16,7 @@ dev: worker
 # Everything that cargo can test natively, the same crates in wasm, then the built Worker in workerd
 # with real clients.
 test: worker binaries
-	cargo test --workspace
+	cargo test --workspace --all-features
 	PATH="$(CURDIR)/node_modules/.bin:$$PATH" \
 	  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/bin/wasm-bindgen-test-runner \
 	  cargo test --target wasm32-unknown-unknown -p mcp-connect-descriptor -p mcp-connect-authority
@@ -31,6 +31,10 @@ demo: worker binaries
 bench: worker
 	@$(NODE) bench/connect.mjs
 	@$(NODE) bench/storm.mjs
+	cargo bench -p mcp-connect-descriptor
+	cargo bench -p mcp-connect-verifier
+	cargo bench -p mcp-connect-guard
+	cargo bench -p hapi-server
 
 # FUZZ_SECONDS for each target, 60 by default; needs a nightly compiler and cargo-fuzz.
 fuzz:
@@ -38,9 +42,9 @@ fuzz:
 
 check: setup
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --target wasm32-unknown-unknown -p mcp-connect-authority -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --all-features --no-deps
 	@scripts/build-worker.sh
 	@scripts/check-bundle.sh
 
