@@ -29,15 +29,15 @@ pub struct Options {
     pub config: Option<PathBuf>,
 
     /// The authority whose descriptors are accepted: its issuer, exactly. By default
-    /// MCP_CONNECT_ISSUER, or http://127.0.0.1:8787.
+    /// `MCP_CONNECT_ISSUER`, or `http://127.0.0.1:8787`.
     #[arg(long)]
     pub authority: Option<String>,
 
-    /// This server's name in the registry, namespace/name; by default MCP_CONNECT_SERVER_ID.
+    /// This server's name in the registry, namespace/name; by default `MCP_CONNECT_SERVER_ID`.
     #[arg(long)]
     pub server_id: Option<String>,
 
-    /// This server's canonical URI, as published in the registry; by default MCP_CONNECT_AUDIENCE,
+    /// This server's canonical URI, as published in the registry; by default `MCP_CONNECT_AUDIENCE`,
     /// or /mcp on the address that it listens on.
     #[arg(long)]
     pub endpoint: Option<String>,

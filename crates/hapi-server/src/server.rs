@@ -2,7 +2,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Json, Router, http::Uri, routing::get};
-use mcp_connect_verifier::ConnectLayer;
+use mcp_connect_verifier::{ConnectLayer, Verifier};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 };
@@ -23,8 +23,7 @@ const LONGEST_SHUTDOWN: Duration = Duration::from_secs(5);
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    endpoint: String,
-    server_id: String,
+    verifier: Verifier,
     router: Router,
     mcp: StreamableHttpServerConfig,
 }
@@ -42,11 +41,8 @@ impl Server {
         let verifier = options
             .verifier(address)
             .context("can't verify descriptors")?;
-        let endpoint = verifier.audience().to_owned();
-        let server_id = verifier.server_id().to_owned();
-
-        let mcp = mcp_config(&endpoint)?;
-        let tools = Tools::new(&server_id);
+        let mcp = mcp_config(verifier.audience())?;
+        let tools = Tools::new(verifier.server_id());
         let service = StreamableHttpService::new(
             move || Ok(tools.clone()),
             Arc::new(session_manager()),
@@ -54,13 +50,12 @@ impl Server {
         );
         let router = Router::new()
             .route_service("/mcp", service)
-            .route_layer(ConnectLayer::new(verifier))
+            .route_layer(ConnectLayer::new(verifier.clone()))
             .route("/health", get(async || Json(json!({ "status": "ok" }))));
         Ok(Self {
             listener,
             address,
-            endpoint,
-            server_id,
+            verifier,
             router,
             mcp,
         })
@@ -73,12 +68,12 @@ impl Server {
 
     /// The server's canonical URI: the audience of its descriptors.
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        self.verifier.audience()
     }
 
     /// The server's name in the registry.
     pub fn server_id(&self) -> &str {
-        &self.server_id
+        self.verifier.server_id()
     }
 
     /// Serves until `stop` is ready, then ends its sessions and waits at most five seconds for what

@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn a_lease_ends_when_leeway_and_grace_have_passed() {
         let lease = table(1).bound(0, &descriptor("a", 1000), 950);
-        assert!(!lease.has_ended(seconds(1035) - Duration::from_millis(1)));
+        assert!(!lease.has_ended(Duration::from_millis(1_034_999)));
         assert!(lease.has_ended(seconds(1035)));
         assert!(lease.has_ended(seconds(2000)));
     }

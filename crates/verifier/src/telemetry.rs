@@ -9,6 +9,10 @@ use mcp_connect_descriptor::RefusalCode;
 /// What a label may say: only words of this crate.
 type Word = &'static str;
 
+#[cfg_attr(
+    not(feature = "metrics"),
+    expect(dead_code, reason = "only a recorder reads it")
+)]
 struct Metric {
     name: Word,
     help: Word,
