@@ -176,7 +176,7 @@ async fn a_file_of_keys_that_is_wrong_is_an_error_at_once() {
         ("garbage.json", &b"<html>"[..], "not a JWK Set"),
         ("private.json", private.as_bytes(), "is a private key"),
         ("empty.json", b"{\"keys\":[]}", "has no key"),
-        ("large.json", &[b' '; 70_000], "64 KiB"),
+        ("large.json", " ".repeat(70_000).as_bytes(), "64 KiB"),
     ] {
         let path = file(name, content);
         let built = authority.verifier().key_set_file(&path).build();

@@ -23,7 +23,7 @@ const SESSION: &str = "mcp-session-id";
 struct Counted(BTreeMap<String, f64>);
 
 impl Counted {
-    /// Adds what was counted since the last time; a gauge has its newest value.
+    /// Adds what was counted since the last time: a snapshot sets gauges to 0 as well.
     fn look(&mut self, snapshotter: &Snapshotter) {
         for (key, _, description, value) in snapshotter.snapshot().into_vec() {
             assert!(description.is_some(), "{key:?} is not described");
@@ -36,7 +36,7 @@ impl Counted {
             match value {
                 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
                 DebugValue::Counter(count) => *self.0.entry(name).or_default() += count as f64,
-                DebugValue::Gauge(value) => drop(self.0.insert(name, value.into_inner())),
+                DebugValue::Gauge(value) => *self.0.entry(name).or_default() += value.into_inner(),
                 DebugValue::Histogram(_) => unreachable!("there is none"),
             }
         }
