@@ -1,9 +1,3 @@
-#![allow(
-    clippy::doc_markdown,
-    rustdoc::bare_urls,
-    reason = "they are what --help shows, which is plain text"
-)]
-
 use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;

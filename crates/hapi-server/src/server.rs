@@ -19,7 +19,6 @@ const LONGEST_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// A server that has its address, and runs when told so.
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "the protocol's terms")]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
