@@ -38,7 +38,7 @@ pub struct Options {
     #[arg(long)]
     pub check: bool,
 
-    /// A TOML file with tables [guard] and [verifier]
+    /// A TOML file with tables `[guard]` and `[verifier]`
     #[arg(long, env = "MCP_CONNECT_GUARD_CONFIG")]
     pub config: Option<PathBuf>,
 

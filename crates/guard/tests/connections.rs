@@ -30,7 +30,7 @@ async fn whoever_is_slow_to_ask_is_let_go() {
     let guard = guard(&["--idle-seconds", "1"]).await;
     let began = Instant::now();
     let waiting = [
-        "".to_owned(),
+        String::new(),
         "P".to_owned(),
         "POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".to_owned(),
         HTTP_2_PREFACE.to_owned(),

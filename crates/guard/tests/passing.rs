@@ -1,5 +1,6 @@
 //! What passes, what doesn't, and what is changed on the way.
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "clippy.toml allows it in test functions, not in their helpers"
 )]
@@ -14,7 +15,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Response, routing::any};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderName, Response},
+    routing::any,
+};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use support::{AUDIENCE, CONNECT, Guard, echo, raw, seen, serve};
@@ -143,7 +149,7 @@ async fn a_host_can_be_added_and_the_backends_chosen() {
 #[tokio::test]
 async fn hop_by_hop_headers_stay_on_their_hop() {
     let app = Router::new().fallback(async |request: axum::extract::Request| {
-        let names: Vec<_> = request.headers().keys().map(|it| it.as_str()).collect();
+        let names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
         Response::builder()
             .header("connection", "x-internal")
             .header("keep-alive", "timeout=5")
@@ -352,7 +358,7 @@ async fn nobody_can_hide_a_second_request_in_the_first() {
         format!("Content-Length: 0\r\nContent-Length: {length}\r\n\r\n{hidden}"),
         format!("Content-Length: {length}\r\n\r\n{hidden}"),
         format!("Connection: Content-Length\r\nContent-Length: {length}\r\n\r\n{hidden}"),
-        format!("Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
     ] {
         for method in ["POST", "GET"] {
             let before = reached.load(Ordering::SeqCst);

@@ -1,6 +1,7 @@
 //! A real rmcp server that knows nothing of descriptors, behind the guard, in both eras of the
 //! transport.
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "clippy.toml allows it in test functions, not in their helpers"
 )]

@@ -63,7 +63,8 @@ impl http_body::Body for Zeros {
         }
         self.left -= CHUNK as u64;
         self.made.fetch_add(CHUNK as u64, Ordering::SeqCst);
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; CHUNK])))))
+        static ZEROS: [u8; CHUNK] = [0; CHUNK];
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&ZEROS)))))
     }
 }
 
@@ -74,14 +75,14 @@ impl Drop for Zeros {
 }
 
 /// A backend that answers each request with what the test feeds.
-async fn fed() -> (String, mpsc::Sender<&'static str>) {
-    let (feed, fed) = mpsc::channel(1);
-    let fed = Arc::new(std::sync::Mutex::new(Some(fed)));
+async fn frames() -> (String, mpsc::Sender<&'static str>) {
+    let (feed, frames) = mpsc::channel(1);
+    let frames = Arc::new(std::sync::Mutex::new(Some(frames)));
     let app = Router::new().fallback(async move || {
-        let fed = fed.lock().unwrap().take().unwrap();
+        let frames = frames.lock().unwrap().take().unwrap();
         Response::builder()
             .header("content-type", "text/event-stream")
-            .body(Body::new(Fed(fed)))
+            .body(Body::new(Fed(frames)))
             .unwrap()
     });
     (format!("http://{}/", serve(app).await), feed)
@@ -89,7 +90,7 @@ async fn fed() -> (String, mpsc::Sender<&'static str>) {
 
 #[tokio::test]
 async fn an_event_arrives_before_the_next_one_is_there() {
-    let (backend, feed) = fed().await;
+    let (backend, feed) = frames().await;
     let guard = Guard::with(&backend, &[]).await;
     let asking = guard.governed(Method::GET).send();
     let mut response = timeout(Duration::from_secs(5), asking)
@@ -120,8 +121,8 @@ async fn an_upload_arrives_before_its_end_is_sent() {
         "done"
     });
     let guard = Guard::before(serve(app).await).await;
-    let (feed, fed) = mpsc::channel(1);
-    let body = reqwest::Body::wrap(Fed(fed));
+    let (feed, frames) = mpsc::channel(1);
+    let body = reqwest::Body::wrap(Fed(frames));
     let asking = tokio::spawn(guard.governed(Method::POST).body(body).send());
     for piece in ["one", "two", "three"] {
         feed.send(piece).await.unwrap();
@@ -239,7 +240,7 @@ async fn a_caller_who_goes_away_cancels_a_call_that_is_not_answered() {
 
 #[tokio::test]
 async fn a_stream_ends_with_its_descriptor() {
-    let (backend, feed) = fed().await;
+    let (backend, feed) = frames().await;
     let guard = Guard::without_tolerance(&backend).await;
     let asking = guard
         .ungoverned(Method::GET)

@@ -32,7 +32,6 @@ const ROUND: Duration = Duration::from_millis(700);
 const AT_LEAST: f64 = 0.97;
 
 #[tokio::main]
-#[expect(clippy::disallowed_methods, reason = "a bench has a clock")]
 async fn main() {
     let key = SigningKey::from_seed(&[1; 32]);
     let mut jwk = key.to_private_jwk(KeyStatus::Active);
@@ -117,7 +116,6 @@ fn token(key: &SigningKey, issuer: &str) -> String {
 }
 
 /// How many calls were answered.
-#[expect(clippy::disallowed_methods, reason = "a bench has a clock")]
 async fn load(client: &reqwest::Client, origin: &str, token: &str) -> u32 {
     let until = Instant::now() + ROUND;
     let mut callers = JoinSet::new();

@@ -1,6 +1,7 @@
 //! The real binary between a real client and a real backend, with an authority beside them.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
