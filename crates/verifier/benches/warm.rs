@@ -87,7 +87,7 @@ fn in_parallel(threads: usize, rounds: u64, verifier: &Verifier, tokens: &[Strin
 fn check(verifier: &Verifier, token: &str) -> Verified {
     let verification = pin!(verifier.verify(token));
     match verification.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(verified) => verified.unwrap(),
+        Poll::Ready(checked) => checked.unwrap(),
         Poll::Pending => panic!("waits"),
     }
 }

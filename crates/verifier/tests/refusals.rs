@@ -366,7 +366,8 @@ async fn exchange(url: &str, head: &str, body: &[u8]) -> String {
     let mut answer = Vec::new();
     let read = connection.read_to_end(&mut answer);
     let read = tokio::time::timeout(Duration::from_secs(10), read).await;
-    read.expect("the connection stays open").unwrap();
+    assert!(read.is_ok(), "the connection stays open");
+    read.unwrap().unwrap();
     String::from_utf8(answer).unwrap()
 }
 

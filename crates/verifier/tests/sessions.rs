@@ -365,17 +365,17 @@ async fn what_the_feed_names_ends_at_once_and_stays_ended() {
         if let Some(session) = session {
             request = request.header(SESSION, session);
         }
-        tokio::spawn(end_of(request.send().await.unwrap()))
+        request.send().await.unwrap()
     };
     let mut ending = Vec::new();
     for session in [Some("s"), None] {
         for header in ["x-silent", "x-chatty"] {
-            ending.push(open(&own, session, header).await);
+            ending.push(tokio::spawn(end_of(open(&own, session, header).await)));
         }
     }
     let staying = [
-        open(&another, Some("t"), "x-silent").await,
-        open(&another, None, "x-chatty").await,
+        tokio::spawn(end_of(open(&another, Some("t"), "x-silent").await)),
+        tokio::spawn(end_of(open(&another, None, "x-chatty").await)),
     ];
     let hanging = server.request(Method::POST, &own).header("x-hang", "1");
     let hanging = tokio::spawn(hanging.send());
