@@ -6,7 +6,7 @@ use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use mcp_connect_verifier::{ConnectLayer, ConnectService};
+use mcp_connect_verifier::{ConnectLayer, ConnectService, Verifier};
 use tokio::{join, net::TcpListener};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, ServiceExt as _};
@@ -51,7 +51,8 @@ impl Guard {
         let settings = Settings::load(options)?;
         // Before there is a verifier, which describes its own.
         let metrics = Metrics::install()?;
-        let front = Front::new(&settings)?;
+        let verifier = settings.verifier.clone().build()?;
+        let front = Front::new(&settings, verifier.clone())?;
         let stop = CancellationToken::new();
         let health = match settings.health_listen {
             Some(address) => {
@@ -59,6 +60,7 @@ impl Guard {
                     backend: Arc::new(settings.backend.socket),
                     metrics,
                     stop: stop.clone(),
+                    verifier,
                 };
                 Some((listen("health_listen", address).await?, health))
             }
@@ -133,7 +135,9 @@ impl Guard {
 /// Whether a guard could run with these options; an error says which can't be used. Needs a Tokio
 /// runtime.
 pub fn check(options: Options) -> anyhow::Result<()> {
-    Front::new(&Settings::load(options)?).map(drop)
+    let settings = Settings::load(options)?;
+    let verifier = settings.verifier.clone().build()?;
+    Front::new(&settings, verifier).map(drop)
 }
 
 async fn listen(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -143,8 +147,7 @@ async fn listen(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListene
 }
 
 impl Front {
-    fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let verifier = settings.verifier.clone().build()?;
+    fn new(settings: &Settings, verifier: Verifier) -> anyhow::Result<Self> {
         let audience: Url = verifier.audience().parse()?;
         let public_path = audience.path().to_owned();
         let mut hosts = settings.hosts.clone();

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
+use mcp_connect_verifier::Verifier;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,7 @@ pub(crate) struct Health {
     pub(crate) backend: Arc<Socket>,
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
+    pub(crate) verifier: Verifier,
 }
 
 impl Health {
@@ -38,14 +40,11 @@ impl Health {
     }
 
     async fn healthz(&self) -> Response<Full<Bytes>> {
-        let backend = if backend::is_reachable(&self.backend, CONNECT_LIMIT).await {
-            "reachable"
-        } else {
-            "unreachable"
-        };
+        let is_reachable = backend::is_reachable(&self.backend, CONNECT_LIMIT).await;
+        let authority = self.verifier.status();
         let status = if self.stop.is_cancelled() {
             "stopping"
-        } else if backend == "reachable" {
+        } else if is_reachable && authority.keys.usable {
             "ok"
         } else {
             "unavailable"
@@ -55,10 +54,22 @@ impl Health {
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        json_response(
-            http_status,
-            &json!({ "status": status, "backend": backend }),
-        )
+        let seconds = |age: Option<Duration>| age.map(|age| age.as_secs());
+        let body = json!({
+            "status": status,
+            "backend": if is_reachable { "reachable" } else { "unreachable" },
+            "key_set": {
+                "usable": authority.keys.usable,
+                "keys": authority.keys.count,
+                "age_seconds": seconds(authority.keys.age),
+            },
+            "feed": authority.feed.map(|feed| json!({
+                "failing": feed.failing,
+                "entries": feed.entries,
+                "age_seconds": seconds(feed.age),
+            })),
+        });
+        json_response(http_status, &body)
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Options {
     #[arg(long)]
     pub check: bool,
 
-    /// A TOML file with tables `[guard]` and `[verifier]`
+    /// A TOML file with tables `guard` and `verifier`
     #[arg(long, env = "MCP_CONNECT_GUARD_CONFIG")]
     pub config: Option<PathBuf>,
 
@@ -56,7 +56,7 @@ pub struct Options {
 #[serde(default, deny_unknown_fields)]
 #[allow(clippy::exhaustive_structs, reason = "of a binary")]
 pub struct GuardOptions {
-    /// The MCP server: http://127.0.0.1:3000/mcp, or unix:/run/mcp.sock:/mcp
+    /// The MCP server: `http://127.0.0.1:3000/mcp`, or `unix:/run/mcp.sock:/mcp`
     #[arg(long, env = "MCP_CONNECT_GUARD_BACKEND", value_name = "ADDRESS")]
     pub backend: Option<BackendAddress>,
 
@@ -134,19 +134,19 @@ pub struct GuardOptions {
 #[derive(Args, Clone, Debug, Default)]
 #[allow(clippy::exhaustive_structs, reason = "of a binary")]
 pub struct VerifierOptions {
-    /// The authority whose descriptors are accepted [env: MCP_CONNECT_ISSUER]
+    /// The authority whose descriptors are accepted [env: `MCP_CONNECT_ISSUER`]
     #[arg(long, value_name = "URL")]
     pub issuer: Option<OsString>,
 
-    /// The URL of this server as clients and the registry know it [env: MCP_CONNECT_AUDIENCE]
+    /// The URL of this server as clients and the registry know it [env: `MCP_CONNECT_AUDIENCE`]
     #[arg(long, value_name = "URL")]
     pub audience: Option<OsString>,
 
-    /// This server's name in the registry: namespace/name [env: MCP_CONNECT_SERVER_ID]
+    /// This server's name in the registry: namespace/name [env: `MCP_CONNECT_SERVER_ID`]
     #[arg(long, value_name = "ID")]
     pub server_id: Option<OsString>,
 
-    /// required, optional or report [env: MCP_CONNECT_MODE]
+    /// required, optional or report [env: `MCP_CONNECT_MODE`]
     #[arg(long, value_name = "MODE")]
     pub mode: Option<OsString>,
 }

@@ -198,6 +198,13 @@ async fn health_is_asked_for_beside_the_traffic() {
     let (_, said) = health().await;
     assert_eq!(said["status"], "ok");
     assert_eq!(said["backend"], "reachable");
+    assert_eq!(
+        (&said["key_set"]["usable"], &said["key_set"]["keys"]),
+        (&json!(true), &json!(1))
+    );
+    assert!(said["key_set"]["age_seconds"].as_u64().unwrap() < 30);
+    // This authority has no feed, and connecting goes on all the same.
+    assert_eq!(said["feed"]["failing"], true);
     drop(listener);
     let (status, said) = health().await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
