@@ -1,5 +1,6 @@
 //! What a caller can't do to the guard's connections, descriptor or not.
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "clippy.toml allows it in test functions, not in their helpers"
 )]

@@ -149,7 +149,11 @@ async fn a_host_can_be_added_and_the_backends_chosen() {
 #[tokio::test]
 async fn hop_by_hop_headers_stay_on_their_hop() {
     let app = Router::new().fallback(async |request: axum::extract::Request| {
-        let names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        let names: Vec<_> = request
+            .headers()
+            .keys()
+            .map(http::HeaderName::as_str)
+            .collect();
         Response::builder()
             .header("connection", "x-internal")
             .header("keep-alive", "timeout=5")

@@ -1,5 +1,6 @@
 //! How it is told what to do, how it says how it is, and how it stops.
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "clippy.toml allows it in test functions, not in their helpers"
 )]

@@ -1,5 +1,6 @@
 //! Bodies flow as they come, in both directions, and end in time.
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "clippy.toml allows it in test functions, not in their helpers"
 )]
@@ -10,7 +11,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -26,6 +27,7 @@ use support::{CONNECT, Guard, eventually, serve};
 use tokio::{sync::mpsc, time::timeout};
 
 const CHUNK: usize = 64 * 1024;
+static ZEROS: [u8; CHUNK] = [0; CHUNK];
 
 /// What is sent by a test, piece by piece.
 struct Fed(mpsc::Receiver<&'static str>);
@@ -63,7 +65,6 @@ impl http_body::Body for Zeros {
         }
         self.left -= CHUNK as u64;
         self.made.fetch_add(CHUNK as u64, Ordering::SeqCst);
-        static ZEROS: [u8; CHUNK] = [0; CHUNK];
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&ZEROS)))))
     }
 }
@@ -75,14 +76,14 @@ impl Drop for Zeros {
 }
 
 /// A backend that answers each request with what the test feeds.
-async fn frames() -> (String, mpsc::Sender<&'static str>) {
-    let (feed, frames) = mpsc::channel(1);
-    let frames = Arc::new(std::sync::Mutex::new(Some(frames)));
+async fn fed() -> (String, mpsc::Sender<&'static str>) {
+    let (feed, pieces) = mpsc::channel(1);
+    let pieces = Arc::new(Mutex::new(Some(pieces)));
     let app = Router::new().fallback(async move || {
-        let frames = frames.lock().unwrap().take().unwrap();
+        let pieces = pieces.lock().unwrap().take().unwrap();
         Response::builder()
             .header("content-type", "text/event-stream")
-            .body(Body::new(Fed(frames)))
+            .body(Body::new(Fed(pieces)))
             .unwrap()
     });
     (format!("http://{}/", serve(app).await), feed)
@@ -109,11 +110,11 @@ async fn an_event_arrives_before_the_next_one_is_there() {
 
 #[tokio::test]
 async fn an_upload_arrives_before_its_end_is_sent() {
-    let (pieces, mut arrived) = mpsc::channel(1);
+    let (arrive, mut arrived) = mpsc::channel(1);
     let app = Router::new().fallback(async move |request: Request| {
         let mut body = request.into_body();
         while let Some(frame) = body.frame().await {
-            pieces
+            arrive
                 .send(frame.unwrap().into_data().unwrap())
                 .await
                 .unwrap();
@@ -121,8 +122,8 @@ async fn an_upload_arrives_before_its_end_is_sent() {
         "done"
     });
     let guard = Guard::before(serve(app).await).await;
-    let (feed, frames) = mpsc::channel(1);
-    let body = reqwest::Body::wrap(Fed(frames));
+    let (feed, pieces) = mpsc::channel(1);
+    let body = reqwest::Body::wrap(Fed(pieces));
     let asking = tokio::spawn(guard.governed(Method::POST).body(body).send());
     for piece in ["one", "two", "three"] {
         feed.send(piece).await.unwrap();
@@ -178,8 +179,7 @@ async fn big_bodies_need_no_memory() {
 #[tokio::test]
 async fn who_does_not_read_holds_the_backend_up() {
     let (body, made, dropped) = zeros(1024 * 1024 * 1024);
-    let body = std::sync::Mutex::new(Some(body));
-    let body = Arc::new(body);
+    let body = Arc::new(Mutex::new(Some(body)));
     let app = Router::new().fallback(async move || {
         let body = body.lock().unwrap().take().unwrap();
         Body::new(body)
