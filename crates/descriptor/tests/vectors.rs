@@ -1,6 +1,10 @@
 //! `schema/vectors/`: the files are what the generator makes, and this crate gives every result.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests"
+)]
 
 #[path = "../examples/vectors/generator/mod.rs"]
 mod generator;

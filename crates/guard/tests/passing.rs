@@ -15,12 +15,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::Body,
-    http::{HeaderName, Response},
-    routing::any,
-};
+use axum::{Router, body::Body, http::Response, routing::any};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use support::{AUDIENCE, CONNECT, Guard, echo, raw, seen, serve};

@@ -91,7 +91,7 @@ async fn fed() -> (String, mpsc::Sender<&'static str>) {
 
 #[tokio::test]
 async fn an_event_arrives_before_the_next_one_is_there() {
-    let (backend, feed) = frames().await;
+    let (backend, feed) = fed().await;
     let guard = Guard::with(&backend, &[]).await;
     let asking = guard.governed(Method::GET).send();
     let mut response = timeout(Duration::from_secs(5), asking)
@@ -240,7 +240,7 @@ async fn a_caller_who_goes_away_cancels_a_call_that_is_not_answered() {
 
 #[tokio::test]
 async fn a_stream_ends_with_its_descriptor() {
-    let (backend, feed) = frames().await;
+    let (backend, feed) = fed().await;
     let guard = Guard::without_tolerance(&backend).await;
     let asking = guard
         .ungoverned(Method::GET)

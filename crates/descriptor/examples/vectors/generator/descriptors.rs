@@ -1202,7 +1202,7 @@ fn json_form(v: &mut Vectors) {
         self::sign(
             &key,
             [
-                header_text[..header_text.len() - 1].as_bytes(),
+                &header_text.as_bytes()[..header_text.len() - 1],
                 b",\"x\":\"\xff\"}",
             ]
             .concat(),

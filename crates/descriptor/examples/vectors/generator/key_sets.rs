@@ -54,9 +54,9 @@ pub(crate) fn file() -> String {
 
 fn good(v: &mut Vectors) {
     let (ed, es) = (public_jwk(&ed25519()), public_jwk(&es256()));
-    let (ed_key, es_key) = (ed25519(), es256());
-    let (ed_id, es_id) = (ed_key.id(), es_key.id());
-    let both = [(ed_id, "EdDSA"), (es_id, "ES256")];
+    let (ed_key, p256_key) = (ed25519(), es256());
+    let (ed_id, p256_id) = (ed_key.id(), p256_key.id());
+    let both = [(ed_id, "EdDSA"), (p256_id, "ES256")];
     let one = &both[..1];
     v.accept(
         "both-algorithms",
