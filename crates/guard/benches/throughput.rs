@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use support::{CONNECT, Guard, serve};
 use tokio::task::JoinSet;
 
-const CALLERS: usize = 32;
+const CALLERS: [usize; 2] = [1, 32];
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 
@@ -29,15 +29,19 @@ async fn main() {
     let backend = serve(app).await;
     let guard = Guard::before(backend).await;
     let (straight, guarded) = (format!("http://{backend}/mcp"), guard.url());
-    println!("{CALLERS} callers, best of {ROUNDS} rounds of {ROUND:?} each, in turn");
-    let (mut best_straight, mut best_guarded) = (Round::default(), Round::default());
-    for _ in 0..ROUNDS {
-        let token = guard.token(60);
-        best_straight = best_straight.better(load(&guard.client, &straight, &token).await);
-        best_guarded = best_guarded.better(load(&guard.client, &guarded, &token).await);
+    println!("best of {ROUNDS} rounds of {ROUND:?} each, in turn");
+    for callers in CALLERS {
+        let (mut best_straight, mut best_guarded) = (Round::default(), Round::default());
+        for _ in 0..ROUNDS {
+            let token = guard.token(60);
+            let round = load(&guard.client, &straight, &token, callers).await;
+            best_straight = best_straight.better(round);
+            let round = load(&guard.client, &guarded, &token, callers).await;
+            best_guarded = best_guarded.better(round);
+        }
+        best_straight.print(callers, "straight");
+        best_guarded.print(callers, "guarded");
     }
-    best_straight.print("straight");
-    best_guarded.print("guarded");
 }
 
 #[derive(Default)]
@@ -54,25 +58,25 @@ impl Round {
         }
     }
 
-    fn print(mut self, name: &str) {
+    fn print(mut self, callers: usize, name: &str) {
         self.latencies.sort_unstable();
         let count = self.latencies.len();
         let at = |percent: usize| self.latencies[(count - 1) * percent / 100];
         println!(
-            "{name:>9}: {:>6} calls/s, median {:?}, 99 % within {:?}",
+            "{callers:>2} callers, {name:>8}: {:>6} calls/s, median {:>4} µs, 99 % within {:>5} µs",
             count / usize::try_from(ROUND.as_secs()).unwrap(),
-            at(50),
-            at(99),
+            at(50).as_micros(),
+            at(99).as_micros(),
         );
     }
 }
 
-async fn load(client: &reqwest::Client, url: &str, token: &str) -> Round {
+async fn load(client: &reqwest::Client, url: &str, token: &str, callers: usize) -> Round {
     let until = Instant::now() + ROUND;
-    let mut callers = JoinSet::new();
-    for id in 0..CALLERS {
+    let mut running = JoinSet::new();
+    for id in 0..callers {
         let (client, url, token) = (client.clone(), url.to_owned(), token.to_owned());
-        callers.spawn(async move {
+        running.spawn(async move {
             let call = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call" });
             let mut latencies = Vec::new();
             while Instant::now() < until {
@@ -85,6 +89,6 @@ async fn load(client: &reqwest::Client, url: &str, token: &str) -> Round {
             latencies
         });
     }
-    let latencies = callers.join_all().await.concat();
+    let latencies = running.join_all().await.concat();
     Round { latencies }
 }

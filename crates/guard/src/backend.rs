@@ -13,7 +13,7 @@ use std::{
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::HOST,
+    header::{EXPECT, HOST},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
@@ -156,7 +156,8 @@ impl Passing {
         parts.version = Version::HTTP_11;
 
         headers::remove_hop_by_hop(&mut parts.headers);
-        headers::remove_framing(&mut parts.headers);
+        // "100 Continue" has been sent to the client by the time that its body is read.
+        parts.headers.remove(EXPECT);
         headers::join_cookies(&mut parts.headers);
         headers::remove_connect(&mut parts.headers);
         parts.headers.insert(HOST, self.host.clone());

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, net::IpAddr};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, COOKIE, TE, TRANSFER_ENCODING, UPGRADE},
 };
 use mcp_connect_verifier::Descriptor;
 
@@ -40,14 +40,6 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in HOP_BY_HOP.iter().chain(&named) {
         headers.remove(name);
     }
-}
-
-/// Removes what the guard's own connection to the backend says anew.
-pub(crate) fn remove_framing(headers: &mut HeaderMap) {
-    // The length is taken from the body as it was read, so that no two readings of it can differ.
-    headers.remove(CONTENT_LENGTH);
-    // "100 Continue" has been sent to the client by the time that its body is read.
-    headers.remove(EXPECT);
 }
 
 /// HTTP/2 clients may send cookies one by one; HTTP/1.1 has one header (RFC 9113, section 8.2.3).
