@@ -228,6 +228,7 @@ describe("rmcp, in connectctl", () => {
     assert.equal(sum.code, 0, sum.stderr);
     assert.match(sum.stdout, /\\?"sum\\?":42/);
     const whoami = await call("whoami");
+    assert.equal(whoami.code, 0, whoami.stderr);
     assert.match(whoami.stdout, /\\?"client_id\\?":\\?"desktop/);
     assert.match(whoami.stdout, /\\?"tenant_id\\?":\\?"acme/);
   });
