@@ -149,7 +149,34 @@ fn lifetime(headers: &HeaderMap) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
+
+    /// Asks for a body of this many bytes, whose length is not said before.
+    async fn fetched(body_bytes: usize, max_bytes: usize) -> Result<Document, FetchError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let endpoint = Endpoint::new(url.parse().unwrap(), true, "text/plain", max_bytes).unwrap();
+        let server = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            assert_ne!(connection.read(&mut [0; 1024]).await.unwrap(), 0);
+            let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_owned();
+            let answer = answer + &"x".repeat(body_bytes);
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        };
+        tokio::join!(server, endpoint.get()).1
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit_and_no_further() {
+        assert_eq!(fetched(100, 100).await.unwrap().body.len(), 100);
+        let larger = fetched(101, 100).await.map(drop);
+        assert!(matches!(larger, Err(FetchError::TooLarge(100))));
+    }
 
     #[test]
     fn the_lifetime_is_what_the_answer_allows() {
