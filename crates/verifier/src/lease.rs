@@ -125,13 +125,18 @@ impl Lease {
             .min(revoked_at)
     }
 
+    /// A revocation is for good: a clock that is set back takes it back for nobody.
     pub(crate) fn has_ended(&self, now: Duration) -> bool {
-        self.ends_at() <= now
+        self.is_revoked() || self.ends_at() <= now
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.revoked_at.load(Ordering::Acquire) != NEVER
     }
 
     /// Why it has ended, or would if it did now.
     pub(crate) fn end_reason(&self) -> EndReason {
-        if self.revoked_at.load(Ordering::Acquire) != NEVER {
+        if self.is_revoked() {
             return EndReason::Revoked;
         }
         let setback = usize::from(self.setback.load(Ordering::Relaxed));

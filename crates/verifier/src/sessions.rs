@@ -484,6 +484,19 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_brings_no_revoked_session_back() {
+        let revoked = Revoked::default();
+        let table = Table::new(10, revoked.terms());
+        let lease = table.bound(0, &descriptor_of(None, "a", "named", 1000), 950);
+        revoked.name("named");
+        table.sweep_all(true, 952);
+        lock(&revoked.jtis).clear();
+        assert!(lease.has_ended(seconds(900)));
+        let fresh = descriptor("a", 960);
+        assert_eq!(table.renewed(0, &fresh, 900), Err(SessionRefusal::Ended));
+    }
+
+    #[test]
     fn a_session_whose_descriptor_was_just_revoked_does_not_begin() {
         let revoked = Revoked::default();
         let table = Table::new(10, revoked.terms());
