@@ -29,6 +29,9 @@ pub(crate) struct Lease {
 
 const NEVER: u64 = u64::MAX;
 
+/// A renewal whose descriptor was checked just before it was revoked may come just after the look.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// What a lease keeps open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Subject {
@@ -203,10 +206,11 @@ impl Lease {
     }
 
     /// Waits until the lease has ended, and for the time of `grace` after that. It is woken when its
-    /// time is up and when something was revoked, and in between by nothing.
+    /// time is up, when something was revoked and a moment after that, and in between by nothing.
     pub(crate) async fn end(self: Arc<Self>, grace: Duration) {
         let mut revocations = self.terms.revocations.clone();
         revocations.mark_unchanged();
+        let mut pause = Duration::MAX;
         loop {
             let now = clock::now();
             self.look_for_revocation(now);
@@ -214,10 +218,10 @@ impl Lease {
             if remaining.is_zero() {
                 return;
             }
-            select! {
-                () = sleep(remaining) => {}
-                Ok(()) = revocations.changed() => {}
-            }
+            pause = select! {
+                () = sleep(remaining.min(pause)) => Duration::MAX,
+                Ok(()) = revocations.changed() => LOOK_AGAIN_AFTER,
+            };
         }
     }
 

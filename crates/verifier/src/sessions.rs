@@ -548,6 +548,23 @@ mod tests {
         assert!(silent.has_ended(clock::now()));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_a_revocation_overtakes_does_not_keep_a_stream_open() {
+        let revoked = Revoked::default();
+        let table = Table::new(10, revoked.terms());
+        let now = clock::now().as_secs();
+        let old = descriptor_of(None, "a", "old", now + 10_000);
+        let stream = tokio::spawn(table.bound(0, &old, now).end(Duration::ZERO));
+        yield_now().await;
+        revoked.name("new");
+        yield_now().await;
+        // It was checked before the revocation.
+        let new = descriptor_of(None, "a", "new", now + 10_060);
+        table.renewed(0, &new, now).unwrap();
+        let ended = tokio::time::timeout(seconds(5), stream).await;
+        assert!(ended.is_ok(), "still open");
+    }
+
     #[test]
     fn forgets_those_nearest_to_their_end_when_it_is_full() {
         let table = table(32);
