@@ -147,10 +147,12 @@ impl Admission {
         verifier: &Verifier,
         response: Response<B>,
     ) -> Response<ConnectBody<B>> {
-        let enforced = self.enforced;
+        let (enforced, span) = (self.enforced, self.span.clone());
         match self.final_tenure(verifier, &response) {
-            Ok(tenure) if enforced => response.map(|body| ConnectBody::governed(body, tenure)),
-            Ok(_) => response.map(ConnectBody::ungoverned),
+            Ok(tenure) if enforced => {
+                response.map(|body| ConnectBody::governed(body, tenure, span))
+            }
+            Ok(_) => response.map(|body| ConnectBody::unlimited(body, span)),
             Err(refused) if enforced => {
                 tracing::info!(code = refused.code(), reason = %refused, "answer withheld");
                 telemetry::refused(refused.code(), true);
@@ -158,7 +160,7 @@ impl Admission {
             }
             Err(refused) => {
                 report(&refused);
-                response.map(ConnectBody::ungoverned)
+                response.map(|body| ConnectBody::unlimited(body, span))
             }
         }
     }

@@ -6,6 +6,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tracing::Span;
 
 use crate::tenure::Tenure;
 
@@ -15,6 +16,8 @@ pin_project! {
     pub struct ConnectBody<B> {
         #[pin]
         kind: Kind<B>,
+        // Around what the server does to make it.
+        span: Span,
     }
 }
 
@@ -28,7 +31,7 @@ pin_project! {
             tenure: Tenure,
         },
         Refusal { body: Bytes },
-        Ungoverned {
+        Unlimited {
             #[pin]
             body: B,
         },
@@ -36,22 +39,30 @@ pin_project! {
 }
 
 impl<B> ConnectBody<B> {
-    pub(crate) const fn governed(body: B, tenure: Tenure) -> Self {
+    pub(crate) const fn governed(body: B, tenure: Tenure, span: Span) -> Self {
         Self {
             kind: Kind::Governed { body, tenure },
+            span,
         }
     }
 
     pub(crate) fn refusal(body: Bytes) -> Self {
         Self {
             kind: Kind::Refusal { body },
+            span: Span::none(),
+        }
+    }
+
+    /// … for as long as it likes.
+    pub(crate) const fn unlimited(body: B, span: Span) -> Self {
+        Self {
+            kind: Kind::Unlimited { body },
+            span,
         }
     }
 
     pub(crate) fn ungoverned(body: B) -> Self {
-        Self {
-            kind: Kind::Ungoverned { body },
-        }
+        Self::unlimited(body, Span::none())
     }
 }
 
@@ -63,13 +74,14 @@ impl<B: Body<Data = Bytes>> Body for ConnectBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let mut kind = self.project().kind;
+        let this = self.project();
+        let (mut kind, span) = (this.kind, this.span);
         match kind.as_mut().project() {
             KindProjection::Ended => Poll::Ready(None),
             KindProjection::Governed { body, tenure } => {
                 // The tenure comes first: a body that always has a frame ready must end too.
                 if !tenure.is_over() {
-                    if let Poll::Ready(frame) = body.poll_frame(cx) {
+                    if let Poll::Ready(frame) = span.in_scope(|| body.poll_frame(cx)) {
                         return Poll::Ready(frame);
                     }
                     ready!(tenure.poll_end(cx));
@@ -83,7 +95,7 @@ impl<B: Body<Data = Bytes>> Body for ConnectBody<B> {
                 kind.set(Kind::Ended);
                 Poll::Ready(Some(Ok(Frame::data(body))))
             }
-            KindProjection::Ungoverned { body } => body.poll_frame(cx),
+            KindProjection::Unlimited { body } => span.in_scope(|| body.poll_frame(cx)),
         }
     }
 
@@ -91,7 +103,7 @@ impl<B: Body<Data = Bytes>> Body for ConnectBody<B> {
         match &self.kind {
             Kind::Ended => true,
             Kind::Refusal { .. } => false,
-            Kind::Governed { body, .. } | Kind::Ungoverned { body } => body.is_end_stream(),
+            Kind::Governed { body, .. } | Kind::Unlimited { body } => body.is_end_stream(),
         }
     }
 
@@ -99,7 +111,7 @@ impl<B: Body<Data = Bytes>> Body for ConnectBody<B> {
         match &self.kind {
             Kind::Ended => SizeHint::with_exact(0),
             Kind::Refusal { body } => SizeHint::with_exact(body.len() as u64),
-            Kind::Governed { body, .. } | Kind::Ungoverned { body } => body.size_hint(),
+            Kind::Governed { body, .. } | Kind::Unlimited { body } => body.size_hint(),
         }
     }
 }

@@ -8,12 +8,17 @@
 mod support;
 
 use std::{
+    convert::Infallible,
     io::{self, Write},
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{Router, http::HeaderMap, http::HeaderValue, routing::any};
+use axum::{Router, body::Body, http::HeaderMap, http::HeaderValue, routing::any};
+use bytes::Bytes;
+use http_body::Frame;
 use mcp_connect_verifier::{ConnectLayer, HEADER, Mode};
 use serde_json::{Value, json};
 use support::{Answer, Authority, eventually, key, key_set, serve};
@@ -284,6 +289,22 @@ async fn what_report_would_have_ended_says_so() {
     assert_eq!(ends[0]["reason"], "refresh_timeout");
 }
 
+/// An answer that is made while it is sent.
+struct Logs;
+
+impl http_body::Body for Logs {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        tracing::info!("from the body");
+        Poll::Ready(None)
+    }
+}
+
 #[tokio::test]
 async fn what_a_handler_logs_stands_in_a_span_of_its_caller() {
     let (log, _guard) = Log::of_this_test();
@@ -295,6 +316,7 @@ async fn what_a_handler_logs_stands_in_a_span_of_its_caller() {
             any(async || {
                 tokio::task::yield_now().await;
                 tracing::info!("from the handler");
+                Body::new(Logs)
             }),
         )
         .layer(ConnectLayer::new(verifier));
@@ -302,19 +324,22 @@ async fn what_a_handler_logs_stands_in_a_span_of_its_caller() {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let token = authority.token();
     let sent = client.post(url).header(HEADER, &token).send().await;
-    assert_eq!(sent.unwrap().status(), 200);
+    assert_eq!(sent.unwrap().bytes().await.unwrap(), "");
     let text = log.text();
-    let line = text.lines().find(|line| line.contains("from the handler"));
-    let event: Value = serde_json::from_str(line.unwrap()).unwrap();
-    assert_eq!(
-        event["span"],
-        json!({
-            "name": "mcp_connect",
-            "client_id": "desktop",
-            "tenant_id": "acme",
-            "jti": authority.descriptor(60).jti,
-            "server_id": support::SERVER_ID,
-        })
-    );
+    for message in ["from the handler", "from the body"] {
+        let line = text.lines().find(|line| line.contains(message));
+        let event: Value = serde_json::from_str(line.unwrap()).unwrap();
+        assert_eq!(
+            event["span"],
+            json!({
+                "name": "mcp_connect",
+                "client_id": "desktop",
+                "tenant_id": "acme",
+                "jti": authority.descriptor(60).jti,
+                "server_id": support::SERVER_ID,
+            }),
+            "{message}"
+        );
+    }
     assert!(!text.contains(token.rsplit('.').next().unwrap()));
 }
