@@ -208,9 +208,11 @@ const fn setback(code: RefusalCode) -> Option<EndReason> {
     }
 }
 
+/// Spaces around an id, which HTTP/2 lets through and the next HTTP/1.1 connection doesn't, are no part
+/// of it.
 fn session_key(headers: &HeaderMap) -> Option<SessionKey> {
     let id = headers.get(SESSION_HEADER)?;
-    Some(SessionKey::new(id.as_bytes()))
+    Some(SessionKey::new(id.as_bytes().trim_ascii()))
 }
 
 fn report(refused: &Refused) {

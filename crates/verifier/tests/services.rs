@@ -17,7 +17,7 @@ use std::{
 use axum::http::{Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use mcp_connect_verifier::{ConnectLayer, HEADER};
+use mcp_connect_verifier::{ConnectLayer, HEADER, Mode};
 use support::{Answer, Authority, key, key_set};
 use tower::{Layer, Service, ServiceExt};
 
@@ -84,4 +84,24 @@ async fn refuses_without_calling_the_service() {
     let size = http_body::Body::size_hint(response.body()).exact();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(size, Some(body.len() as u64));
+}
+
+/// Over HTTP/2 they get here; a proxy behind, that speaks HTTP/1.1, would have them lost.
+#[tokio::test]
+async fn spaces_around_a_session_id_make_no_other_session_of_it() {
+    let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+    let verifier = authority.verifier().mode(Mode::Optional).build().unwrap();
+    let service = tower::service_fn(async |_: Request<()>| {
+        let begins = Response::builder().header("mcp-session-id", "s");
+        Ok::<_, Infallible>(begins.body(Full::<Bytes>::default()).unwrap())
+    });
+    let service = ConnectLayer::new(verifier).layer(service);
+    let begin = Request::builder().header(HEADER, authority.token());
+    let answer = service.clone().oneshot(begin.body(()).unwrap()).await;
+    assert_eq!(answer.unwrap().status(), 200);
+    for (id, status) in [("s", 401), ("s ", 401), (" \ts", 401), ("t", 200)] {
+        let request = Request::builder().header("mcp-session-id", id);
+        let response = service.clone().oneshot(request.body(()).unwrap()).await;
+        assert_eq!(response.unwrap().status(), status, "{id:?}");
+    }
 }
