@@ -240,3 +240,46 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(key_id: String) -> (Question, oneshot::Receiver<()>) {
+        let (answered, answer) = oneshot::channel();
+        let question = Question {
+            key_id,
+            _answered: answered,
+        };
+        (question, answer)
+    }
+
+    #[tokio::test]
+    async fn so_many_wait_for_a_key_and_who_comes_on_top_is_answered_at_once() {
+        let store = Arc::new(Store {
+            latest: ArcSwapOption::empty(),
+            max_staleness: Duration::from_mins(1),
+        });
+        let url = "http://127.0.0.1:1".parse().unwrap();
+        let mut keeper = Keeper {
+            store,
+            endpoint: Endpoint::new(url, true, "application/json", 1).unwrap(),
+            withdrawn: Withdrawn::default(),
+            asked: mpsc::channel(1).1,
+            schedule: Schedule::new(Instant::now()),
+            waiting: Vec::new(),
+            absent: Absent::default(),
+            failing: false,
+        };
+        let mut answers = Vec::new();
+        for number in 0..MAX_WAITING + 10 {
+            let (question, answer) = question(format!("kid-{number}"));
+            keeper.consider(question);
+            answers.push(answer);
+        }
+        assert_eq!(keeper.waiting.len(), MAX_WAITING);
+        let closed = Err(oneshot::error::TryRecvError::Closed);
+        answers.retain_mut(|answer| answer.try_recv() == closed);
+        assert_eq!(answers.len(), 10);
+    }
+}

@@ -153,3 +153,53 @@ impl SenderCheck {
             .admit((proof.thumbprint, proof.jti), caller, Instant::now())?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mcp_connect_descriptor::{ServerIdentity, SigningKey};
+
+    use super::*;
+
+    const ENDPOINT: &str = "https://mcp.example/mcp";
+
+    #[test]
+    fn a_callers_share_is_that_of_all_its_descriptors() {
+        let key = SigningKey::from_seed(&[7; 32]);
+        let descriptor = |client: &str| Descriptor {
+            issuer: "https://authority.example".into(),
+            endpoint: ENDPOINT.into(),
+            server: ServerIdentity {
+                id: "com.example/weather".into(),
+                version: "1.0.0".into(),
+                verified: true,
+                jwks_uri: None,
+                tls_pin_sha256: None,
+            },
+            issued_at: 100,
+            not_before: 100,
+            expires_at: 160,
+            jti: "jti".into(),
+            client_id: Some(client.into()),
+            tenant_id: None,
+            confirmation: Some(Confirmation::Jkt(key.id().into())),
+        };
+        let target = TargetUri::parse(ENDPOINT).unwrap();
+        let senders = SenderCheck::new(ENDPOINT, 8);
+        let show = |number: u8, client: &str| {
+            let token = format!("token {number}");
+            let context = ProofContext::new("POST", &target).with_token(&token);
+            let proof = context.prove(&key, clock::now().as_secs(), &[number; 16]);
+            let sender = Sender {
+                proof: Ok(proof.unwrap()),
+                ..Sender::unknown()
+            };
+            let mut descriptor = descriptor(client);
+            descriptor.jti.clone_from(&token);
+            senders.check(&descriptor, &token, &sender)
+        };
+        assert_eq!(show(0, "a"), Ok(()));
+        assert_eq!(show(1, "a"), Ok(()));
+        assert_eq!(show(2, "a"), Err(ReplayFault::CallerFull.into()));
+        assert_eq!(show(3, "b"), Ok(()));
+    }
+}

@@ -458,6 +458,7 @@ mod tests {
         lease.note_setback(EndReason::AuthFailed);
         assert_eq!(lease.end_reason(), EndReason::AuthFailed);
         table.renewed(0, &descriptor("a", 1000), 952).unwrap();
+        table.renewed(0, &descriptor("a", 990), 952).unwrap();
         assert_eq!(lease.end_reason(), EndReason::AuthFailed, "no newer one");
         table.renewed(0, &descriptor("a", 1010), 952).unwrap();
         assert_eq!(lease.end_reason(), EndReason::RefreshTimeout);
@@ -563,6 +564,24 @@ mod tests {
         table.renewed(0, &new, now).unwrap();
         let ended = tokio::time::timeout(seconds(5), stream).await;
         assert!(ended.is_ok(), "still open");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_a_revocation_overtakes_does_not_save_the_session() {
+        let revoked = Revoked::default();
+        let sessions = Sessions::start(&Handle::current(), 10, revoked.terms());
+        let expires_at = clock::now().as_secs() + 10_000;
+        let old = descriptor_of(None, "a", "old", expires_at);
+        let session = sessions.bind(key(0), &old, true, clock::now()).unwrap();
+        yield_now().await;
+        revoked.name("new");
+        for _ in 0..=SHARDS {
+            yield_now().await;
+        }
+        let new = descriptor_of(None, "a", "new", expires_at + 60);
+        sessions.renew(&key(0), &new, clock::now()).unwrap();
+        sleep(BETWEEN_SWEEPS + seconds(1)).await;
+        assert!(session.has_ended(clock::now()));
     }
 
     #[test]

@@ -259,6 +259,17 @@ async fn a_session_id_that_a_client_made_up_is_the_servers_to_judge_and_binds_no
 }
 
 #[tokio::test]
+async fn several_session_ids_are_refused_whoever_shows_them() {
+    let server = Server::start(Mode::Required).await;
+    server.begin("s", &server.authority.descriptor(60)).await;
+    let another = server.of_another_client();
+    server.begin("t", &another).await;
+    let request = server.request(Method::POST, &another);
+    let request = request.header(SESSION, "t").header(SESSION, "s");
+    assert_eq!(request.send().await.unwrap().status(), 403);
+}
+
+#[tokio::test]
 async fn several_session_ids_are_refused_without_a_descriptor_too() {
     let server = Server::start(Mode::Optional).await;
     server.begin("s", &server.authority.descriptor(60)).await;
@@ -304,8 +315,10 @@ async fn report_ends_nothing() {
     let stream = server.request(Method::GET, &short).header(SESSION, "s");
     let stream = end_of(stream.send().await.unwrap());
     let due = Duration::from_secs(short.expires_at) + GRACE + Duration::from_millis(500);
+    let hanging = server.request(Method::POST, &short).header("x-hang", "1");
+    let hanging = tokio::spawn(hanging.send());
     let still_open = tokio::time::timeout(due.saturating_sub(now()), stream).await;
-    assert!(still_open.is_err());
+    assert!(still_open.is_err() && !hanging.is_finished());
     assert_eq!(
         server
             .status(Method::POST, "s", &server.authority.descriptor(60))
@@ -433,6 +446,22 @@ async fn what_a_removed_key_has_signed_ends_at_once() {
     let request = server.client.post(&server.url).header(HEADER, &newest);
     let late = request.header(SESSION, "s").send().await.unwrap();
     assert_eq!(late.status(), 404);
+}
+
+#[tokio::test]
+async fn a_key_that_leaves_when_what_it_signed_has_expired_ends_nothing() {
+    let server = Server::with(|builder| builder.grace(Duration::from_mins(1))).await;
+    let own = server.authority.descriptor(1);
+    server.begin("s", &own).await;
+    support::eventually("it has expired", async || now().as_secs() > own.expires_at).await;
+    server.authority.publishes(&[&key(2)]);
+    // A token of the new key has the set fetched.
+    let newest = server.authority.descriptor(60).mint(&key(2)).unwrap();
+    let request = || server.client.post(&server.url).header(HEADER, &newest);
+    assert_eq!(request().send().await.unwrap().status(), 200);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let late = request().header(SESSION, "s").send().await.unwrap();
+    assert_eq!(late.status(), 200);
 }
 
 #[tokio::test]
