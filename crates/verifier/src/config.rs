@@ -1,7 +1,10 @@
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use mcp_connect_descriptor::{MAX_FEED_BYTES, MAX_KEY_SET_BYTES, MAX_LEEWAY_SECONDS};
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
 use tokio::runtime::Handle;
 use url::{Host, Url};
 
@@ -68,6 +71,7 @@ pub struct VerifierBuilder {
     pub(crate) max_sessions: usize,
     pub(crate) max_tokens: usize,
     pub(crate) mode: Mode,
+    #[serde(deserialize_with = "paths_named_once")]
     pub(crate) paths: BTreeMap<String, Mode>,
 }
 
@@ -389,6 +393,33 @@ impl VerifierBuilder {
 
 fn whole_seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     u64::deserialize(input).map(Duration::from_secs)
+}
+
+/// A map by itself takes the last of two modes, and JSON lets them both be there.
+fn paths_named_once<'de, D: Deserializer<'de>>(
+    input: D,
+) -> Result<BTreeMap<String, Mode>, D::Error> {
+    struct Paths;
+
+    impl<'de> Visitor<'de> for Paths {
+        type Value = BTreeMap<String, Mode>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("paths with modes")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut paths = BTreeMap::new();
+            while let Some((path, mode)) = map.next_entry()? {
+                if paths.insert(path, mode).is_some() {
+                    return Err(A::Error::custom("a path is named twice"));
+                }
+            }
+            Ok(paths)
+        }
+    }
+
+    input.deserialize_map(Paths)
 }
 
 /// Where the authority is asked.

@@ -1,6 +1,7 @@
 //! Settings from the environment and from files.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsString,
     fs::File,
@@ -116,14 +117,18 @@ fn mode(name: &str) -> Parsed<Mode> {
 }
 
 /// `/healthz=off,/mcp=required`
-fn paths<C: FromIterator<(String, Mode)>>(text: &str) -> Parsed<C> {
-    text.split(',')
-        .map(|rule| {
-            let (path, mode) = rule.split_once('=')?;
-            Some((path.trim().to_owned(), mode.trim().parse().ok()?))
-        })
-        .collect::<Option<C>>()
-        .ok_or("must be paths with modes, as in \"/healthz=off,/mcp=required\"")
+fn paths(text: &str) -> Parsed<BTreeMap<String, Mode>> {
+    let mut paths = BTreeMap::new();
+    for rule in text.split(',') {
+        let (path, mode) = rule
+            .split_once('=')
+            .and_then(|(path, mode)| Some((path.trim(), mode.trim().parse().ok()?)))
+            .ok_or("must be paths with modes, as in \"/healthz=off,/mcp=required\"")?;
+        if paths.insert(path.to_owned(), mode).is_some() {
+            return Err("must name each path once");
+        }
+    }
+    Ok(paths)
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -262,6 +267,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_path_has_one_mode() {
+        let twice = [("MCP_CONNECT_PATHS", "/mcp=required,/mcp=off")];
+        let problem = overridden(VerifierBuilder::default(), &twice).unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            "paths must name each path once (MCP_CONNECT_PATHS)"
+        );
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_variable_must_be_text() {
@@ -292,6 +307,11 @@ mod tests {
                 "negative.json",
                 r#"{"grace_seconds": -3}"#.to_owned(),
                 "line 1",
+            ),
+            (
+                "twice.json",
+                r#"{"paths": {"/mcp": "required", "/mcp": "off"}}"#.to_owned(),
+                "a path is named twice",
             ),
             (
                 "mode.json",
