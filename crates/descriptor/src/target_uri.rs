@@ -21,8 +21,9 @@ impl TargetUri {
         if !is_http || !url.username().is_empty() || url.password().is_some() {
             return None;
         }
-        let origin = url.origin().ascii_serialization();
-        Some(Self(origin + &normal_path(url.path())?))
+        let normal = url.origin().ascii_serialization() + &normal_path(url.path())?;
+        // Escapes make it longer.
+        (normal.len() <= MAX_BYTES).then_some(Self(normal))
     }
 
     /// The URI itself.
@@ -109,6 +110,8 @@ mod tests {
         }
         let long = format!("https://mcp.example/{}", "x".repeat(MAX_BYTES));
         assert_eq!(TargetUri::parse(&long), None);
+        let escaped = format!("https://mcp.example/{}", "\"".repeat(MAX_BYTES / 2));
+        assert_eq!(TargetUri::parse(&escaped), None);
     }
 
     proptest! {
