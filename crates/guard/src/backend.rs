@@ -13,7 +13,7 @@ use std::{
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{EXPECT, HOST},
+    header::{EXPECT, HOST, TRAILER},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
@@ -160,6 +160,9 @@ impl Passing {
         parts.headers.remove(EXPECT);
         headers::join_cookies(&mut parts.headers);
         headers::remove_connect(&mut parts.headers);
+        headers::remove_disguised_session(&mut parts.headers);
+        // Fields behind the body, which nobody has judged, are not sent unless they are announced.
+        parts.headers.remove(TRAILER);
         parts.headers.insert(HOST, self.host.clone());
         if let (false, Some(Peer(peer))) = (self.trusts_forwarded, parts.extensions.get()) {
             headers::replace_forwarded(&mut parts.headers, *peer, &self.public);

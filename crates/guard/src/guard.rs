@@ -161,6 +161,11 @@ impl Front {
             !routes.open.contains(&public_path),
             "open_paths must not have the path of the audience, which is governed",
         );
+        let backend_path = settings.backend.path.as_str();
+        ensure!(
+            !routes.open.iter().any(|open| open == backend_path),
+            "open_paths must not have the path of the backend: it would be open to anybody there",
+        );
         let passing = Passing {
             public_path,
             backend_path: settings.backend.path.clone(),

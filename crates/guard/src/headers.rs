@@ -65,6 +65,13 @@ pub(crate) fn remove_connect(headers: &mut HeaderMap) {
     });
 }
 
+/// Removes what the verifier has not taken for the session's id, but the backend might.
+pub(crate) fn remove_disguised_session(headers: &mut HeaderMap) {
+    remove_where(headers, |name| {
+        name.contains('_') && name.replace('_', "-") == "mcp-session-id"
+    });
+}
+
 /// Says for whom a request is forwarded, in place of what the caller said.
 pub(crate) fn replace_forwarded(headers: &mut HeaderMap, peer: IpAddr, public: &PublicOrigin) {
     remove_alike(headers, |name| {
@@ -113,12 +120,15 @@ fn encode(id: &str) -> String {
 
 /// Where backends follow CGI (RFC 3875, section 4.1.18), `_` and `-` are the same in a name.
 fn remove_alike(headers: &mut HeaderMap, is_meant: impl Fn(&str) -> bool) {
+    remove_where(headers, |name| {
+        is_meant(name) || (name.contains('_') && is_meant(&name.replace('_', "-")))
+    });
+}
+
+fn remove_where(headers: &mut HeaderMap, is_meant: impl Fn(&str) -> bool) {
     let meant: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            is_meant(name) || (name.contains('_') && is_meant(&name.replace('_', "-")))
-        })
+        .filter(|name| is_meant(name.as_str()))
         .cloned()
         .collect();
     for name in meant {
@@ -177,6 +187,18 @@ mod tests {
         ]);
         remove_connect(&mut headers);
         assert_eq!(names(&headers), ["mcp-connected", "mcp-session-id"]);
+    }
+
+    #[test]
+    fn a_session_is_named_in_one_spelling() {
+        let mut headers = headers(&[
+            ("mcp-session-id", "s"),
+            ("Mcp_Session_Id", "t"),
+            ("mcp-session_id", "u"),
+            ("mcp_session", "unrelated"),
+        ]);
+        remove_disguised_session(&mut headers);
+        assert_eq!(names(&headers), ["mcp-session-id", "mcp_session"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod support;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -237,6 +237,43 @@ async fn the_backend_is_told_who_is_governed_by_the_guard_alone() {
     let echo: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(seen(&echo, "mcp-connect-client"), [""; 0]);
     assert!(!echo.to_string().contains("mallory"), "{echo}");
+}
+
+/// Of backends that take both for the same: the verifier judges by headers in one spelling.
+#[tokio::test]
+async fn what_the_verifier_did_not_see_does_not_reach_the_backend() {
+    let trailers = Arc::new(Mutex::new(None));
+    let app = Router::new().fallback({
+        let trailers = Arc::clone(&trailers);
+        async move |request: axum::extract::Request| {
+            let (parts, body) = request.into_parts();
+            let body = http_body_util::BodyExt::collect(body).await.unwrap();
+            *trailers.lock().unwrap() = body.trailers().cloned();
+            echo(http::Request::from_parts(
+                parts,
+                Body::from(body.to_bytes()),
+            ))
+            .await
+        }
+    });
+    let backend = serve(app).await;
+    let url = format!("http://{backend}/inner");
+    let guard = Guard::with(&url, &["--identity-headers"]).await;
+    let token = guard.token(60);
+    let answer = raw(
+        guard.address,
+        format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nMCP-Connect: {token}\r\n\
+             Connection: close\r\nMcp_Session_Id: another's\r\nTransfer-Encoding: chunked\r\n\
+             Trailer: MCP-Connect-Client, Mcp-Session-Id\r\n\r\n2\r\n{{}}\r\n0\r\n\
+             MCP-Connect-Client: another\r\nMcp-Session-Id: another's\r\n\r\n"
+        ),
+    );
+    let answer = answer.await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains(r#""body":"{}""#), "{answer}");
+    assert!(!answer.contains("another"), "{answer}");
+    assert_eq!(*trailers.lock().unwrap(), None);
 }
 
 #[tokio::test]

@@ -79,6 +79,10 @@ async fn checks_its_configuration() {
         (&["--hosts", "a.example:80"], "hosts must"),
         (&["--open-paths", "health"], "open_paths must"),
         (&["--open-paths", "/mcp"], "open_paths must not"),
+        (
+            &["--backend", "http://127.0.0.1:1/x", "--open-paths", "/x"],
+            "the path of the backend",
+        ),
         (&["--listen", "here"], "--listen"),
         (
             &["--issuer", "http://authority.example"],
