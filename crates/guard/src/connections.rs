@@ -186,8 +186,9 @@ async fn serve_connection<A, F>(
     }
 }
 
-/// Ready when there has been no request for so long: neither does hyper look after connections
-/// that say nothing at all, nor after idle ones of HTTP/2.
+/// Ready when there has been no request for so long, or none whose answer the client took anything
+/// of: neither does hyper look after connections that say nothing at all, nor after idle ones of
+/// HTTP/2, nor after clients that ask and don't read.
 async fn idle_for(limit: Duration, mut in_flight: watch::Receiver<usize>) {
     loop {
         // The sender lives as long as its connection.
@@ -198,19 +199,41 @@ async fn idle_for(limit: Duration, mut in_flight: watch::Receiver<usize>) {
     }
 }
 
-/// A request that has not been answered to the end.
-struct InFlight(Arc<watch::Sender<usize>>);
+/// A request that has not been answered to the end; counted unless it is the client's turn.
+struct InFlight {
+    count: Arc<watch::Sender<usize>>,
+    waits_for_client: bool,
+}
 
 impl InFlight {
     fn new(count: &Arc<watch::Sender<usize>>) -> Self {
         count.send_modify(|requests| *requests += 1);
-        Self(Arc::clone(count))
+        Self {
+            count: Arc::clone(count),
+            waits_for_client: false,
+        }
+    }
+
+    /// Whether it waits for the client to take what there is of the answer.
+    fn waits_for_client(&mut self, waits: bool) {
+        if waits == self.waits_for_client {
+            return;
+        }
+        self.waits_for_client = waits;
+        self.count.send_modify(|requests| {
+            if waits {
+                *requests -= 1;
+            } else {
+                *requests += 1;
+            }
+        });
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.send_modify(|requests| *requests -= 1);
+        // No longer counted.
+        self.waits_for_client(true);
     }
 }
 
@@ -246,7 +269,10 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.project();
+        // Asked for more only when the client has taken what came before.
+        this.in_flight.waits_for_client(false);
         if let Poll::Ready(frame) = Pin::new(this.body).poll_frame(cx) {
+            this.in_flight.waits_for_client(true);
             return Poll::Ready(frame);
         }
         match this.end.as_pin_mut() {

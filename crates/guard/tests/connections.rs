@@ -65,6 +65,61 @@ async fn a_trickle_is_slow_too() {
     assert!(began.elapsed() >= Duration::from_secs(4));
 }
 
+/// An answer without end; says when nobody wants more of it.
+struct Endless(#[expect(dead_code, reason = "dropped with it")] tokio::sync::oneshot::Sender<()>);
+
+impl http_body::Body for Endless {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        let data = bytes::Bytes::from_static(&[b'x'; 4096]);
+        std::task::Poll::Ready(Some(Ok(http_body::Frame::data(data))))
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_take_an_answer_is_let_go() {
+    let (unwanted, dropped) = tokio::sync::oneshot::channel();
+    let body = std::sync::Mutex::new(Some(Endless(unwanted)));
+    let body = std::sync::Arc::new(body);
+    let app = Router::new().fallback(async move || {
+        let endless = body.lock().unwrap().take();
+        axum::body::Body::new(endless.unwrap())
+    });
+    let backend = serve(app).await;
+    let guard = Guard::with(&format!("http://{backend}/"), &["--idle-seconds", "1"]).await;
+    let mut stream = TcpStream::connect(guard.address).await.unwrap();
+    let head = format!(
+        "GET /mcp HTTP/1.1\r\nHost: localhost\r\nMCP-Connect: {}\r\n\r\n",
+        guard.token(60)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let let_go = timeout(Duration::from_secs(10), dropped).await;
+    assert!(let_go.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_lets_through_holds_no_connection() {
+    let guard = guard(&["--idle-seconds", "1"]).await;
+    let stream = TcpStream::connect(guard.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .initial_stream_window_size(0)
+            .handshake(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("http://localhost/nothing").body(String::new());
+    let answer = sender.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 404);
+    let ended = timeout(Duration::from_secs(10), connection).await;
+    assert!(ended.is_ok());
+}
+
 #[tokio::test]
 async fn an_answer_may_take_longer_than_a_question() {
     let app = Router::new().fallback(async || {
