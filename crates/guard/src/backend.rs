@@ -155,7 +155,6 @@ impl Passing {
         parts.uri = self.backend_uri(&parts.uri);
         parts.version = Version::HTTP_11;
 
-        headers::remove_hop_by_hop(&mut parts.headers);
         // "100 Continue" has been sent to the client by the time that its body is read.
         parts.headers.remove(EXPECT);
         headers::join_cookies(&mut parts.headers);

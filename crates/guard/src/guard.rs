@@ -16,7 +16,7 @@ use crate::{
     Options,
     backend::{Backend, Passing},
     connections::{BoxBody, Limits, serve},
-    headers::PublicOrigin,
+    headers::{self, PublicOrigin},
     health::Health,
     metrics::{self, Metrics},
     route::{Route, Routes},
@@ -185,8 +185,11 @@ impl Front {
         })
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Response<BoxBody> {
-        let answered = match self.routes.find(&request) {
+    async fn answer(self, mut request: Request<Incoming>) -> Response<BoxBody> {
+        let route = self.routes.find(&request);
+        // The verifier judges by what the backend sees.
+        headers::remove_hop_by_hop(request.headers_mut());
+        let answered = match route {
             Ok(Route::Governed) => self.governed.oneshot(request).await.map(boxed),
             Ok(Route::Open) => self.open.oneshot(request).await.map(boxed),
             Err(fault) => Err(fault),

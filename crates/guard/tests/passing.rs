@@ -277,6 +277,25 @@ async fn what_the_verifier_did_not_see_does_not_reach_the_backend() {
 }
 
 #[tokio::test]
+async fn a_session_is_not_let_go_by_a_request_that_does_not_name_it_at_the_backend() {
+    let app = Router::new().fallback(async || [("mcp-session-id", "session")]);
+    let guard = Guard::before(serve(app).await).await;
+    let begun = guard.governed(Method::POST).send().await.unwrap();
+    assert_eq!(begun.status(), StatusCode::OK);
+    let token = guard.token(60);
+    let delete = format!(
+        "DELETE /mcp HTTP/1.1\r\nHost: localhost\r\nMCP-Connect: {token}\r\n\
+         Mcp-Session-Id: session\r\nConnection: close, Mcp-Session-Id\r\n\r\n"
+    );
+    let answer = raw(guard.address, delete).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let another = guard.ungoverned(Method::POST);
+    let another = another.header(CONNECT, guard.token_of("another", 60));
+    let another = another.header("mcp-session-id", "session").send().await;
+    assert_eq!(another.unwrap().status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn an_open_path_can_be_read_by_anybody() {
     let metadata = "/.well-known/oauth-protected-resource/mcp";
     let guard = echoing_with(&["--open-paths", metadata]).await;
