@@ -16,9 +16,15 @@ impl TargetUri {
         if uri.len() > MAX_BYTES || !uri.bytes().all(is_plain) {
             return None;
         }
+        let (scheme, rest) = uri.split_once("://")?;
+        let is_http = ["http", "https"]
+            .iter()
+            .any(|http| scheme.eq_ignore_ascii_case(http));
+        if !is_http || rest.starts_with('/') {
+            return None;
+        }
         let url = Url::parse(uri).ok()?;
-        let is_http = matches!(url.scheme(), "http" | "https");
-        if !is_http || !url.username().is_empty() || url.password().is_some() {
+        if !url.username().is_empty() || url.password().is_some() {
             return None;
         }
         let normal = url.origin().ascii_serialization() + &normal_path(url.path())?;
@@ -95,6 +101,9 @@ mod tests {
             "mcp.example/mcp",
             "ftp://mcp.example/mcp",
             "https://",
+            "https:mcp.example/mcp",
+            "https:/mcp.example/mcp",
+            "https:///mcp.example/mcp",
             "https://user@mcp.example/mcp",
             "https://:secret@mcp.example/mcp",
             "https://mcp.example\\mcp",
