@@ -25,6 +25,8 @@ use crate::{
 
 /// Probes are few, and must get through when clients are many.
 const HEALTH_CONNECTIONS: usize = 16;
+/// As long as an answer to a probe takes at most.
+const HEALTH_DRAIN: Duration = Duration::from_secs(1);
 
 /// A guard that has its addresses, and runs when told so.
 #[derive(Debug)]
@@ -108,7 +110,7 @@ impl Guard {
             if let Some((listener, health)) = self.health {
                 let limits = Limits {
                     connections: HEALTH_CONNECTIONS,
-                    drain: Duration::ZERO,
+                    drain: HEALTH_DRAIN,
                     ..self.limits
                 };
                 let answer = move |request| {
