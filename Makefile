@@ -49,4 +49,4 @@ check: setup
 	@scripts/check-bundle.sh
 
 clean:
-	rm -rf target fuzz/target build node_modules .tools .wrangler
+	rm -rf target fuzz/target build dist node_modules .tools .wrangler

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Builds the Worker into build/, unless nothing that it is made of has changed.
+# Builds the Worker into build/, unless nothing that it is made of has changed, and what is served beside it
+# into dist/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+node scripts/build-site.mjs
 
-sources=(Cargo.toml Cargo.lock src crates/audit crates/descriptor crates/catalog schema/openapi.yaml scripts/build-worker.sh)
+sources=(Cargo.toml Cargo.lock src crates/audit crates/descriptor crates/catalog scripts/build-worker.sh)
 if [ -f build/index_bg.wasm ] &&
   [ -z "$(find "${sources[@]}" -newer build/index_bg.wasm -type f -print -quit)" ]; then
   exit 0

@@ -244,17 +244,6 @@ describe("what is published of the authority", () => {
     });
   });
 
-  test("is the description of its API", async () => {
-    const answer = await authority.request("/openapi.yaml");
-    assert.equal(answer.status, 200);
-    assert.equal(answer.headers.get("content-type"), "application/yaml");
-    assert.match(answer.text, /^openapi: 3\.1/);
-    for (const [, group, name] of answer.text.matchAll(/"#\/components\/(\w+)\/(\w+)"/g)) {
-      const components = answer.text.split(`\n  ${group}:\n`)[1].split(/\n {2}\w/)[0];
-      assert.match(components, new RegExp(`^    ${name}:`, "m"), `${group}/${name}`);
-    }
-  });
-
   test("is nothing else", async () => {
     for (const path of ["/", "/v1", "/v1/", "/v1/servers/", "/v1/servers/com.example", "/V1/servers", "/.dev.vars", "/v1/admin"]) {
       assertProblem(await authority.request(path), 404, "not_found");

@@ -153,11 +153,6 @@ fn account(app: &App, family: &'static str, status: StatusCode) {
     });
 }
 
-async fn openapi(_: &Call) -> Result<Response, Problem> {
-    const DOCUMENT: &str = include_str!("../../schema/openapi.yaml");
-    Ok(document("application/yaml", DOCUMENT.into()))
-}
-
 /// An answer with a body of this type. It is not to be cached: `caching::cacheable` makes it so.
 fn document(content_type: &'static str, body: Vec<u8>) -> Response {
     Response {

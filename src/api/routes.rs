@@ -9,7 +9,7 @@ use super::{
         moderation, policy, proofs, providers, revocations as withdrawals, stats, tenants,
     },
     call::{Answer, Call, Moderator, Operator},
-    connect, health, openapi, revocations, servers, well_known,
+    connect, health, revocations, servers, well_known,
 };
 
 const MAX_BODY_BYTES: usize = 8 * 1024;
@@ -48,7 +48,7 @@ const POST: Method = Method::POST;
 type Route = (Method, &'static str, Handler);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 60] = [
+static ROUTES: [Route; 59] = [
     (POST, "/v1/connect", anyone!(connect::connect)),
     (GET, "/v1/servers", anyone!(servers::list)),
     (GET, "/v1/servers/{namespace}/{name}", anyone!(servers::detail)),
@@ -57,7 +57,6 @@ static ROUTES: [Route; 60] = [
     (GET, "/.well-known/jwks.json", anyone!(well_known::jwks)),
     (GET, "/.well-known/mcp-connect-authority", anyone!(well_known::authority)),
     (GET, "/healthz", anyone!(health::health)),
-    (GET, "/openapi.yaml", anyone!(openapi)),
 
     (GET, "/v1/admin/whoami", moderator!(administrators::whoami)),
     (GET, "/v1/admin/administrators", moderator!(administrators::list)),

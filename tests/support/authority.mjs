@@ -72,6 +72,7 @@ export async function startAuthority({ settings = {}, limits = {}, meterD1 = fal
   symlinkSync(join(REPOSITORY, "schema"), join(root, "schema"));
   writeFileSync(join(root, "wrangler.toml"), configuration({ ...NO_LIMITS, ...limits }));
   cpSync(join(REPOSITORY, "build"), join(root, "build"), { recursive: true });
+  symlinkSync(join(REPOSITORY, "dist"), join(root, "dist"));
   const front =
     (meterD1 && "d1-meter.worker.mjs") ||
     (faults && "faults.worker.mjs") ||
@@ -172,7 +173,7 @@ class Authority {
     });
     const text = await response.text();
     const isJson = /\bjson\b/.test(response.headers.get("content-type"));
-    return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : undefined };
+    return { status: response.status, headers: response.headers, text, body: isJson && text ? JSON.parse(text) : undefined };
   }
 
   get operatorToken() {
