@@ -182,6 +182,12 @@ test("what is withdrawn goes into the revocation feed's table, with the change",
   ]);
 });
 
+/// The end is reckoned a moment before the hold begins.
+function assertLasts({ since, until }, millis) {
+  const lasts = Date.parse(until) - Date.parse(since);
+  assert.ok(millis - 1_000 < lasts && lasts <= millis, `${lasts} ms`);
+}
+
 describe("the list of what is held back", () => {
   before(async () => {
     for (const name of ["net.list/b", "net.list/a", "net.listed/a"]) await publish(name.replace(/.$/, "$&$&"));
@@ -200,7 +206,7 @@ describe("the list of what is held back", () => {
     ]);
     for (const { since } of list) assert.ok(Math.abs(Date.now() - Date.parse(since)) < 60_000, since);
     assert.deepEqual(list.map(({ until }) => until !== undefined), [false, true, false]);
-    assert.equal(Date.parse(list[1].until) - Date.parse(list[1].since), 3_600_000);
+    assertLasts(list[1], 3_600_000);
   });
 
   test("is filtered and paged", async () => {
@@ -231,7 +237,8 @@ describe("the list of what is held back", () => {
     const out = await run("servers", "quarantine", "net.cli/server@1.0.0", "--reason", "by hand", "--for", "2d");
     assert.match(out, /quarantined[^]*by hand/);
     const [held] = JSON.parse(await run("moderation", "list", "--namespace", "net.cli", "--json")).moderated;
-    assert.deepEqual([held.server_ref, held.reason, Date.parse(held.until) - Date.parse(held.since)], ["net.cli/server@1.0.0", "by hand", 172_800_000]);
+    assert.deepEqual([held.server_ref, held.reason], ["net.cli/server@1.0.0", "by hand"]);
+    assertLasts(held, 172_800_000);
     assert.match(await run("moderation", "list", "--all"), /net\.cli\/server@1\.0\.0 +quarantined/);
     assert.match(await run("servers", "show", "net.cli/server"), /1\.0\.0 +quarantined .*by hand/);
     await run("servers", "revoke", "net.cli/server", "--reason", "by hand");
