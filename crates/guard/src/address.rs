@@ -100,7 +100,6 @@ fn tcp(text: &str) -> Result<BackendAddress, AddressError> {
         Host::Ipv4(address) => (address.to_string(), address.is_loopback()),
         Host::Ipv6(address) => (address.to_string(), address.is_loopback()),
     };
-    let parsed = |problem| move |_| AddressError(problem);
     Ok(BackendAddress {
         socket: Socket::Tcp {
             host: name,
@@ -111,7 +110,8 @@ fn tcp(text: &str) -> Result<BackendAddress, AddressError> {
             .path()
             .parse()
             .map_err(|_| AddressError("the endpoint is no path of a URL"))?,
-        host: HeaderValue::from_str(url.authority()).map_err(parsed("its host is no name"))?,
+        host: HeaderValue::from_str(url.authority())
+            .map_err(|_| AddressError("its host is no name"))?,
     })
 }
 
