@@ -20,6 +20,137 @@ pub struct SearchCursor {
 pub struct CursorError;
 
 const MAX_CHARS: usize = 2048;
+/// A version and a text that is searched for may be written with four bytes for each character.
+const MAX_LIST_CHARS: usize = 4096;
+
+/// Where the next page of a list begins. It is safe in a URL as it is, and carries what the list is
+/// filtered by, so that a client which sends only the cursor goes on with the same list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[allow(clippy::exhaustive_structs)] // it is what its reader needs, nothing more
+pub struct ListCursor {
+    /// What the list is filtered by. A cursor that is only a name, as others write theirs, doesn't
+    /// say.
+    pub filter: Option<ListFilter>,
+    /// The last version on the page before.
+    pub after: Position,
+}
+
+/// Which versions a list has.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[allow(clippy::exhaustive_structs)] // the query, member by member
+pub struct ListFilter {
+    /// The text that is searched for.
+    pub search: Option<String>,
+    /// One version, or `latest`.
+    pub version: Option<String>,
+    /// Only what was changed after this, in microseconds since the Unix epoch.
+    pub updated_since: Option<u64>,
+    /// Whether deleted versions are in it.
+    pub include_deleted: bool,
+}
+
+/// A place in a list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[allow(clippy::exhaustive_enums)] // there are these two orders
+pub enum Position {
+    /// In one by name and version. Without a version, before all versions of the name.
+    Name {
+        /// The server.
+        name: String,
+        /// The version.
+        version: Option<String>,
+    },
+    /// In one by the time of the last change.
+    Change {
+        /// Microseconds since the Unix epoch.
+        changed_at: u64,
+        /// Tells apart what changed at the same time.
+        id: u64,
+    },
+}
+
+/// No name of a server begins with it.
+const LIST_PREFIX: char = '_';
+
+type Members = (
+    Option<String>,
+    Option<String>,
+    Option<u64>,
+    bool,
+    Option<String>,
+    Option<String>,
+    u64,
+    u64,
+);
+
+impl ListCursor {
+    /// The cursor as it goes into a URL.
+    pub fn encode(&self) -> String {
+        let ListFilter {
+            search,
+            version,
+            updated_since,
+            include_deleted,
+        } = self.filter.clone().unwrap_or_default();
+        let (name, of_name, changed_at, id) = match self.after.clone() {
+            Position::Name { name, version } => (Some(name), version, 0, 0),
+            Position::Change { changed_at, id } => (None, None, changed_at, id),
+        };
+        let members: Members = (
+            search,
+            version,
+            updated_since,
+            include_deleted,
+            name,
+            of_name,
+            changed_at,
+            id,
+        );
+        let json = serde_json::to_vec(&members).unwrap_or_default();
+        format!("{LIST_PREFIX}{}", Base64UrlUnpadded::encode_string(&json))
+    }
+
+    /// Reads a cursor that [`Self::encode`] made, or one of the form `NAME:VERSION` or `NAME`.
+    pub fn decode(text: &str) -> Result<Self, CursorError> {
+        if text.len() > MAX_LIST_CHARS {
+            return Err(CursorError);
+        }
+        let Some(ours) = text.strip_prefix(LIST_PREFIX) else {
+            let (name, version) = match text.split_once(':') {
+                Some((name, version)) => (name, Some(version.to_owned())),
+                None => (text, None),
+            };
+            let after = Position::Name {
+                name: name.to_owned(),
+                version,
+            };
+            return Ok(Self {
+                filter: None,
+                after,
+            });
+        };
+        let json = Base64UrlUnpadded::decode_vec(ours).map_err(|_| CursorError)?;
+        let members: Members = serde_json::from_slice(&json).map_err(|_| CursorError)?;
+        let (search, version, updated_since, include_deleted, name, of_name, changed_at, id) =
+            members;
+        let filter = ListFilter {
+            search,
+            version,
+            updated_since,
+            include_deleted,
+        };
+        Ok(Self {
+            filter: Some(filter),
+            after: match name {
+                Some(name) => Position::Name {
+                    name,
+                    version: of_name,
+                },
+                None => Position::Change { changed_at, id },
+            },
+        })
+    }
+}
 
 impl SearchCursor {
     /// The cursor as it goes into a URL.
@@ -44,7 +175,84 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn cursors_of_other_registries_are_read() {
+        for (text, name, version) in [
+            ("ab/cd:1.0.0", "ab/cd", Some("1.0.0")),
+            ("ab/cd:a:b", "ab/cd", Some("a:b")),
+            ("ab/cd:", "ab/cd", Some("")),
+            ("ab/cd", "ab/cd", None),
+            ("%00", "%00", None),
+        ] {
+            let after = Position::Name {
+                name: name.to_owned(),
+                version: version.map(str::to_owned),
+            };
+            assert_eq!(
+                ListCursor::decode(text),
+                Ok(ListCursor {
+                    filter: None,
+                    after
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn a_spoilt_cursor_is_no_name() {
+        let after = Position::Change {
+            changed_at: 7,
+            id: 1,
+        };
+        let text = ListCursor {
+            filter: None,
+            after,
+        }
+        .encode();
+        for spoilt in [
+            "_",
+            "_W10",
+            "_x!",
+            &text[..text.len() - 1],
+            &format!("{text}A"),
+        ] {
+            assert_eq!(ListCursor::decode(spoilt), Err(CursorError), "{spoilt}");
+        }
+        assert_eq!(ListCursor::decode(&"a".repeat(5000)), Err(CursorError));
+    }
+
+    fn positions() -> impl Strategy<Value = Position> {
+        prop_oneof![
+            (".{0,200}", proptest::option::of(".{0,99}"))
+                .prop_map(|(name, version)| Position::Name { name, version }),
+            (any::<u64>(), any::<u64>())
+                .prop_map(|(changed_at, id)| Position::Change { changed_at, id }),
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn a_list_goes_on_as_it_began(
+            search in proptest::option::of(".{0,200}"),
+            version in proptest::option::of(".{0,99}"),
+            updated_since in proptest::option::of(any::<u64>()),
+            include_deleted: bool,
+            after in positions(),
+        ) {
+            let filter = ListFilter { search, version, updated_since, include_deleted };
+            let cursor = ListCursor { filter: Some(filter), after };
+            let text = cursor.encode();
+            prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
+            if text.len() <= MAX_LIST_CHARS {
+                prop_assert_eq!(ListCursor::decode(&text), Ok(cursor));
+            }
+        }
+
+        #[test]
+        fn any_text_of_a_list_is_answered(text in "_?\\PC*") {
+            let _ = ListCursor::decode(&text);
+        }
+
         #[test]
         fn survives_a_round_trip_unescaped(
             query in proptest::option::of(".{0,200}"),

@@ -1,23 +1,198 @@
-use chrono::DateTime;
+/// 9999-12-31T23:59:59.999999Z: four digits end there.
+const LATEST_MICROS: u64 = 253_402_300_799_999_999;
+const MICROS: i64 = 1_000_000;
+const DAY_SECONDS: i64 = 86_400;
+/// From the first day of the year 0 (proleptic Gregorian) to that of 1970.
+const EPOCH_DAYS: i64 = 719_528;
 
 /// Microseconds since the Unix epoch of an RFC 3339 date; `None` for what is none, and for dates
 /// before the epoch.
 pub fn date_micros(text: &str) -> Option<u64> {
-    let date = DateTime::parse_from_rfc3339(text).ok()?;
-    u64::try_from(date.timestamp_micros()).ok()
+    let (text, rest) = text.split_at_checked(19)?;
+    let field = |from, to| number(text.get(from..to)?);
+    let (year, month, day) = (field(0, 4)?, field(5, 7)?, field(8, 10)?);
+    let (hour, minute, second) = (field(11, 13)?, field(14, 16)?, field(17, 19)?);
+    let has = |place: usize, signs: &[u8]| {
+        text.as_bytes()
+            .get(place)
+            .is_some_and(|byte| signs.contains(byte))
+    };
+    let is_date = has(4, b"-")
+        && has(7, b"-")
+        && has(10, b"Tt ")
+        && has(13, b":")
+        && has(16, b":")
+        && (1..=12).contains(&month)
+        && (1..=days_of_month(year, month)).contains(&day)
+        && hour < 24
+        && minute < 60
+        // A leap second.
+        && second <= 60;
+    if !is_date {
+        return None;
+    }
+    let (micros, zone) = fraction_micros(rest)?;
+    let days = days_before(year, month) + day - 1 - EPOCH_DAYS;
+    let seconds = days * DAY_SECONDS + hour * 3600 + minute * 60 + second - zone_seconds(zone)?;
+    u64::try_from(seconds * MICROS + micros).ok()
+}
+
+/// The date as registries show it: RFC 3339 in UTC, to the microsecond, without zeros at the end of
+/// a fraction, so that the date of a mirrored version reads as it does upstream.
+pub fn format_date(micros: u64) -> String {
+    let micros = i64::try_from(micros.min(LATEST_MICROS)).unwrap_or_default();
+    let (seconds, fraction) = (micros / MICROS, micros % MICROS);
+    let days = seconds / DAY_SECONDS + EPOCH_DAYS;
+    // Never too late, and a year too early at most.
+    let mut year = days * 400 / 146_097;
+    while days_before(year + 1, 1) <= days {
+        year += 1;
+    }
+    let mut month = 1;
+    while month < 12 && days_before(year, month + 1) <= days {
+        month += 1;
+    }
+    let day = days - days_before(year, month) + 1;
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let text =
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}");
+    format!("{}Z", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Takes the fraction of a second off; digits beyond microseconds don't count.
+fn fraction_micros(text: &str) -> Option<(i64, &str)> {
+    let Some(rest) = text.strip_prefix('.') else {
+        return Some((0, text));
+    };
+    let zone = rest.trim_start_matches(|char: char| char.is_ascii_digit());
+    let digits = rest
+        .strip_suffix(zone)
+        .filter(|digits| !digits.is_empty())?;
+    let micros: String = digits.chars().chain("00000".chars()).take(6).collect();
+    Some((number(&micros)?, zone))
+}
+
+fn zone_seconds(zone: &str) -> Option<i64> {
+    if matches!(zone, "Z" | "z") {
+        return Some(0);
+    }
+    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+    if hours.len() != 2 || minutes.len() != 2 {
+        return None;
+    }
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    let seconds = (hours < 24 && minutes < 60).then_some(hours * 3600 + minutes * 60)?;
+    match zone.get(..1)? {
+        "+" => Some(seconds),
+        "-" => Some(-seconds),
+        _ => None,
+    }
+}
+
+fn number(digits: &str) -> Option<i64> {
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok())?
+}
+
+const fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+const fn days_of_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from the first of the year 0 to the first of a month.
+fn days_before(year: i64, month: i64) -> i64 {
+    // The year 0 is a leap year.
+    let leap_days = (year + 3) / 4 - (year + 99) / 100 + (year + 399) / 400;
+    let months: i64 = (1..month).map(|month| days_of_month(year, month)).sum();
+    year * 365 + leap_days + months
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, SecondsFormat};
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn dates_are_read_in_any_zone() {
-        for text in ["1970-01-01T00:00:01Z", "1970-01-01T01:00:01.000+01:00"] {
+        for text in [
+            "1970-01-01T00:00:01Z",
+            "1970-01-01T01:00:01.000+01:00",
+            "1970-01-01t00:00:01z",
+            "1969-12-31T23:00:01-01:00",
+        ] {
             assert_eq!(date_micros(text), Some(1_000_000), "{text}");
         }
-        for text in ["", "yesterday", "1970-01-01", "1969-12-31T23:59:59Z"] {
+        for text in [
+            "",
+            "yesterday",
+            "1970-01-01",
+            "1970-01-01T00:00:01",
+            "1970-01-01T00:00:01.Z",
+            "1970-01-01T00:00:01.5",
+            "1970-01-01T00:00:01+0100",
+            "1970-01-01T00:00:01 01:00",
+            "1970-01-01T00:00:01Zz",
+            "1970-13-01T00:00:01Z",
+            "1970-02-29T00:00:01Z",
+            "1970-01-01T24:00:01Z",
+            "+970-01-01T00:00:01Z",
+            "1970-01-01T00:00:0\u{661}Z",
+            "1969-12-31T23:59:59Z",
+            "0001-01-01T00:00:00Z",
+        ] {
             assert_eq!(date_micros(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_shown_without_zeros_at_the_end() {
+        for (micros, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_764_780_312_148_830, "2025-12-03T16:45:12.14883Z"),
+            (951_782_400_000_001, "2000-02-29T00:00:00.000001Z"),
+            (u64::MAX, "9999-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(format_date(micros), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn shown_dates_are_those_of_the_calendar(micros in 0..=LATEST_MICROS) {
+            let text = format_date(micros);
+            let date = DateTime::parse_from_rfc3339(&text).unwrap();
+            prop_assert_eq!(u64::try_from(date.timestamp_micros()).unwrap(), micros);
+            prop_assert_eq!(date_micros(&text), Some(micros));
+        }
+
+        #[test]
+        fn dates_are_read_as_others_read_them(
+            micros in 0..=LATEST_MICROS / 2,
+            zone in -86_340..86_340_i32,
+            format in prop_oneof![
+                Just(SecondsFormat::Secs), Just(SecondsFormat::Millis), Just(SecondsFormat::Nanos)
+            ],
+        ) {
+            let zone = chrono::FixedOffset::east_opt(zone / 60 * 60).unwrap();
+            let date = DateTime::from_timestamp_micros(i64::try_from(micros).unwrap()).unwrap();
+            let text = date.with_timezone(&zone).to_rfc3339_opts(format, false);
+            let read = DateTime::parse_from_rfc3339(&text).unwrap();
+            prop_assert_eq!(date_micros(&text), u64::try_from(read.timestamp_micros()).ok());
+        }
+
+        #[test]
+        fn any_text_is_answered(text in "\\PC{0,40}|[0-9:.TZ+-]{0,40}") {
+            let _ = date_micros(&text);
         }
     }
 }

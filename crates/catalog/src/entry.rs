@@ -1,10 +1,11 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Value, value::RawValue};
 
 use crate::{
-    Endpoint, EndpointRules, NameError, ServerName, Version, VersionError, date::date_micros,
+    AUTHORITY_META, Endpoint, EndpointRules, MAX_STATUS_MESSAGE_CHARS, NameError, OFFICIAL_META,
+    ServerName, Version, VersionError, date::date_micros,
 };
 
 /// One version of one server, as registries exchange it: `{"server": server.json, "_meta": {…}}`.
@@ -21,10 +22,23 @@ pub struct Entry {
     pub description: String,
     /// The first remote over streamable HTTP that a client can be sent to, if there is one.
     pub endpoint: Option<Endpoint>,
+    /// The URLs of all remotes, as they are written.
+    pub remote_urls: Vec<String>,
     /// What its publisher says of this version.
     pub status: VersionStatus,
+    /// Why, in the publisher's words.
+    pub status_message: Option<String>,
+    /// When the status became what it is, in microseconds since the Unix epoch, where that is known.
+    pub status_changed_at_micros: Option<u64>,
     /// When it was published, in microseconds since the Unix epoch, where that is known.
     pub published_at_micros: Option<u64>,
+    /// When its registry last changed it, in microseconds since the Unix epoch, where that is known.
+    pub updated_at_micros: Option<u64>,
+    /// Whether its registry calls it the latest version of its name, where it says so.
+    pub is_latest: Option<bool>,
+    /// The members of `_meta` beside server.json that are neither the registry's nor an authority's,
+    /// each exactly as it came.
+    pub meta: Option<Box<RawValue>>,
     /// `server.json` exactly as it came.
     pub server_json: Box<RawValue>,
 }
@@ -59,8 +73,11 @@ impl VersionStatus {
 #[non_exhaustive]
 pub enum EntryError {
     /// A date that is no RFC 3339 date after 1970.
-    #[error("_meta publishedAt is not an RFC 3339 date")]
-    Date,
+    #[error("_meta {0} is not an RFC 3339 date")]
+    Date(&'static str),
+    /// What others say beside server.json has more than 64 KiB.
+    #[error("_meta is larger than 64 KiB")]
+    MetaTooLarge,
     /// The name breaks the rules.
     #[error("name: {0}")]
     Name(#[from] NameError),
@@ -83,8 +100,8 @@ pub enum EntryError {
     Version(#[from] VersionError),
 }
 
-const OFFICIAL_META: &str = "io.modelcontextprotocol.registry/official";
 const MAX_SERVER_JSON_BYTES: usize = 256 * 1024;
+const MAX_META_BYTES: usize = 64 * 1024;
 /// Ten times what publishing allows; lists of a hundred servers must stay readable.
 const MAX_TITLE_CHARS: usize = 1000;
 const MAX_DESCRIPTION_CHARS: usize = 1000;
@@ -93,7 +110,7 @@ const MAX_DESCRIPTION_CHARS: usize = 1000;
 struct RawEntry {
     server: Box<RawValue>,
     #[serde(default, rename = "_meta")]
-    meta: Map<String, Value>,
+    meta: BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -103,14 +120,14 @@ struct ServerJson {
     #[serde(default)]
     title: Option<String>,
     description: String,
-    #[serde(default)]
-    remotes: Vec<Remote>,
+    remotes: Option<Vec<Remote>>,
 }
 
 #[derive(Deserialize)]
 struct Remote {
     #[serde(rename = "type")]
     kind: String,
+    #[serde(default)]
     url: String,
 }
 
@@ -119,15 +136,18 @@ struct Remote {
 struct OfficialMeta {
     #[serde(default)]
     status: VersionStatus,
-    #[serde(default)]
+    status_message: Option<String>,
+    status_changed_at: Option<String>,
     published_at: Option<String>,
+    updated_at: Option<String>,
+    is_latest: Option<bool>,
 }
 
 impl Entry {
     /// Reads an entry. What only says how good a server.json is (its `$schema`, the length of a
     /// title, …) is left to publishing: here counts whether the entry can be represented.
     pub fn parse(json: &RawValue, rules: EndpointRules) -> Result<Self, EntryError> {
-        let raw: RawEntry = from_str(json.get(), "")?;
+        let mut raw: RawEntry = from_str(json.get(), "")?;
         if raw.server.get().len() > MAX_SERVER_JSON_BYTES {
             return Err(EntryError::TooLarge);
         }
@@ -140,25 +160,36 @@ impl Entry {
             Some(&server.description),
             MAX_DESCRIPTION_CHARS,
         )?;
-        let official: OfficialMeta = match raw.meta.get(OFFICIAL_META) {
-            Some(meta) => from_str(&meta.to_string(), &format!("_meta {OFFICIAL_META}: "))?,
+        let official: OfficialMeta = match raw.meta.remove(OFFICIAL_META) {
+            Some(meta) => from_str(meta.get(), &format!("_meta {OFFICIAL_META}: "))?,
             None => OfficialMeta::default(),
         };
+        check_length(
+            "statusMessage",
+            official.status_message.as_deref(),
+            MAX_STATUS_MESSAGE_CHARS,
+        )?;
+        raw.meta.remove(AUTHORITY_META);
+        let remotes = server.remotes.unwrap_or_default();
         Ok(Self {
             name: ServerName::from_str(&server.name)?,
             version: Version::from_str(&server.version)?,
             title: server.title,
             description: server.description,
-            endpoint: server
-                .remotes
+            endpoint: remotes
                 .iter()
                 .filter(|remote| remote.kind == "streamable-http")
                 .find_map(|remote| Endpoint::parse(&remote.url, rules).ok()),
+            remote_urls: remotes.into_iter().map(|remote| remote.url).collect(),
             status: official.status,
-            published_at_micros: official
-                .published_at
-                .map(|date| date_micros(&date).ok_or(EntryError::Date))
-                .transpose()?,
+            status_message: official
+                .status_message
+                .filter(|message| !message.is_empty()),
+            status_changed_at_micros: date("statusChangedAt", official.status_changed_at)?,
+            published_at_micros: date("publishedAt", official.published_at)?,
+            updated_at_micros: date("updatedAt", official.updated_at)?,
+            is_latest: official.is_latest,
+            meta: others(&raw.meta)?,
             server_json: raw.server,
         })
     }
@@ -179,6 +210,24 @@ fn from_str<'a, T: Deserialize<'a>>(json: &'a str, context: &str) -> Result<T, E
     }
     serde_json::from_slice(json.as_bytes())
         .map_err(|error| EntryError::Shape(format!("{context}{error}")))
+}
+
+fn date(member: &'static str, text: Option<String>) -> Result<Option<u64>, EntryError> {
+    text.map(|text| date_micros(&text).ok_or(EntryError::Date(member)))
+        .transpose()
+}
+
+fn others(meta: &BTreeMap<String, Box<RawValue>>) -> Result<Option<Box<RawValue>>, EntryError> {
+    if meta.is_empty() {
+        return Ok(None);
+    }
+    let meta = serde_json::value::to_raw_value(meta)
+        .map_err(|error| EntryError::Shape(format!("_meta: {error}")))?;
+    if meta.get().len() > MAX_META_BYTES {
+        return Err(EntryError::MetaTooLarge);
+    }
+    from_str::<Value>(meta.get(), "_meta: ")?;
+    Ok(Some(meta))
 }
 
 fn check_length(member: &'static str, text: Option<&str>, max: usize) -> Result<(), EntryError> {
@@ -241,6 +290,38 @@ mod tests {
         assert_eq!(entry.published_at_micros, Some(1_764_780_312_148_830));
         assert_eq!(entry.endpoint.unwrap().as_str(), "https://mcp.exa.ai/mcp");
         assert!(entry.server_json.get().contains(r#""custom":{"b":1}"#));
+    }
+
+    #[test]
+    fn what_registries_say_is_taken_apart() {
+        let entry = parse(
+            r#"{"server":{"name":"ab/cd","version":"1","description":"d","remotes":[{"type":"stdio"}]},
+                "_meta":{"x.y/z":{"n": 1.00, "big":12345678901234567890123,"unknown":[null]},
+                 "org.mcp-connect/authority":{"verified":"endpoint"},
+                 "io.modelcontextprotocol.registry/official":
+                 {"status":"deleted","statusMessage":"moved","statusChangedAt":"1970-01-01T00:00:03Z",
+                  "publishedAt":"1970-01-01T00:00:01Z","updatedAt":"1970-01-01T00:00:02Z","isLatest":true}}}"#,
+        )
+        .unwrap();
+        assert_eq!(entry.status, VersionStatus::Deleted);
+        assert_eq!(entry.status_message.as_deref(), Some("moved"));
+        assert_eq!(entry.status_changed_at_micros, Some(3_000_000));
+        assert_eq!(entry.published_at_micros, Some(1_000_000));
+        assert_eq!(entry.updated_at_micros, Some(2_000_000));
+        assert_eq!(entry.is_latest, Some(true));
+        assert_eq!(
+            entry.meta.unwrap().get(),
+            r#"{"x.y/z":{"n": 1.00, "big":12345678901234567890123,"unknown":[null]}}"#
+        );
+        let silent =
+            parse(r#"{"server":{"name":"ab/cd","version":"1","description":"d"}}"#).unwrap();
+        assert_eq!(silent.status, VersionStatus::Active);
+        assert!(silent.is_latest.is_none() && silent.meta.is_none());
+        let large = format!(
+            r#"{{"server":{{"name":"ab/cd","version":"1","description":"d"}},"_meta":{{"x":"{}"}}}}"#,
+            "m".repeat(MAX_META_BYTES)
+        );
+        assert_eq!(parse(&large).unwrap_err(), EntryError::MetaTooLarge);
     }
 
     #[test]

@@ -1,18 +1,32 @@
 //! What an MCP server is to a registry: its name and versions, its `server.json`, where it can be
-//! reached, and how it is searched for. Plain functions over plain data.
+//! reached, how it is searched for, and who may publish it. Plain functions over plain data.
 
+#[cfg(test)]
+mod conformance;
 mod cursor;
 mod date;
+mod domain;
 mod endpoint;
 mod entry;
+mod meta;
 mod name;
+mod permission;
 mod search;
 mod version;
 
-pub use cursor::{CursorError, SearchCursor};
-pub use date::date_micros;
+pub use cursor::{CursorError, ListCursor, ListFilter, Position, SearchCursor};
+pub use date::{date_micros, format_date};
+pub use domain::{Domain, DomainError};
 pub use endpoint::{Endpoint, EndpointError, EndpointRules};
 pub use entry::{Entry, EntryError, VersionStatus};
+pub use meta::{AUTHORITY_META, OFFICIAL_META, Official, PUBLISHER_META};
 pub use name::{NameError, Namespace, ServerName, ServerRef};
+pub use permission::{Action, Permission};
 pub use search::{QueryError, SearchQuery};
 pub use version::{Version, VersionError};
+
+/// The most versions that a name may have.
+pub const MAX_VERSIONS: usize = 10_000;
+
+/// The most characters of what a publisher says of a status.
+pub const MAX_STATUS_MESSAGE_CHARS: usize = 500;
