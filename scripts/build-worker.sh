@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 node scripts/build-site.mjs
 
-sources=(Cargo.toml Cargo.lock src crates/audit crates/descriptor crates/catalog scripts/build-worker.sh)
+sources=(Cargo.toml Cargo.lock src crates/audit crates/descriptor crates/catalog crates/strict-json scripts/build-worker.sh)
 if [ -f build/index_bg.wasm ] &&
   [ -z "$(find "${sources[@]}" -newer build/index_bg.wasm -type f -print -quit)" ]; then
   exit 0

@@ -157,13 +157,17 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(v4) = address.to_ipv4_mapped() {
         return is_public_v4(v4);
     }
-    let [a, b, ..] = address.segments();
-    // Global unicast is 2000::/3; of it: documentation, 6to4, Teredo and the other protocol
-    // assignments, which reach v4 addresses or nobody.
-    (0x2000..0x4000).contains(&a)
-        && a != 0x2002
-        && !(a == 0x2001 && (b < 0x200 || b == 0xdb8))
-        && !(a == 0x3fff && b < 0x1000)
+    // Blocks that reach nobody, this network, or an address of version 4: discard, documentation,
+    // benchmarks, local and multicast ones; mapped, NAT64 and 6to4.
+    match address.segments() {
+        [0, ..]
+        | [0x64, 0xff9b, ..]
+        | [0x100, ..]
+        | [0x2001, 0x2 | 0xdb8, ..]
+        | [0x2002 | 0x5f00 | 0xfc00.., ..] => false,
+        [0x3fff, b, ..] => b >= 0x1000,
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::conformance::shared;
 
     fn public(text: &str) -> Result<Endpoint, EndpointError> {
         Endpoint::parse(text, EndpointRules::Public)
@@ -231,8 +236,29 @@ mod tests {
             ("https://[fe80::1]/", PrivateHost),
             ("https://[64:ff9b::a00:1]/", PrivateHost),
             ("https://[2002:a00:1::]/", PrivateHost),
+            ("https://[fec0::1]/", PrivateHost),
+            ("https://[ff02::1]/", PrivateHost),
+            ("https://[::7f00:1]/", PrivateHost),
+            ("https://[2001:db8::1]/", PrivateHost),
+            ("https://[3fff:fff::1]/", PrivateHost),
         ] {
             assert_eq!(public(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_public_as_the_official_registry_has_it() {
+        let Some(cases) = shared("conformance/registry/misc-cases.json") else {
+            return;
+        };
+        for case in cases["is_blocked_ip"].as_array().unwrap() {
+            let address: std::net::IpAddr = case["ip"].as_str().unwrap().parse().unwrap();
+            let refused = public(&match address {
+                std::net::IpAddr::V4(address) => format!("https://{address}/mcp"),
+                std::net::IpAddr::V6(address) => format!("https://[{address}]/mcp"),
+            })
+            .is_err();
+            assert_eq!(refused, case["blocked"].as_bool().unwrap(), "{address}");
         }
     }
 

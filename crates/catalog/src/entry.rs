@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use mcp_connect_strict_json as strict_json;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -109,8 +110,8 @@ const MAX_DESCRIPTION_CHARS: usize = 1000;
 #[derive(Deserialize)]
 struct RawEntry {
     server: Box<RawValue>,
-    #[serde(default, rename = "_meta")]
-    meta: BTreeMap<String, Box<RawValue>>,
+    #[serde(rename = "_meta")]
+    meta: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -147,20 +148,12 @@ impl Entry {
     /// Reads an entry. What only says how good a server.json is (its `$schema`, the length of a
     /// title, …) is left to publishing: here counts whether the entry can be represented.
     pub fn parse(json: &RawValue, rules: EndpointRules) -> Result<Self, EntryError> {
-        let mut raw: RawEntry = from_str(json.get(), "")?;
-        if raw.server.get().len() > MAX_SERVER_JSON_BYTES {
-            return Err(EntryError::TooLarge);
-        }
-        // Whoever reads it back must be able to: no lone surrogate, no nesting without end.
-        from_str::<Value>(raw.server.get(), "server: ")?;
-        let server: ServerJson = from_str(raw.server.get(), "server: ")?;
-        check_length("title", server.title.as_deref(), MAX_TITLE_CHARS)?;
-        check_length(
-            "description",
-            Some(&server.description),
-            MAX_DESCRIPTION_CHARS,
-        )?;
-        let official: OfficialMeta = match raw.meta.remove(OFFICIAL_META) {
+        let raw: RawEntry = from_str(json.get(), "")?;
+        let mut meta: BTreeMap<String, Box<RawValue>> = match &raw.meta {
+            Some(meta) => strict(meta, "_meta: ")?,
+            None => BTreeMap::new(),
+        };
+        let official: OfficialMeta = match meta.remove(OFFICIAL_META) {
             Some(meta) => from_str(meta.get(), &format!("_meta {OFFICIAL_META}: "))?,
             None => OfficialMeta::default(),
         };
@@ -169,7 +162,33 @@ impl Entry {
             official.status_message.as_deref(),
             MAX_STATUS_MESSAGE_CHARS,
         )?;
-        raw.meta.remove(AUTHORITY_META);
+        meta.remove(AUTHORITY_META);
+        let mut entry = Self::published(raw.server, rules)?;
+        entry.status = official.status;
+        entry.status_message = official.status_message.filter(|text| !text.is_empty());
+        entry.status_changed_at_micros = date("statusChangedAt", official.status_changed_at)?;
+        entry.published_at_micros = date("publishedAt", official.published_at)?;
+        entry.updated_at_micros = date("updatedAt", official.updated_at)?;
+        entry.is_latest = official.is_latest;
+        entry.meta = others(&meta)?;
+        Ok(entry)
+    }
+
+    /// An entry of which no registry has said anything yet.
+    pub fn published(server_json: Box<RawValue>, rules: EndpointRules) -> Result<Self, EntryError> {
+        if server_json.get().len() > MAX_SERVER_JSON_BYTES {
+            return Err(EntryError::TooLarge);
+        }
+        let server: ServerJson = from_str(server_json.get(), "server: ")?;
+        // Whoever reads it back must be able to, and must find one thing in it: no lone surrogate,
+        // no nesting without end, no member twice.
+        strict::<Value>(&server_json, "server: ")?;
+        check_length("title", server.title.as_deref(), MAX_TITLE_CHARS)?;
+        check_length(
+            "description",
+            Some(&server.description),
+            MAX_DESCRIPTION_CHARS,
+        )?;
         let remotes = server.remotes.unwrap_or_default();
         Ok(Self {
             name: ServerName::from_str(&server.name)?,
@@ -181,16 +200,14 @@ impl Entry {
                 .filter(|remote| remote.kind == "streamable-http")
                 .find_map(|remote| Endpoint::parse(&remote.url, rules).ok()),
             remote_urls: remotes.into_iter().map(|remote| remote.url).collect(),
-            status: official.status,
-            status_message: official
-                .status_message
-                .filter(|message| !message.is_empty()),
-            status_changed_at_micros: date("statusChangedAt", official.status_changed_at)?,
-            published_at_micros: date("publishedAt", official.published_at)?,
-            updated_at_micros: date("updatedAt", official.updated_at)?,
-            is_latest: official.is_latest,
-            meta: others(&raw.meta)?,
-            server_json: raw.server,
+            status: VersionStatus::Active,
+            status_message: None,
+            status_changed_at_micros: None,
+            published_at_micros: None,
+            updated_at_micros: None,
+            is_latest: None,
+            meta: None,
+            server_json,
         })
     }
 
@@ -212,6 +229,11 @@ fn from_str<'a, T: Deserialize<'a>>(json: &'a str, context: &str) -> Result<T, E
         .map_err(|error| EntryError::Shape(format!("{context}{error}")))
 }
 
+fn strict<T: DeserializeOwned>(json: &RawValue, context: &str) -> Result<T, EntryError> {
+    strict_json::from_slice(json.get().as_bytes())
+        .map_err(|fault| EntryError::Shape(format!("{context}{fault}")))
+}
+
 fn date(member: &'static str, text: Option<String>) -> Result<Option<u64>, EntryError> {
     text.map(|text| date_micros(&text).ok_or(EntryError::Date(member)))
         .transpose()
@@ -226,7 +248,6 @@ fn others(meta: &BTreeMap<String, Box<RawValue>>) -> Result<Option<Box<RawValue>
     if meta.get().len() > MAX_META_BYTES {
         return Err(EntryError::MetaTooLarge);
     }
-    from_str::<Value>(meta.get(), "_meta: ")?;
     Ok(Some(meta))
 }
 
@@ -353,6 +374,23 @@ mod tests {
                 parse(r#"{"server":["ab/cd","1",null,"d",[]]}"#).unwrap_err(),
                 "server: not an object",
             ),
+            (
+                server(r#""name":"ab/cd","version":"1","description":"d","x":[{"a":1,"\u0061":2}]"#),
+                "server: two members of one name",
+            ),
+            (
+                parse(r#"{"server":{"name":"ab/cd","version":"1","description":"d"},
+                    "_meta":{"x":1,"x":2}}"#)
+                .unwrap_err(),
+                "_meta: two members of one name",
+            ),
+            (
+                parse(r#"{"server":{"name":"ab/cd","version":"1","description":"d"},
+                    "_meta":{"x":1e999}}"#)
+                .unwrap_err(),
+                "_meta: not JSON",
+            ),
+            (parse(r#"{"server":{},"server":{}}"#).unwrap_err(), "duplicate field"),
             (parse("{}").unwrap_err(), "missing field `server`"),
             (server(r#""version":"1","description":"d""#), "server: missing field `name`"),
             (server(r#""name":"x","version":"1","description":"d""#), "name: "),

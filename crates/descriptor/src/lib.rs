@@ -56,7 +56,6 @@ mod key_set;
 mod keys;
 #[cfg(feature = "sign")]
 mod sign;
-pub mod strict_json;
 mod target_uri;
 #[cfg(feature = "verify")]
 mod token;
@@ -77,6 +76,7 @@ pub use jwk::Algorithm;
 #[cfg(feature = "verify")]
 pub use key_set::{KeySet, KeySetError};
 pub use keys::{KeyEntry, KeyStatus, SigningKey, SigningKeys, SigningKeysError};
+pub use mcp_connect_strict_json as strict_json;
 pub use target_uri::TargetUri;
 #[cfg(feature = "verify")]
 pub use token::{Expected, Refusal, UnverifiedDescriptor, verify};

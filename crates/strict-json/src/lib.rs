@@ -54,7 +54,7 @@ pub fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Fault> {
 }
 
 /// For a member that may be left out, but that must not be `null`.
-pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -63,7 +63,7 @@ where
 }
 
 /// For a member that must be an object: derived structs accept a list of their members, too.
-pub(crate) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -72,7 +72,7 @@ where
 }
 
 /// For a list of such objects.
-pub(crate) fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -82,7 +82,7 @@ where
 }
 
 /// For a string that may stand in a list, alone (RFC 7519, section 4.1.3, has `aud` so).
-pub(crate) fn one_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub fn one_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct OneString;
 
     impl<'de> Visitor<'de> for OneString {
