@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use url::Host;
+use ::url::Host;
 
 /// A domain whose owner may publish under its reverse: 3 to 253 characters, two or more labels of
 /// letters, digits and hyphens, and no address in any notation. Its case is kept, as that of names
@@ -118,7 +118,7 @@ mod tests {
         #[test]
         fn what_is_accepted_is_one_host_of_a_url(text in "[a-zA-Z0-9.x-]{1,30}") {
             if let Ok(domain) = text.parse::<Domain>() {
-                let url = url::Url::parse(&format!("https://{domain}/")).unwrap();
+                let url = ::url::Url::parse(&format!("https://{domain}/")).unwrap();
                 let lower = text.to_ascii_lowercase();
                 prop_assert_eq!(url.domain(), Some(lower.as_str()));
             }

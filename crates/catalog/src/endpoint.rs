@@ -1,6 +1,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use url::{Host, Url};
+use ::url::{Host, Url};
 
 /// The URL at which a client reaches a server, as the WHATWG URL standard writes it. It is
 /// the server's canonical URI (RFC 8707, section 2), and so the audience of its descriptors.
@@ -160,11 +160,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     // Blocks that reach nobody, this network, or an address of version 4: discard, documentation,
     // benchmarks, local and multicast ones; mapped, NAT64 and 6to4.
     match address.segments() {
-        [0, ..]
-        | [0x64, 0xff9b, ..]
-        | [0x100, ..]
+        [0x64, 0xff9b, ..]
         | [0x2001, 0x2 | 0xdb8, ..]
-        | [0x2002 | 0x5f00 | 0xfc00.., ..] => false,
+        | [0 | 0x100 | 0x2002 | 0x5f00 | 0xfc00.., ..] => false,
         [0x3fff, b, ..] => b >= 0x1000,
         _ => true,
     }

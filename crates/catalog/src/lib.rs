@@ -9,9 +9,12 @@ mod domain;
 mod endpoint;
 mod entry;
 mod meta;
+mod model;
 mod name;
 mod permission;
+mod rules;
 mod search;
+mod url;
 mod version;
 
 pub use cursor::{CursorError, ListCursor, ListFilter, Position, SearchCursor};
@@ -22,6 +25,9 @@ pub use entry::{Entry, EntryError, VersionStatus};
 pub use meta::{AUTHORITY_META, OFFICIAL_META, Official, PUBLISHER_META};
 pub use name::{NameError, Namespace, ServerName, ServerRef};
 pub use permission::{Action, Permission};
+pub use rules::{
+    Depth, Fault, Issue, IssueKind, Severity, faults, issues, oversized_publisher_meta,
+};
 pub use search::{QueryError, SearchQuery};
 pub use version::{Version, VersionError};
 
@@ -30,3 +36,6 @@ pub const MAX_VERSIONS: usize = 10_000;
 
 /// The most characters of what a publisher says of a status.
 pub const MAX_STATUS_MESSAGE_CHARS: usize = 500;
+
+/// The most bytes of what a publisher has to say in `_meta` inside server.json.
+pub const MAX_PUBLISHER_META_BYTES: usize = 4096;

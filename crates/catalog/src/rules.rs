@@ -1,0 +1,657 @@
+//! What the API of registries wants of a `server.json` beyond its schema.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    Endpoint, EndpointError, EndpointRules, MAX_PUBLISHER_META_BYTES, NameError, PUBLISHER_META,
+    ServerName, Version, VersionError,
+    model::{self, CURRENT_URL, Finding, Schema},
+    url::{SplitUrl, fill_template, template_variables},
+    version::is_range,
+};
+
+/// Something in the body of a request that can't be taken as it is.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[allow(clippy::exhaustive_structs)] // as it stands in an answer
+pub struct Fault {
+    /// What is wrong.
+    pub message: String,
+    /// Where: `body.packages[0].transport.url`.
+    pub location: String,
+    /// What is there, unless it is an object or a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+}
+
+/// What somebody should know who wants to publish a `server.json`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[allow(clippy::exhaustive_structs)] // as it stands in an answer
+pub struct Issue {
+    /// Which check found it.
+    #[serde(rename = "type")]
+    pub kind: IssueKind,
+    /// Where: `packages[0].transport.url`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// Whether it must be mended.
+    pub severity: Severity,
+    /// The name of the rule.
+    pub reference: &'static str,
+}
+
+/// Which check found an issue.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum IssueKind {
+    /// That against its JSON schema.
+    Schema,
+    /// That against the rules of registries.
+    Semantic,
+}
+
+/// Whether an issue must be mended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Severity {
+    /// It keeps the `server.json` from being published.
+    Error,
+    /// It should be.
+    Warning,
+}
+
+/// How much of a `server.json` is checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[allow(clippy::exhaustive_enums)] // publishing and validating
+pub enum Depth {
+    /// All that publishing it depends on.
+    Publish,
+    /// … and every rule of its JSON schema.
+    Full,
+}
+
+/// More are of no use to anybody.
+const MAX_ISSUES: usize = 100;
+
+/// What the body of a request has that no `server.json` may have. A body without faults has all
+/// that must be there, of the right type and length, and nothing unknown.
+pub fn faults(server: &Value) -> Vec<Fault> {
+    model::check(Schema::API, server)
+        .into_iter()
+        .map(|finding| Fault {
+            message: finding.message,
+            location: match finding.path.as_str() {
+                "" => "body".to_owned(),
+                path => format!("body.{path}"),
+            },
+            value: finding.value,
+        })
+        .collect()
+}
+
+/// How many bytes the publisher's part of `_meta` has, if they are too many.
+pub fn oversized_publisher_meta(server: &Value) -> Option<usize> {
+    let bytes = server.get("_meta")?.get(PUBLISHER_META)?.to_string().len();
+    (bytes > MAX_PUBLISHER_META_BYTES).then_some(bytes)
+}
+
+/// What somebody should know who wants to publish this, in the order of the rules. It may be
+/// published when nothing of it is an error.
+pub fn issues(server: &Value, depth: Depth, rules: EndpointRules) -> Vec<Issue> {
+    let mut check = Check {
+        rules,
+        issues: Vec::new(),
+    };
+    let nothing = Map::new();
+    let members = server.as_object().unwrap_or(&nothing);
+    check.schema(server, text(members, "$schema"), depth);
+    check.name(text(members, "name"));
+    check.version(text(members, "version"), "version");
+    if let Some(Value::Object(repository)) = members.get("repository") {
+        check.repository(repository);
+    }
+    check.website(text(members, "websiteUrl"));
+    let title = text(members, "title");
+    if !title.is_empty() && title.trim().is_empty() {
+        let message = "title cannot be only whitespace";
+        check.error("title", "title-whitespace-only", message);
+    }
+    for (index, icon) in items(members, "icons") {
+        check.icon(text(icon, "src"), &format!("icons[{index}].src"));
+    }
+    for (index, package) in items(members, "packages") {
+        check.package(package, &format!("packages[{index}]"));
+    }
+    for (index, remote) in items(members, "remotes") {
+        check.remote(remote, &format!("remotes[{index}]"));
+    }
+    if check.issues.is_empty()
+        && let Err(fault @ (VersionError::Blank | VersionError::Control)) =
+            text(members, "version").parse::<Version>()
+    {
+        check.error("version", "invalid-version", &format!("version {fault}"));
+    }
+    check.issues
+}
+
+fn text<'a>(members: &'a Map<String, Value>, name: &str) -> &'a str {
+    members
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// The objects in a list, each with its place.
+fn items<'a>(
+    members: &'a Map<String, Value>,
+    name: &str,
+) -> impl Iterator<Item = (usize, &'a Map<String, Value>)> {
+    let items = members.get(name).and_then(Value::as_array);
+    items
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .filter_map(|(index, item)| Some((index, item.as_object()?)))
+}
+
+/// The schema that a URL names, by its date.
+fn schema_date(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("/schemas/")?;
+    let (date, rest) = rest.split_once('/')?;
+    rest.starts_with("server.schema.json").then_some(date)
+}
+
+struct Check {
+    rules: EndpointRules,
+    issues: Vec<Issue>,
+}
+
+impl Check {
+    fn error(&mut self, path: &str, reference: &'static str, message: &str) {
+        self.add(
+            IssueKind::Semantic,
+            Severity::Error,
+            path,
+            reference,
+            message,
+        );
+    }
+
+    fn add(
+        &mut self,
+        kind: IssueKind,
+        severity: Severity,
+        path: &str,
+        reference: &'static str,
+        message: &str,
+    ) {
+        if self.issues.len() < MAX_ISSUES {
+            self.issues.push(Issue {
+                kind,
+                path: path.to_owned(),
+                message: message.to_owned(),
+                severity,
+                reference,
+            });
+        }
+    }
+
+    fn schema(&mut self, server: &Value, url: &str, depth: Depth) {
+        if url.is_empty() {
+            let message = "$schema field is required";
+            return self.error("schema", "schema-field-required", message);
+        }
+        let schema_error = |check: &mut Self, reference, message: &str| {
+            check.add(
+                IssueKind::Schema,
+                Severity::Error,
+                "schema",
+                reference,
+                message,
+            );
+        };
+        let Some(date) = schema_date(url) else {
+            let message = format!("$schema names no server.json schema, as {CURRENT_URL} does");
+            return schema_error(self, "schema-version-extraction-error", &message);
+        };
+        let Some(schema) = Schema::published(date) else {
+            let message = format!("schema version {date} is not known; use {CURRENT_URL}");
+            return schema_error(self, "schema-version-not-available", &message);
+        };
+        if url != CURRENT_URL {
+            let message =
+                format!("schema version {date} is not the current one; use {CURRENT_URL}");
+            let reference = "schema-version-deprecated";
+            self.add(
+                IssueKind::Semantic,
+                Severity::Warning,
+                "schema",
+                reference,
+                &message,
+            );
+        }
+        if depth == Depth::Full {
+            for finding in model::check(schema, server) {
+                let Finding {
+                    path,
+                    message,
+                    rule,
+                    ..
+                } = finding;
+                self.add(IssueKind::Schema, Severity::Error, &path, rule, &message);
+            }
+        }
+    }
+
+    fn name(&mut self, name: &str) {
+        let message = match name.parse::<ServerName>() {
+            Ok(_) => return,
+            Err(_) if name.is_empty() => "server name is required and must be a string".to_owned(),
+            Err(NameError::Shape) if name.contains('/') => {
+                "server name cannot contain multiple slashes".to_owned()
+            }
+            Err(_) if name.starts_with('/') || name.ends_with('/') => {
+                "server name must be \"namespace/name\", with non-empty namespace and name parts"
+                    .to_owned()
+            }
+            Err(fault) => format!("server name: {fault}"),
+        };
+        self.error("name", "invalid-server-name", &message);
+    }
+
+    fn version(&mut self, version: &str, path: &str) {
+        if version == "latest" {
+            let message = "version string 'latest' is reserved and cannot be used";
+            self.error(path, "reserved-version-string", message);
+        } else if is_range(version) {
+            let message = format!("version must be a specific version, not a range: {version}");
+            self.error(path, "version-looks-like-range", &message);
+        }
+    }
+
+    fn repository(&mut self, repository: &Map<String, Value>) {
+        let (url, source) = (text(repository, "url"), text(repository, "source"));
+        if url.is_empty() && source.is_empty() {
+            return;
+        }
+        if !is_repository(url, source) {
+            let message = format!("invalid repository URL: {url}");
+            self.error("repository.url", "invalid-repository-url", &message);
+        }
+        let folder = text(repository, "subfolder");
+        if !folder.is_empty() && !is_folder(folder) {
+            let message = format!("invalid subfolder path: {folder}");
+            self.error("repository.subfolder", "invalid-subfolder-path", &message);
+        }
+    }
+
+    fn website(&mut self, url: &str) {
+        if url.is_empty() {
+            return;
+        }
+        let (reference, message) = match SplitUrl::parse(url) {
+            None => ("invalid-website-url", "invalid websiteUrl"),
+            Some(split) if split.scheme.is_empty() => (
+                "website-url-must-be-absolute",
+                "websiteUrl must be absolute (include scheme)",
+            ),
+            Some(split) if split.scheme != "https" => (
+                "website-url-invalid-scheme",
+                "websiteUrl must use https scheme",
+            ),
+            Some(_) if url.contains(['"', '\'', '<', '>', ' ']) => (
+                "website-url-invalid-characters",
+                "websiteUrl contains an invalid character",
+            ),
+            Some(_) => return,
+        };
+        self.error("websiteUrl", reference, &format!("{message}: {url}"));
+    }
+
+    fn icon(&mut self, src: &str, path: &str) {
+        let (reference, message) = match SplitUrl::parse(src) {
+            None => ("icon-src-invalid-url", "invalid icon src URL"),
+            Some(split) if split.scheme.is_empty() => (
+                "icon-src-not-absolute",
+                "icon src must be an absolute URL (include scheme)",
+            ),
+            Some(split) if split.scheme != "https" => {
+                ("icon-src-invalid-scheme", "icon src must use https scheme")
+            }
+            Some(_) => return,
+        };
+        self.error(path, reference, &format!("{message}: {src}"));
+    }
+
+    fn package(&mut self, package: &Map<String, Value>, path: &str) {
+        if text(package, "identifier").contains(' ') {
+            let path = format!("{path}.identifier");
+            self.error(
+                &path,
+                "package-name-has-spaces",
+                "package name cannot contain spaces",
+            );
+        }
+        self.version(text(package, "version"), &format!("{path}.version"));
+        let mut variables = Vec::new();
+        for list in ["runtimeArguments", "packageArguments"] {
+            for (index, argument) in items(package, list) {
+                self.argument(argument, &format!("{path}.{list}[{index}]"));
+                variables.extend([text(argument, "name"), text(argument, "valueHint")]);
+            }
+        }
+        variables.extend(items(package, "environmentVariables").map(|(_, it)| text(it, "name")));
+        if let Some(Value::Object(transport)) = package.get("transport") {
+            self.transport(transport, &variables, &format!("{path}.transport"));
+        }
+    }
+
+    fn argument(&mut self, argument: &Map<String, Value>, path: &str) {
+        if text(argument, "type") != "named" {
+            return;
+        }
+        let name = text(argument, "name");
+        let name_path = format!("{path}.name");
+        if name.is_empty() {
+            let message = "named argument name is required";
+            return self.error(&name_path, "named-argument-name-required", message);
+        }
+        if name.contains(['<', '>', ' ', '$']) {
+            let message = format!("invalid named argument name, not only a flag: {name}");
+            self.error(&name_path, "invalid-named-argument-name", &message);
+        }
+        for (member, reference) in [
+            ("value", "argument-value-starts-with-name"),
+            ("default", "argument-default-starts-with-name"),
+        ] {
+            if text(argument, member).starts_with(name) {
+                let message = format!("argument {member} cannot start with the name {name}");
+                self.error(&format!("{path}.{member}"), reference, &message);
+            }
+        }
+    }
+
+    fn transport(&mut self, transport: &Map<String, Value>, variables: &[&str], path: &str) {
+        let (kind, url) = (text(transport, "type"), text(transport, "url"));
+        let url_path = format!("{path}.url");
+        match (kind, url.is_empty()) {
+            ("stdio", true) => {}
+            ("stdio", false) => {
+                let message = format!("url must be empty for stdio transport type, got: {url}");
+                self.error(&url_path, "stdio-transport-url-not-empty", &message);
+            }
+            ("streamable-http" | "sse", true) => {
+                let message = format!("url is required for {kind} transport type");
+                self.error(&url_path, "streamable-transport-url-required", &message);
+            }
+            ("streamable-http" | "sse", false) => {
+                if SplitUrl::parse(&fill_template(url)).is_some_and(|url| url.is_http()) {
+                    self.variables(url, variables, "transport", &url_path);
+                } else {
+                    let message = format!("invalid transport URL: {url}");
+                    self.error(&url_path, "invalid-templated-url", &message);
+                }
+            }
+            _ => {
+                let message = format!("unsupported transport type: {kind}");
+                self.error(
+                    &format!("{path}.type"),
+                    "unsupported-transport-type",
+                    &message,
+                );
+            }
+        }
+    }
+
+    fn remote(&mut self, remote: &Map<String, Value>, path: &str) {
+        let (kind, url) = (text(remote, "type"), text(remote, "url"));
+        if !matches!(kind, "streamable-http" | "sse") {
+            let message = format!(
+                "unsupported transport type for remotes: {kind} (only streamable-http and sse are)"
+            );
+            let path = format!("{path}.type");
+            return self.error(&path, "unsupported-remote-transport-type", &message);
+        }
+        let path = format!("{path}.url");
+        if url.is_empty() {
+            let message = format!("url is required for {kind} transport type");
+            self.error(&path, "remote-transport-url-required", &message);
+        } else if !is_remote_url(url, self.rules) {
+            let message = format!("invalid remote URL, not https to a public host: {url}");
+            self.error(&path, "invalid-remote-url", &message);
+        } else {
+            let variables = remote.get("variables").and_then(Value::as_object);
+            let names: Vec<&str> = variables
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| &**name)
+                .collect();
+            self.variables(url, &names, "remote", &path);
+        }
+    }
+
+    fn variables(&mut self, url: &str, known: &[&str], of: &str, path: &str) {
+        if template_variables(url)
+            .iter()
+            .any(|name| !known.contains(name))
+        {
+            let message = format!(
+                "invalid {of} URL: template variables in URL {url} reference undefined variables"
+            );
+            self.error(path, "invalid-templated-url", &message);
+        }
+    }
+}
+
+fn is_repository(url: &str, source: &str) -> bool {
+    let host = match source {
+        "github" => "github.com/",
+        "gitlab" => "gitlab.com/",
+        _ => return false,
+    };
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    let path = rest.and_then(|rest| rest.strip_prefix("www.").unwrap_or(rest).strip_prefix(host));
+    let is_segment = |segment: &str| {
+        !segment.is_empty()
+            && segment
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    };
+    path.is_some_and(|path| {
+        let segments: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+        // Groups of GitLab have groups.
+        let enough = segments.len() == 2 || (source == "gitlab" && segments.len() > 2);
+        enough && segments.into_iter().all(is_segment)
+    })
+}
+
+fn is_folder(path: &str) -> bool {
+    path.split('/').all(|segment| {
+        !matches!(segment, "" | "." | "..")
+            && segment
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    })
+}
+
+/// With something in the place of its variables.
+fn is_remote_url(url: &str, rules: EndpointRules) -> bool {
+    let filled = fill_template(url);
+    let endpoint = Endpoint::parse(&filled, rules);
+    if endpoint.is_ok() {
+        return true;
+    }
+    let Some(split) = SplitUrl::parse(&filled) else {
+        return false;
+    };
+    let is_local = matches!(split.host.as_str(), "localhost" | "127.0.0.1")
+        || split.host.ends_with(".localhost");
+    // Of a host that has variables nobody knows who it will be.
+    let (_, host) = url.split_once("://").unwrap_or_default();
+    let is_variable = host
+        .split(['/', '?', '#', ':'])
+        .next()
+        .is_some_and(|host| host.contains('{'));
+    split.scheme == "https"
+        && split.is_http()
+        && !is_local
+        && (is_variable || endpoint != Err(EndpointError::PrivateHost))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::conformance::shared;
+
+    fn found(server: &Value) -> Vec<(&'static str, String)> {
+        issues(server, Depth::Publish, EndpointRules::Public)
+            .into_iter()
+            .map(|issue| (issue.reference, issue.path))
+            .collect()
+    }
+
+    fn with(member: &str, value: &Value) -> Value {
+        let mut server = json!({
+            "$schema": CURRENT_URL, "name": "com.example/one", "description": "d", "version": "1.0.0",
+        });
+        server[member] = value.clone();
+        server
+    }
+
+    #[test]
+    fn each_rule_has_its_name() {
+        let cases: Value = serde_json::from_str(include_str!("../fixtures/rules.json")).unwrap();
+        for case in cases.as_array().unwrap() {
+            let server = with(case["member"].as_str().unwrap(), &case["value"]);
+            let expected = json!([[case["reference"], case["path"]]]);
+            assert_eq!(json!(found(&server)), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_the_rules_has_no_issues() {
+        for (member, value) in [
+            ("repository", json!({})),
+            (
+                "repository",
+                json!({"url": "http://www.github.com/a/b/", "source": "github", "subfolder": "a/b"}),
+            ),
+            (
+                "repository",
+                json!({"url": "https://gitlab.com/a/b/c", "source": "gitlab"}),
+            ),
+            ("websiteUrl", json!("https://a.b/c?d=e#f")),
+            (
+                "packages",
+                json!([{"transport": {"type": "sse", "url": "http://localhost:{p}/{h}/{n}"},
+                "runtimeArguments": [{"type": "positional", "valueHint": "h"}],
+                "packageArguments": [{"type": "named", "name": "n"}],
+                "environmentVariables": [{"name": "p"}]}]),
+            ),
+            (
+                "remotes",
+                json!([{"type": "sse", "url": "https://{tenant}/{tenant}",
+                "variables": {"tenant": {}}}]),
+            ),
+            (
+                "remotes",
+                json!([{"type": "sse", "url": "https://user@example.com/#x"}]),
+            ),
+        ] {
+            assert_eq!(found(&with(member, &value)), [], "{member} {value}");
+        }
+    }
+
+    #[test]
+    fn development_may_publish_this_machine() {
+        let server = with(
+            "remotes",
+            &json!([{"type": "sse", "url": "http://127.0.0.1:80/mcp"}]),
+        );
+        assert_eq!(found(&server).len(), 1);
+        assert_eq!(
+            issues(&server, Depth::Full, EndpointRules::PublicOrLoopback),
+            []
+        );
+    }
+
+    #[test]
+    fn faults_say_where_they_are() {
+        let mut server = with("license", &json!("MIT"));
+        server["packages"] = json!([{"registryType": "", "transport": {"url": 5}, "x": {}}]);
+        server["_meta"] = json!({"tools": []});
+        server["description"] = json!("d".repeat(101));
+        let faults: Vec<(String, String)> = faults(&server)
+            .into_iter()
+            .map(|it| (it.location, it.message))
+            .collect();
+        for (location, message) in [
+            ("body.license", "unexpected property"),
+            ("body._meta.tools", "unexpected property"),
+            ("body.packages[0].x", "unexpected property"),
+            ("body.description", "expected length <= 100"),
+            (
+                "body.packages[0]",
+                "expected required property identifier to be present",
+            ),
+            ("body.packages[0].registryType", "expected length >= 1"),
+            (
+                "body.packages[0].transport",
+                "expected required property type to be present",
+            ),
+            ("body.packages[0].transport.url", "expected string"),
+        ] {
+            let place = faults
+                .iter()
+                .position(|it| it.0 == location && it.1 == message);
+            assert!(place.is_some(), "{location} {message} {faults:?}");
+        }
+        assert_eq!(faults.len(), 8);
+        assert_eq!(super::faults(&json!([])).len(), 1);
+        assert_eq!(super::faults(&with("version", &json!("1"))), []);
+    }
+
+    #[test]
+    fn the_publishers_part_of_meta_has_4096_bytes() {
+        let meta = |text: usize| {
+            with(
+                "_meta",
+                &json!({PUBLISHER_META: {"x": "m".repeat(text - 8)}}),
+            )
+        };
+        assert_eq!(oversized_publisher_meta(&meta(4096)), None);
+        assert_eq!(oversized_publisher_meta(&meta(4097)), Some(4097));
+        assert_eq!(
+            oversized_publisher_meta(&with("version", &json!("1"))),
+            None
+        );
+    }
+
+    #[test]
+    fn the_first_error_is_that_of_the_official_registry() {
+        let Some(cases) = shared("conformance/registry/validator-cases.json") else {
+            return;
+        };
+        for case in cases["cases"].as_array().unwrap() {
+            let issues = issues(&case["server"], Depth::Publish, EndpointRules::Public);
+            let first = issues
+                .iter()
+                .find(|issue| issue.severity == Severity::Error);
+            assert_eq!(
+                first.is_none(),
+                case["semantic_valid"].as_bool().unwrap(),
+                "{case}"
+            );
+            if let Some(text) = case["error_contains"].as_str() {
+                assert!(first.unwrap().message.contains(text), "{first:?} {case}");
+            }
+        }
+    }
+}
