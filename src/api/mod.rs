@@ -15,6 +15,7 @@ mod key_use;
 mod limits;
 mod problem;
 mod provider_keys;
+mod publishers;
 mod revocations;
 mod routes;
 mod servers;

@@ -19,6 +19,18 @@ const MAX_AUDIENCES: usize = 10;
 /// API key, which can be revoked.
 pub(crate) const MAX_ACCESS_TOKEN_LIFETIME: u64 = 24 * 60 * 60;
 
+/// What a token of some kind must look like.
+pub(crate) struct TokenForm {
+    /// `typ`, in lower case; a token that has none is taken for a "jwt".
+    pub(crate) types: &'static [&'static str],
+    pub(crate) max_bytes: usize,
+}
+
+const ACCESS_TOKEN_FORM: TokenForm = TokenForm {
+    types: &["at+jwt", "application/at+jwt", "jwt"],
+    max_bytes: MAX_BYTES,
+};
+
 /// A token that has the right form. Nothing of it is to be believed yet.
 pub(crate) struct AccessToken {
     /// What the signature is over.
@@ -47,8 +59,13 @@ impl AccessToken {
     /// Reads a compact JWS (RFC 7515, section 7.1), refusing everything that is not exactly the form
     /// of a token that could be good here.
     pub(crate) fn parse(compact: &str) -> Result<Self, TokenFault> {
-        if compact.len() > MAX_BYTES {
-            return Err(TokenFault("longer than 8 KiB"));
+        Self::parse_as(compact, &ACCESS_TOKEN_FORM)
+    }
+
+    /// … of a token of another kind.
+    pub(crate) fn parse_as(compact: &str, form: &TokenForm) -> Result<Self, TokenFault> {
+        if compact.len() > form.max_bytes {
+            return Err(TokenFault("longer than a token may be"));
         }
         let mut parts = compact.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
@@ -57,7 +74,7 @@ impl AccessToken {
             return Err(TokenFault("not three parts"));
         };
         let signed = format!("{header}.{payload}");
-        let key = read_header(&decode(header)?)?;
+        let key = read_header(&decode(header)?, form.types)?;
         let claims: Map<String, Value> = strict_json::from_slice(&decode(payload)?)
             .map_err(|_| TokenFault("the payload is no JSON object with unique members"))?;
         let signature = decode(signature)?;
@@ -155,9 +172,13 @@ impl AccessToken {
 pub(crate) struct SignedToken<'a>(&'a AccessToken);
 
 impl<'a> SignedToken<'a> {
+    pub(crate) fn claim(self, name: &str) -> Option<&'a Value> {
+        self.0.claims.get(name)
+    }
+
     /// A claim that is a text.
     pub(crate) fn text(self, claim: &str) -> Option<&'a str> {
-        self.0.claims.get(claim)?.as_str()
+        self.claim(claim)?.as_str()
     }
 
     /// To be called by who checked the signature.
@@ -193,22 +214,18 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
     Base64UrlUnpadded::decode_vec(part).map_err(|_| TokenFault("a part is not canonical base64url"))
 }
 
-fn read_header(json: &[u8]) -> Result<KeyHint, TokenFault> {
+fn read_header(json: &[u8], types: &[&str]) -> Result<KeyHint, TokenFault> {
     let header: Map<String, Value> = strict_json::from_slice(json)
         .map_err(|_| TokenFault("the header is no JSON object with unique members"))?;
     // Extensions that must be understood (RFC 7515, section 4.1.11): none is.
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(TokenFault("the header has crit or b64"));
     }
-    if let Some(typ) = header.get("typ") {
-        let types = ["at+jwt", "application/at+jwt", "JWT"];
-        if !typ.as_str().is_some_and(|typ| {
-            types
-                .iter()
-                .any(|accepted| typ.eq_ignore_ascii_case(accepted))
-        }) {
-            return Err(TokenFault("typ is not that of an access token"));
-        }
+    let typ = header
+        .get("typ")
+        .map_or("jwt", |typ| typ.as_str().unwrap_or_default());
+    if !types.iter().any(|known| typ.eq_ignore_ascii_case(known)) {
+        return Err(TokenFault("typ is not that of such a token"));
     }
     let algorithm = header
         .get("alg")

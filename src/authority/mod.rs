@@ -15,6 +15,7 @@ mod policy;
 mod proof;
 mod proof_of_possession;
 mod provider_keys;
+mod registry_token;
 
 pub(crate) use self::{
     access_token::{AccessToken, Expected, MAX_ACCESS_TOKEN_LIFETIME, SignedToken, TokenFault},
@@ -47,4 +48,5 @@ pub(crate) use self::{
         CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
     },
     provider_keys::{KeyHint, NoKey, ProviderKey, ProviderKeys, SignatureAlgorithm},
+    registry_token::{Publisher, read_registry_token},
 };

@@ -13,6 +13,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{CryptoKey, SubtleCrypto, WorkerGlobalScope};
 
 use super::{Fault, log};
+use crate::authority::{AccessToken, SignatureAlgorithm, SignedToken};
 
 /// By key id.
 type Imported = Rc<BTreeMap<String, CryptoKey>>;
@@ -96,6 +97,20 @@ pub(crate) async fn is_signed(proof: &UnverifiedProof<'_>) -> bool {
     )
     .await
     .unwrap_or(false)
+}
+
+/// The token, if this key of ours has signed it.
+pub(crate) async fn signed_by<'a>(
+    key: &SigningKey,
+    token: &'a AccessToken,
+) -> Option<SignedToken<'a>> {
+    let algorithm = key.algorithm();
+    if SignatureAlgorithm::from_name(algorithm.as_str()) != Some(token.key().algorithm) {
+        return None;
+    }
+    let jwk = key.to_public_jwk();
+    let is_good = has_signed(&jwk, algorithm, token.signature(), token.signed()).await;
+    is_good.unwrap_or(false).then(|| SignedToken::new(token))
 }
 
 async fn has_signed(

@@ -44,6 +44,21 @@ impl Unsigned {
         Self::of_parts(&header, claims, form.max_bytes)
     }
 
+    /// Claims of a token of the authority's own that is neither a descriptor nor a feed. `None`: longer than
+    /// `max_bytes`, with its signature.
+    pub fn of_claims(
+        claims: &impl Serialize,
+        key: &SigningKey,
+        token_type: &'static str,
+        max_bytes: usize,
+    ) -> Option<Self> {
+        let form = Form {
+            token_type,
+            max_bytes,
+        };
+        Self::new(claims, key, form)
+    }
+
     /// … with a header of another kind.
     pub(crate) fn of_parts(
         header: &impl Serialize,

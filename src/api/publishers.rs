@@ -1,0 +1,80 @@
+//! Who publishes: by the registry token that the authority gave out.
+
+use super::{call::Call, problem::Problem, signing_key};
+use crate::{
+    authority::{Publisher, TokenFault, bearer, read_registry_token},
+    platform::{log, now_millis, random_bytes, signer},
+};
+
+/// Why a caller is no publisher. What it asked for plays no part in it.
+pub(crate) enum NotPublisher {
+    /// There is no header Authorization.
+    NoToken,
+    /// It is of another form than `Bearer <token>`.
+    NotBearer,
+    /// It is none of ours, or no longer.
+    BadToken,
+    /// Nobody can tell now.
+    Unknown(Problem),
+}
+
+/// A registry token, with the second in which it ends.
+pub(crate) struct Login {
+    pub(crate) registry_token: String,
+    /// In seconds since the Unix epoch.
+    pub(crate) expires_at: u64,
+}
+
+/// Who is calling, by the token it shows. What it may do is in its permissions.
+pub(crate) async fn publisher(call: &Call) -> Result<Publisher, NotPublisher> {
+    let header = call.head.authorization.as_deref();
+    let token = bearer(header.ok_or(NotPublisher::NoToken)?).ok_or(NotPublisher::NotBearer)?;
+    let settings = &call.app.settings;
+    let (issuer, keys) = (settings.issuer()?, settings.signing_keys()?);
+    let token = read_registry_token(token, issuer, now_millis() / 1000)?;
+    let key = keys
+        .iter()
+        .map(|entry| &entry.key)
+        .find(|key| token.key().id.as_deref() == Some(key.id()))
+        .ok_or(TokenFault("it is signed with another key"))?;
+    let revoked = call.app.store.revoked_keys(keys).await?;
+    if revoked.iter().any(|revoked| revoked.id == key.id()) {
+        return Err(TokenFault("its key was revoked").into());
+    }
+    let signed = signer::signed_by(key, &token)
+        .await
+        .ok_or(TokenFault("the signature is not the key's"))?;
+    Ok(Publisher::of_token(signed)?)
+}
+
+/// Gives a token to somebody who has proven to be a publisher.
+pub(crate) async fn log_in(call: &Call, publisher: &Publisher) -> Result<Login, Problem> {
+    let settings = &call.app.settings;
+    let (issuer, keys) = (settings.issuer()?, settings.signing_keys()?);
+    let revoked = call.app.store.revoked_keys(keys).await?;
+    let revoked: Vec<String> = revoked.into_iter().map(|revoked| revoked.id).collect();
+    let key = signing_key(keys, &revoked)?;
+    let token = publisher
+        .mint(issuer, key, now_millis() / 1000, random_bytes()?)
+        .ok_or_else(|| Problem::authority_unavailable("minting_failed", "the token is too long"))?;
+    let login = Login {
+        registry_token: signer::sign(keys, key, &token.unsigned).await?,
+        expires_at: token.expires_at,
+    };
+    let members = [("actor", &*publisher.actor()), ("jti", &token.jti)];
+    log::info("publisher_admitted", &members);
+    Ok(login)
+}
+
+impl From<TokenFault> for NotPublisher {
+    fn from(fault: TokenFault) -> Self {
+        log::info("registry_token_refused", &[("problem", &fault.to_string())]);
+        Self::BadToken
+    }
+}
+
+impl<T: Into<Problem>> From<T> for NotPublisher {
+    fn from(problem: T) -> Self {
+        Self::Unknown(problem.into())
+    }
+}
