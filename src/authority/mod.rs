@@ -11,10 +11,12 @@ mod health;
 mod id;
 mod key_freshness;
 mod mint;
+mod namespace_proof;
 mod policy;
 mod proof;
 mod proof_of_possession;
 mod provider_keys;
+mod publishing;
 mod registry_token;
 
 pub(crate) use self::{
@@ -42,11 +44,16 @@ pub(crate) use self::{
     id::is_id,
     key_freshness::{Holding, KEPT_MILLIS, Step},
     mint::{Ticket, mint},
+    namespace_proof::{
+        DomainKey, MAX_RECORD_BYTES, Place, ProofFault, RECORD_PATH, SPENT_MILLIS, SignedTime,
+        txt_records,
+    },
     policy::{Finding, Group, Level, Policy, PolicyDocument},
     proof::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, Unprovable, lies_under},
     proof_of_possession::{
         CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
     },
     provider_keys::{KeyHint, NoKey, ProviderKey, ProviderKeys, SignatureAlgorithm},
+    publishing::OidcRules,
     registry_token::{Publisher, read_registry_token},
 };

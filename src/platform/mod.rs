@@ -20,8 +20,8 @@ pub(crate) use self::{
     clock::{iso_date, now_millis, sleep, within},
     random::{RandomnessError, random_bytes},
     recent::Recent,
-    settings::{Access, Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},
-    signature::{SignatureError, VerifyingKey},
+    settings::{Access, Fault, MAX_LIFETIME, MIN_LIFETIME, Publishing, Settings},
+    signature::{SignatureError, VerifyingKey, has_signed},
 };
 
 /// Reads vars and secrets, and logs each fault once per isolate.

@@ -1,11 +1,11 @@
 //! Everything an operator sets, read once per isolate. A wrong value is a fault that names its
 //! setting; it closes what depends on it and leaves the rest open.
 
-use mcp_connect_catalog::EndpointRules;
+use mcp_connect_catalog::{Endpoint, EndpointRules};
 use mcp_connect_descriptor::SigningKeys;
 use url::Url;
 
-use crate::authority::{Admission, CredentialHash, Gating};
+use crate::authority::{Admission, CredentialHash, Gating, OidcRules};
 
 /// The shortest and the longest lifetime of a descriptor in production, in seconds.
 pub(crate) const MIN_LIFETIME: u64 = 30;
@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     allow_anonymous: Result<bool, Fault>,
     health_gating: Result<Gating, Fault>,
     access: Result<Option<Access>, Fault>,
+    publishing: Result<Publishing, Fault>,
     development: Result<bool, Fault>,
 }
 
@@ -48,6 +49,21 @@ pub(crate) struct Access {
     /// The issuer of its tokens.
     pub(crate) team_domain: String,
     pub(crate) audience: String,
+}
+
+/// Whom publishers can have themselves vouched for by.
+#[derive(Clone, Debug)]
+pub(crate) struct Publishing {
+    /// DNS over HTTPS, in JSON.
+    pub(crate) dns_resolver: String,
+    pub(crate) github_api: String,
+    pub(crate) github_actions_issuer: String,
+    /// The OAuth app by which publishers' tools log in at GitHub.
+    pub(crate) github_client_id: Option<String>,
+    /// `None`: nobody is let in by another provider's tokens.
+    pub(crate) oidc: Option<OidcRules>,
+    /// Whether anybody may publish in a namespace for that: for development.
+    pub(crate) anonymous: bool,
 }
 
 /// What minting needs, all of it sound.
@@ -81,6 +97,7 @@ impl Settings {
                 lookup("ACCESS_AUDIENCE").as_deref(),
                 is_development,
             ),
+            publishing: Publishing::parse(&lookup, is_development),
             development,
         }
     }
@@ -95,6 +112,7 @@ impl Settings {
             self.allow_anonymous.as_ref().err(),
             self.health_gating.as_ref().err(),
             self.access.as_ref().err(),
+            self.publishing.as_ref().err(),
             self.development.as_ref().err(),
         ]
         .into_iter()
@@ -155,12 +173,66 @@ impl Settings {
             .map_err(Clone::clone)
     }
 
+    pub(crate) fn publishing(&self) -> Result<&Publishing, Fault> {
+        self.publishing.as_ref().map_err(Clone::clone)
+    }
+
     pub(crate) fn endpoint_rules(&self) -> EndpointRules {
-        if self.development == Ok(true) {
-            EndpointRules::PublicOrLoopback
-        } else {
-            EndpointRules::Public
+        endpoint_rules(self.development == Ok(true))
+    }
+}
+
+const fn endpoint_rules(development: bool) -> EndpointRules {
+    if development {
+        EndpointRules::PublicOrLoopback
+    } else {
+        EndpointRules::Public
+    }
+}
+
+impl Publishing {
+    fn parse(lookup: impl Fn(&str) -> Option<String>, development: bool) -> Result<Self, Fault> {
+        let rules = endpoint_rules(development);
+        let given = |setting| lookup(setting).filter(|value| !value.is_empty());
+        let url = |setting: &'static str, default: &str| {
+            let url = given(setting).unwrap_or_else(|| default.to_owned());
+            match Endpoint::parse(&url, rules) {
+                Ok(_) if url.ends_with('/') => Err(Fault::new(setting, "ends with a slash")),
+                Ok(_) => Ok(url),
+                Err(error) => Err(Fault::new(setting, error.to_string())),
+            }
+        };
+        let anonymous = parse_flag(
+            "PUBLISH_ANONYMOUS",
+            given("PUBLISH_ANONYMOUS").as_deref(),
+            false,
+        )?;
+        if anonymous && !development {
+            return Err(Fault::new(
+                "PUBLISH_ANONYMOUS",
+                "is \"true\", which is for development only",
+            ));
         }
+        let oidc = given("PUBLISH_OIDC").map(|json| OidcRules::parse(&json));
+        let oidc = oidc
+            .transpose()
+            .map_err(|problem| Fault::new("PUBLISH_OIDC", problem))?;
+        if let Some(oidc) = &oidc
+            && let Err(error) = Endpoint::parse(&oidc.issuer, rules)
+        {
+            return Err(Fault::new("PUBLISH_OIDC", format!("its issuer {error}")));
+        }
+        Ok(Self {
+            dns_resolver: url("DNS_RESOLVER", "https://cloudflare-dns.com/dns-query")?,
+            github_api: url("GITHUB_API", "https://api.github.com")?,
+            github_actions_issuer: url(
+                "GITHUB_ACTIONS_ISSUER",
+                "https://token.actions.githubusercontent.com",
+            )?,
+            github_client_id: given("GITHUB_CLIENT_ID"),
+            oidc,
+            anonymous,
+        })
     }
 }
 
@@ -409,6 +481,63 @@ mod tests {
             assert_eq!(settings.access().is_err(), fault.is_some());
             assert!(settings.issuing().is_ok());
         }
+    }
+
+    #[test]
+    fn publishers_are_vouched_for_by_the_official_services_and_nobody_else() {
+        let settings = read(&[("DNS_RESOLVER", Some("")), ("PUBLISH_OIDC", Some(""))]);
+        let publishing = settings.publishing().ok().unwrap();
+        assert_eq!(
+            publishing.dns_resolver,
+            "https://cloudflare-dns.com/dns-query"
+        );
+        assert_eq!(publishing.github_api, "https://api.github.com");
+        assert!(publishing.oidc.is_none() && !publishing.anonymous);
+        let oidc = |members: &str| {
+            format!(r#"{{"issuer":"https://id.example","audience":"a","edit":["*"]{members}}}"#)
+        };
+        let of_staff = oidc(r#","claims":{"hd":"example.com"}"#);
+        assert_eq!(read(&[("PUBLISH_OIDC", Some(&of_staff))]).faults(), []);
+        for (setting, value) in [
+            ("DNS_RESOLVER", "cloudflare-dns.com"),
+            ("DNS_RESOLVER", "http://127.0.0.1:53"),
+            ("GITHUB_API", "https://api.github.com/"),
+            ("GITHUB_ACTIONS_ISSUER", "https://10.0.0.1"),
+            ("PUBLISH_ANONYMOUS", "true"),
+            ("PUBLISH_ANONYMOUS", "1"),
+            ("PUBLISH_OIDC", "[]"),
+            ("PUBLISH_OIDC", "{}"),
+            ("PUBLISH_OIDC", &oidc("")),
+            ("PUBLISH_OIDC", &oidc(r#","claims":{}"#)),
+            (
+                "PUBLISH_OIDC",
+                &oidc(r#","claims":{"hd":"a"},"publish":"*""#),
+            ),
+            (
+                "PUBLISH_OIDC",
+                &oidc(r#","claims":{"hd":"a"},"publish":[1]"#),
+            ),
+            (
+                "PUBLISH_OIDC",
+                &oidc(r#","claims":{"hd":"a"},"admin":["*"]"#),
+            ),
+            ("PUBLISH_OIDC", &of_staff.replace("https", "http")),
+        ] {
+            let settings = read(&[(setting, Some(value))]);
+            let faults = settings.faults();
+            assert_eq!(faults.len(), 1, "{setting}={value}: {faults:?}");
+            assert_eq!(faults[0].setting, setting);
+            assert!(settings.publishing().is_err() && settings.issuing().is_ok());
+        }
+        let anonymous = [
+            ("PUBLISH_ANONYMOUS", Some("true")),
+            ("DEVELOPMENT", Some("true")),
+        ];
+        assert!(
+            read(&anonymous)
+                .publishing()
+                .is_ok_and(|publishing| publishing.anonymous)
+        );
     }
 
     #[test]

@@ -5,8 +5,10 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::CryptoKey;
 
-use super::signer::subtle;
-use crate::authority::{AccessToken, ProviderKey, SignatureAlgorithm, SignedToken};
+use super::signer::{named, subtle};
+use crate::authority::{
+    AccessToken, DomainKey, ProviderKey, SignatureAlgorithm, SignedTime, SignedToken,
+};
 
 /// A key that checks signatures of one algorithm.
 #[derive(Clone)]
@@ -56,6 +58,39 @@ impl VerifyingKey {
         let is_good = JsFuture::from(checking).await? == JsValue::TRUE;
         Ok(is_good.then(|| SignedToken::new(token)))
     }
+}
+
+/// Whether a domain's key has signed it. A key that can't be imported has not: that of a point which
+/// does not lie on its curve.
+pub(crate) async fn has_signed(key: &DomainKey, proof: &SignedTime) -> bool {
+    proof.may_be_of(key) && verify(key, proof).await.unwrap_or(false)
+}
+
+async fn verify(key: &DomainKey, proof: &SignedTime) -> Result<bool, JsValue> {
+    let members: &[(&str, &str)] = match key {
+        DomainKey::Ed25519(_) => &[("name", "Ed25519")],
+        DomainKey::P384(_) => &[
+            ("name", "ECDSA"),
+            ("namedCurve", "P-384"),
+            ("hash", "SHA-384"),
+        ],
+    };
+    let parameters = named(members)?;
+    // workerd reads compressed points, too.
+    let importing = subtle()?.import_key_with_object(
+        "raw",
+        &Uint8Array::from(key.as_bytes()),
+        &parameters,
+        false,
+        &Array::of1(&JsValue::from_str("verify")),
+    )?;
+    let checking = subtle()?.verify_with_object_and_js_u8_array_and_js_u8_array(
+        &parameters,
+        &JsFuture::from(importing).await?.unchecked_into(),
+        &Uint8Array::from(proof.signature()),
+        &Uint8Array::from(proof.signed()),
+    )?;
+    Ok(JsFuture::from(checking).await?.is_truthy())
 }
 
 /// The algorithm as WebCrypto names it, for importing a key and for checking with it.

@@ -167,6 +167,11 @@ fn parameters(algorithm: Algorithm) -> Result<Object, JsValue> {
         ],
         _ => &[("name", "Ed25519")],
     };
+    named(members)
+}
+
+/// An object of texts.
+pub(super) fn named(members: &[(&str, &str)]) -> Result<Object, JsValue> {
     let parameters = Object::new();
     for (name, value) in members {
         Reflect::set(

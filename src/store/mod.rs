@@ -24,6 +24,7 @@ mod providers;
 mod revocations;
 mod row;
 mod servers;
+mod spent_proofs;
 mod tenants;
 
 use serde::Deserialize;

@@ -1,0 +1,244 @@
+//! Who may publish what, by what other services say of them.
+
+use mcp_connect_catalog::{Action, Permission};
+use serde_json::{Map, Value};
+
+use super::{Publisher, SignedToken, TokenFault};
+
+/// Whose tokens of `OpenID` Connect let in, and to what.
+#[derive(Clone, Debug)]
+pub(crate) struct OidcRules {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    /// What a token must say, to the letter.
+    claims: Map<String, Value>,
+    permissions: Vec<Permission>,
+}
+
+impl Publisher {
+    /// A user of GitHub, with the organisations that are the user's.
+    pub(crate) fn of_github(user: &Value, memberships: Option<&Value>) -> Option<Self> {
+        let login = user.get("login")?.as_str()?;
+        let mut permissions = vec![of_owner(login)?];
+        let memberships = memberships.and_then(Value::as_array);
+        permissions.extend(memberships.into_iter().flatten().filter_map(owned));
+        Some(Self {
+            method: "github-at".to_owned(),
+            subject: login.to_owned(),
+            permissions,
+        })
+    }
+
+    /// A workflow of GitHub Actions: what the owner of its repository may publish.
+    pub(crate) fn of_workflow(token: SignedToken<'_>) -> Result<Self, TokenFault> {
+        let owner = token.text("repository_owner");
+        let permission = owner.and_then(of_owner).ok_or(TokenFault(
+            "repository_owner is missing or no name of GitHub's",
+        ))?;
+        Ok(Self {
+            method: "github-oidc".to_owned(),
+            subject: token.text("sub").or(owner).unwrap_or_default().to_owned(),
+            permissions: vec![permission],
+        })
+    }
+
+    /// Anybody, for development.
+    pub(crate) fn anonymous() -> Self {
+        let may = |action| Permission {
+            action,
+            resource: "io.modelcontextprotocol.anonymous/*".to_owned(),
+        };
+        Self {
+            method: "none".to_owned(),
+            subject: "anonymous".to_owned(),
+            permissions: vec![may(Action::Publish), may(Action::Edit)],
+        }
+    }
+}
+
+/// What a membership gives: an organisation's owner speaks for it, a member does not.
+fn owned(membership: &Value) -> Option<Permission> {
+    let is = |member: &str, value: &str| membership.get(member).is_some_and(|is| is == value);
+    let name = membership.get("organization")?.get("login")?.as_str()?;
+    (is("state", "active") && is("role", "admin"))
+        .then(|| of_owner(name))
+        .flatten()
+}
+
+/// A name of GitHub's, as it is: no other character could make another resource of it.
+fn of_owner(name: &str) -> Option<Permission> {
+    let is_name = (1..=39).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_name.then(|| Permission {
+        action: Action::Publish,
+        resource: format!("io.github.{name}/*"),
+    })
+}
+
+impl OidcRules {
+    /// `{"issuer", "audience", "claims": {…}, "publish": ["com.example/*"], "edit": ["*"]}`. The error
+    /// is for the operator. An issuer that serves others, too, is told from those by claims, so one at
+    /// least is wanted.
+    pub(crate) fn parse(json: &str) -> Result<Self, &'static str> {
+        const KNOWN: [&str; 5] = ["issuer", "audience", "claims", "publish", "edit"];
+        let rules: Map<String, Value> =
+            serde_json::from_str(json).map_err(|_| "is no JSON object")?;
+        if rules.keys().any(|member| !KNOWN.contains(&member.as_str())) {
+            return Err("has a member other than issuer, audience, claims, publish and edit");
+        }
+        let text = |member: &str| {
+            let text = rules.get(member).and_then(Value::as_str).map(str::to_owned);
+            text.filter(|text| !text.is_empty())
+        };
+        let mut permissions = Vec::new();
+        for (member, action) in [("publish", Action::Publish), ("edit", Action::Edit)] {
+            let list = rules.get(member).map(|list| list.as_array());
+            for resource in list
+                .unwrap_or(Some(&Vec::new()))
+                .ok_or("publish and edit must be lists")?
+            {
+                let resource = resource
+                    .as_str()
+                    .ok_or("publish and edit must be lists of names")?;
+                permissions.push(Permission {
+                    action,
+                    resource: resource.to_owned(),
+                });
+            }
+        }
+        let claims = rules.get("claims").and_then(Value::as_object);
+        Ok(Self {
+            issuer: text("issuer").ok_or("has no issuer")?,
+            audience: text("audience").ok_or("has no audience")?,
+            claims: claims
+                .filter(|claims| !claims.is_empty())
+                .ok_or("has no claims: say what of a token lets somebody in")?
+                .clone(),
+            permissions,
+        })
+    }
+
+    /// Who shows a token of the issuer for the audience.
+    pub(crate) fn admit(&self, token: SignedToken<'_>) -> Result<Publisher, TokenFault> {
+        let mut claims = self.claims.iter();
+        if !claims.all(|(name, value)| token.claim(name) == Some(value)) {
+            return Err(TokenFault("a claim is missing or has another value"));
+        }
+        Ok(Publisher {
+            method: "oidc".to_owned(),
+            subject: token
+                .text("sub")
+                .ok_or(TokenFault("sub is missing"))?
+                .to_owned(),
+            permissions: self.permissions.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::authority::AccessToken;
+
+    fn resources(publisher: Publisher) -> Vec<String> {
+        let permissions = publisher.permissions.into_iter();
+        permissions.map(|permission| permission.resource).collect()
+    }
+
+    fn membership(login: &str, state: &str, role: &str) -> Value {
+        json!({ "state": state, "role": role, "organization": { "login": login } })
+    }
+
+    fn token(claims: &Value) -> AccessToken {
+        let encode = |json: &Value| {
+            use base64ct::{Base64UrlUnpadded, Encoding};
+            Base64UrlUnpadded::encode_string(json.to_string().as_bytes())
+        };
+        let mut claims = claims.clone();
+        claims["iss"] = "https://id.example".into();
+        claims["aud"] = "registry".into();
+        let header = encode(&json!({ "alg": "EdDSA" }));
+        let signature = "A".repeat(86);
+        AccessToken::parse(&format!("{header}.{}.{signature}", encode(&claims))).unwrap()
+    }
+
+    #[test]
+    fn who_owns_an_organisation_publishes_for_it_and_a_member_does_not() {
+        let user = json!({ "login": "Octo-Cat" });
+        let memberships = json!([
+            membership("owned", "active", "admin"),
+            membership("joined", "active", "member"),
+            membership("invited", "pending", "admin"),
+            membership("../evil", "active", "admin"),
+            membership("*", "active", "admin"),
+            { "state": "active", "role": "admin" },
+        ]);
+        let publisher = Publisher::of_github(&user, Some(&memberships)).unwrap();
+        assert_eq!(publisher.subject, "Octo-Cat");
+        assert_eq!(
+            resources(publisher),
+            ["io.github.Octo-Cat/*", "io.github.owned/*"]
+        );
+        let alone = Publisher::of_github(&user, None).unwrap();
+        assert_eq!(resources(alone), ["io.github.Octo-Cat/*"]);
+        for user in [
+            json!({}),
+            json!({ "login": 7 }),
+            json!({ "login": "" }),
+            json!({ "login": "a/b" }),
+        ] {
+            assert!(Publisher::of_github(&user, None).is_none(), "{user}");
+        }
+    }
+
+    #[test]
+    fn a_workflow_publishes_for_the_owner_of_its_repository() {
+        let claims =
+            json!({ "repository_owner": "octo", "sub": "repo:octo/app:ref:refs/heads/main" });
+        let workflow = token(&claims);
+        let publisher = Publisher::of_workflow(SignedToken::new(&workflow)).unwrap();
+        assert_eq!(
+            publisher.actor(),
+            "publisher github-oidc:repo:octo/app:ref:refs/heads/main"
+        );
+        assert_eq!(resources(publisher), ["io.github.octo/*"]);
+        for claims in [
+            json!({}),
+            json!({ "repository_owner": "*" }),
+            json!({ "repository_owner": ["a"] }),
+        ] {
+            let token = token(&claims);
+            assert!(
+                Publisher::of_workflow(SignedToken::new(&token)).is_err(),
+                "{claims}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_provider_lets_in_whose_claims_are_as_wanted() {
+        let rules = r#"{"issuer":"https://id.example","audience":"registry",
+            "claims":{"hd":"example.com","email_verified":true},"publish":["a/*"],"edit":["*"]}"#;
+        let rules = OidcRules::parse(rules).unwrap();
+        let admit = |claims: Value| {
+            let token = token(&claims);
+            rules.admit(SignedToken::new(&token))
+        };
+        let publisher =
+            admit(json!({ "sub": "7", "hd": "example.com", "email_verified": true })).unwrap();
+        assert!(publisher.may(Action::Publish, "a/b") && !publisher.may(Action::Publish, "b/b"));
+        assert!(publisher.may(Action::Edit, "b/b"));
+        for claims in [
+            json!({ "sub": "7", "hd": "example.com" }),
+            json!({ "sub": "7", "hd": "example.com", "email_verified": "true" }),
+            json!({ "sub": "7", "hd": "rival.example", "email_verified": true }),
+            json!({ "hd": "example.com", "email_verified": true }),
+        ] {
+            assert!(admit(claims.clone()).is_err(), "{claims}");
+        }
+    }
+}
