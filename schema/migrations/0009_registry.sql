@@ -20,14 +20,15 @@ UPDATE versions SET
 CREATE INDEX versions_by_change ON versions (changed_at, id);
 
 -- The version that registries call latest: the highest that is not deleted, prerelease or not; where
--- all are, the highest.
+-- all are, the highest. Of equal ones the first that was published.
 ALTER TABLE servers ADD COLUMN latest_version INTEGER REFERENCES versions (id);
 -- The registry that the name is mirrored from; NULL: it is published here.
 ALTER TABLE servers ADD COLUMN upstream TEXT;
 
 UPDATE servers SET latest_version = (
   SELECT id FROM versions v WHERE v.server_id = servers.id
-  ORDER BY v.status = 'deleted', v.sort_key DESC, v.id DESC LIMIT 1);
+  ORDER BY v.status = 'deleted', v.sort_key DESC, coalesce(v.published_at, v.created_at * 1000), v.id
+  LIMIT 1);
 
 -- What a version said before it was edited.
 CREATE TABLE editions (
@@ -54,4 +55,30 @@ CREATE TRIGGER versions_keep_editions AFTER UPDATE OF edition ON versions
 BEGIN
   INSERT INTO editions (version_id, edition, content_hash, server_json)
   VALUES (old.id, old.edition, old.content_hash, old.server_json);
+END;
+
+-- Every URL that a version says it is at, as it is written there: no two names may share one.
+CREATE TABLE remotes (
+  version_id INTEGER NOT NULL REFERENCES versions (id),
+  url        TEXT    NOT NULL,
+  PRIMARY KEY (version_id, url)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX remotes_by_url ON remotes (url);
+
+INSERT INTO remotes (version_id, url)
+SELECT DISTINCT v.id, r.value ->> 'url'
+FROM versions v, json_each(v.server_json, '$.remotes') r WHERE r.type = 'object';
+
+CREATE TRIGGER remotes_of_new_versions AFTER INSERT ON versions BEGIN
+  INSERT INTO remotes (version_id, url)
+  SELECT DISTINCT new.id, r.value ->> 'url'
+  FROM json_each(new.server_json, '$.remotes') r WHERE r.type = 'object';
+END;
+
+CREATE TRIGGER remotes_of_edited_versions AFTER UPDATE OF server_json ON versions BEGIN
+  DELETE FROM remotes WHERE version_id = new.id;
+  INSERT INTO remotes (version_id, url)
+  SELECT DISTINCT new.id, r.value ->> 'url'
+  FROM json_each(new.server_json, '$.remotes') r WHERE r.type = 'object';
 END;

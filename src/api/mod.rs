@@ -16,6 +16,7 @@ mod limits;
 mod problem;
 mod provider_keys;
 mod publishers;
+mod registry;
 mod revocations;
 mod routes;
 mod servers;
@@ -28,7 +29,7 @@ use mcp_connect_descriptor::{SigningKey, SigningKeys};
 use serde::Serialize;
 use worker::Context;
 
-use self::{call::Call, limits::Visitor, problem::Problem, routes::Router};
+use self::{call::Call, limits::Visitor, problem::Problem, registry::Refusal, routes::Router};
 use crate::{
     platform::{
         Settings,
@@ -80,10 +81,17 @@ pub(crate) async fn answer(request: &web_sys::Request, app: App) -> Response {
         Err(error) => return Problem::from(error).into_response(),
     };
     let (method, family) = (head.method.clone(), limits::family(head.path()));
-    let mut response = handle(request, head, app.clone())
-        .await
-        .unwrap_or_else(Problem::into_response);
-    if method == Method::POST && family == "admin" && response.status.is_success() {
+    let is_registry = registry::is_registry(head.path());
+    let mut response = match handle(request, head, app.clone()).await {
+        Ok(response) => response,
+        Err(problem) if is_registry => Refusal::from(problem).into_response(),
+        Err(problem) => problem.into_response(),
+    };
+    if is_registry {
+        registry::open_to_browsers(&mut response);
+    }
+    let may_be_a_change = !method.is_safe() && (family == "admin" || is_registry);
+    if may_be_a_change && response.status.is_success() {
         seal_audit(&app);
     }
     account(&app, family, response.status);
@@ -102,6 +110,9 @@ async fn handle(request: &web_sys::Request, head: Head, app: App) -> Result<Resp
             connect::refused_on_entry(&app, &visitor, &limited, begun);
         }
         return Err(limited);
+    }
+    if let Some(answer) = registry::at_the_door(&head) {
+        return Ok(answer);
     }
     let found = ROUTER.with(|router| router.find(&head.method, head.path()))?;
     let admitted = authenticate::admit(found.handler, found.route, &head, &app, &visitor).await?;

@@ -9,7 +9,7 @@ use crate::{
     authority::Denial,
     platform::{
         Fault, RandomnessError,
-        http::{Response, Unreadable},
+        http::{Header, Response, Unreadable},
         iso_date, limiter, log,
     },
     store::StoreError,
@@ -108,21 +108,27 @@ impl Problem {
     pub(crate) fn into_response(self) -> Response {
         let mut body = Map::new();
         let mut member = |name: &str, value| body.insert(name.to_owned(), value);
-        let title = self.status.canonical_reason().unwrap_or("Error");
         member("type", "about:blank".into());
-        member("title", title.into());
+        member("title", title(self.status).into());
         member("status", self.status.as_u16().into());
-        member("detail", self.detail.into());
         member("code", self.code.into());
         if self.status == StatusCode::TOO_MANY_REQUESTS {
             member("retry_after", self.retry_after.into());
         }
+        let (status, detail, headers) = self.into_parts();
+        member("detail", detail.into());
         let body = Value::Object(body).to_string().into_bytes();
         let mut response = Response {
-            status: self.status,
+            status,
             ..document("application/problem+json", body)
         };
-        let headers = &mut response.headers;
+        response.headers.extend(headers);
+        response
+    }
+
+    /// What there is to tell whoever knows no codes: status, detail and headers.
+    pub(super) fn into_parts(self) -> (StatusCode, String, Vec<Header>) {
+        let mut headers: Vec<Header> = Vec::new();
         if let Some(seconds) = self.retry_after {
             headers.push(("retry-after", seconds.to_string().into()));
         }
@@ -132,8 +138,13 @@ impl Problem {
         if let Some(methods) = self.allow {
             headers.push(("allow", methods.into()));
         }
-        response
+        (self.status, self.detail, headers)
     }
+}
+
+/// Of an error of this status.
+pub(super) fn title(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Error")
 }
 
 impl From<Denial> for Problem {

@@ -9,7 +9,9 @@ use super::{
         moderation, policy, proofs, providers, revocations as withdrawals, stats, tenants,
     },
     call::{Answer, Call, Moderator, Operator},
-    connect, health, revocations, servers, well_known,
+    connect, health,
+    registry::{self, Refusal},
+    revocations, servers, well_known,
 };
 
 const MAX_BODY_BYTES: usize = 8 * 1024;
@@ -42,8 +44,18 @@ macro_rules! operator {
     };
 }
 
+/// A handler that tells errors as registries do.
+macro_rules! registry {
+    ($handler:path) => {
+        Handler::Anyone(|call| {
+            Box::pin(async move { Ok($handler(call).await.unwrap_or_else(Refusal::into_response)) })
+        })
+    };
+}
+
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
+const DELETE: Method = Method::DELETE;
 
 type Route = (Method, &'static str, Handler);
 
@@ -115,9 +127,21 @@ static ROUTES: [Route; 59] = [
     (GET, "/v1/admin/metrics", moderator!(stats::metrics)),
 ];
 
+/// Each is below both prefixes.
+#[rustfmt::skip]
+static REGISTRY_ROUTES: [Route; 7] = [
+    (GET, "/servers", registry!(registry::servers::list)),
+    (GET, "/servers/{name}/versions", registry!(registry::servers::versions)),
+    (GET, "/servers/{name}/versions/{version}", registry!(registry::servers::version)),
+    (DELETE, "/servers/{name}/versions/{version}", registry!(registry::service::not_offered)),
+    (GET, "/health", registry!(registry::service::health)),
+    (GET, "/ping", registry!(registry::service::ping)),
+    (GET, "/version", registry!(registry::service::version)),
+];
+
 /// Where a request goes.
 pub(super) struct Found {
-    /// The path with names in braces.
+    /// The path with names in braces; of the registry's, without its prefix.
     pub(super) route: &'static str,
     pub(super) handler: Handler,
     pub(super) max_body_bytes: usize,
@@ -137,17 +161,16 @@ pub(super) struct Router(matchit::Router<Vec<&'static Route>>);
 
 impl Router {
     pub(super) fn new() -> Self {
-        let mut by_path: Vec<(&str, Vec<&Route>)> = Vec::new();
-        for route in &ROUTES {
-            match by_path.iter_mut().find(|(path, _)| *path == route.1) {
-                Some((_, routes)) => routes.push(route),
-                None => by_path.push((route.1, vec![route])),
-            }
-        }
         let mut router = matchit::Router::new();
-        for (path, routes) in by_path {
-            // No two paths are in each other's way: the test below inserts them all.
-            let _ = router.insert(path, routes);
+        let mut insert = |prefix: &str, routes: &'static [Route]| {
+            for (path, routes) in by_path(routes) {
+                // No two paths are in each other's way: the test below inserts them all.
+                let _ = router.insert(format!("{prefix}{path}"), routes);
+            }
+        };
+        insert("", &ROUTES);
+        for prefix in registry::PREFIXES {
+            insert(prefix, &REGISTRY_ROUTES);
         }
         Self(router)
     }
@@ -177,6 +200,17 @@ impl Router {
     }
 }
 
+fn by_path(routes: &'static [Route]) -> Vec<(&'static str, Vec<&'static Route>)> {
+    let mut by_path: Vec<(&str, Vec<&Route>)> = Vec::new();
+    for route in routes {
+        match by_path.iter_mut().find(|(path, _)| *path == route.1) {
+            Some((_, routes)) => routes.push(route),
+            None => by_path.push((route.1, vec![route])),
+        }
+    }
+    by_path
+}
+
 fn methods(routes: &[&'static Route]) -> Vec<&'static str> {
     let mut methods: Vec<&str> = routes.iter().map(|(method, ..)| method.as_str()).collect();
     if methods.contains(&"GET") {
@@ -201,18 +235,27 @@ mod tests {
     #[test]
     fn every_route_is_found() {
         let router = Router::new();
-        for (method, route, _) in &ROUTES {
-            let path = route.replace(['{', '}'], "");
-            let found = router.find(method, &path).ok().unwrap();
-            assert_eq!(found.route, *route);
+        let all = [
+            ("", &ROUTES[..]),
+            ("/v0", &REGISTRY_ROUTES),
+            ("/v0.1", &REGISTRY_ROUTES),
+        ];
+        for (prefix, routes) in all {
+            for (method, route, _) in routes {
+                let path = format!("{prefix}{}", route.replace(['{', '}'], ""));
+                let found = router.find(method, &path).ok().unwrap();
+                assert_eq!(found.route, *route);
+            }
         }
     }
 
     #[test]
     fn none_is_there_twice() {
-        for (n, (method, route, _)) in ROUTES.iter().enumerate() {
-            let twin = |(other, path, _): &Route| other == method && path == route;
-            assert!(!ROUTES[n + 1..].iter().any(twin), "{method} {route}");
+        for routes in [&ROUTES[..], &REGISTRY_ROUTES] {
+            for (n, (method, route, _)) in routes.iter().enumerate() {
+                let twin = |(other, path, _): &Route| other == method && path == route;
+                assert!(!routes[n + 1..].iter().any(twin), "{method} {route}");
+            }
         }
     }
 

@@ -102,7 +102,7 @@ pub(crate) struct VersionFacts {
     pub(crate) level: Level,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Moderation {
     Active,

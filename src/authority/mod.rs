@@ -37,7 +37,7 @@ pub(crate) use self::{
     discovery::{KeySource, MetadataFault, jwks_uri, metadata_urls},
     feed::{FeedRow, WINDOW_SECONDS, feed},
     health::{
-        Gating, LEGACY_VERSION, MODERN_VERSION, Verdict, admit_endpoint, discover_request,
+        Gating, Health, LEGACY_VERSION, MODERN_VERSION, Verdict, admit_endpoint, discover_request,
         endpoint_hash, holds_answer, initialize_request, judge_discover, judge_initialize,
         negotiated_version,
     },

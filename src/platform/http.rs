@@ -40,10 +40,12 @@ pub(crate) enum Unreadable {
     Target,
 }
 
+pub(crate) type Header = (&'static str, Cow<'static, str>);
+
 /// An answer. It is not to be cached, unless it says how.
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
-    pub(crate) headers: Vec<(&'static str, Cow<'static, str>)>,
+    pub(crate) headers: Vec<Header>,
     pub(crate) body: Vec<u8>,
 }
 

@@ -130,7 +130,7 @@ impl Settings {
             keys: self.signing_keys()?,
             lifetime: self.descriptor_lifetime()?,
             admission: Admission {
-                require_verified: self.require_verified.clone()?,
+                require_verified: self.require_verified()?,
                 allow_anonymous: self.allow_anonymous()?,
             },
             health_gating: self.health_gating()?,
@@ -143,6 +143,10 @@ impl Settings {
 
     pub(crate) fn descriptor_lifetime(&self) -> Result<u64, Fault> {
         self.descriptor_lifetime.clone()
+    }
+
+    pub(crate) fn require_verified(&self) -> Result<bool, Fault> {
+        self.require_verified.clone()
     }
 
     pub(crate) fn allow_anonymous(&self) -> Result<bool, Fault> {

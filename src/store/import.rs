@@ -3,9 +3,13 @@ use std::collections::HashMap;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_catalog::{Endpoint, Entry, VersionStatus};
 use serde::Serialize;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Store, StoreError, now, nth_rows};
+use super::{
+    Store, StoreError, now, nth_rows,
+    registry_latest::{MOMENT, choose},
+};
 
 /// What became of one entry of an import.
 #[derive(Clone, Serialize)]
@@ -32,6 +36,17 @@ pub(crate) enum ImportOutcome {
 /// D1's limit for one value is 2,000,000 bytes.
 const MAX_PARAMETER_BYTES: usize = 1_900_000;
 
+/// Whether an item `i` says something else of a version `v` than is known, beside its content. What it
+/// leaves out stays as it is.
+macro_rules! is_other {
+    () => {
+        "((v.status, v.status_message, v.meta)
+            IS NOT (i.value ->> 'status', i.value ->> 'status_message', i.value ->> 'meta')
+          OR v.updated_at <> coalesce(i.value ->> 'updated_at', v.updated_at)
+          OR v.status_changed_at <> coalesce(i.value ->> 'status_changed_at', v.status_changed_at))"
+    };
+}
+
 /// An entry as the statements below read it, out of one JSON parameter.
 #[derive(Serialize)]
 struct Item<'a> {
@@ -47,57 +62,88 @@ struct Item<'a> {
     server_json: &'a str,
     content_hash: String,
     published_at: Option<u64>,
+    updated_at: Option<u64>,
+    status_changed_at: Option<u64>,
+    status_message: Option<&'a str>,
+    meta: Option<&'a str>,
 }
 
 /// A version as it was before.
 struct Known {
     content_hash: String,
-    status: VersionStatus,
+    is_other: bool,
 }
 
-const KNOWN: &str = "
-SELECT s.name, v.version, v.content_hash, v.status
+const KNOWN: &str = concat!(
+    "SELECT s.name, v.version, v.content_hash, ",
+    is_other!(),
+    " AS is_other
+     FROM json_each(?1) i
+     JOIN servers s ON s.name = i.value ->> 'name'
+     JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'"
+);
+
+const AUDIT: &str = concat!(
+    "INSERT INTO audit (at, actor, action, subject, reason, detail)
+     SELECT ?2, ?3,
+       CASE WHEN v.id IS NULL THEN 'version.import'
+            WHEN v.status <> i.value ->> 'status' THEN 'version.status' ELSE 'version.update' END,
+       (i.value ->> 'name') || '@' || (i.value ->> 'version'), i.value ->> 'status_message', i.value ->> 'status'
+     FROM json_each(?1) i
+     LEFT JOIN servers s ON s.name = i.value ->> 'name'
+     LEFT JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'
+     WHERE v.id IS NULL OR (v.content_hash = i.value ->> 'content_hash' AND ",
+    is_other!(),
+    ")"
+);
+
+/// What descriptors of versions that are deleted from now on are refused by.
+const REVOKE: &str = "
+INSERT INTO revocations (kind, subject, revoked_at, actor, reason)
+SELECT 'version', s.name || '@' || v.version, CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?2,
+       coalesce(i.value ->> 'status_message', 'deleted by its publisher')
 FROM json_each(?1) i
 JOIN servers s ON s.name = i.value ->> 'name'
-JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'";
-
-const AUDIT: &str = "
-INSERT INTO audit (at, actor, action, subject, detail)
-SELECT ?2, ?3, iif(v.id IS NULL, 'version.import', 'version.status'),
-       (i.value ->> 'name') || '@' || (i.value ->> 'version'), i.value ->> 'status'
-FROM json_each(?1) i
-LEFT JOIN servers s ON s.name = i.value ->> 'name'
-LEFT JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'
-WHERE v.id IS NULL
-   OR (v.content_hash = i.value ->> 'content_hash' AND v.status <> i.value ->> 'status')";
+JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'
+WHERE v.content_hash = i.value ->> 'content_hash'
+  AND v.status <> 'deleted' AND i.value ->> 'status' = 'deleted'
+ON CONFLICT (kind, subject, tenant_id) DO UPDATE
+SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason";
 
 const INSERT_SERVERS: &str = "
 INSERT INTO servers (name, created_at)
 SELECT DISTINCT i.value ->> 'name', ?2 FROM json_each(?1) i WHERE true
 ON CONFLICT (name) DO NOTHING";
 
-const INSERT_VERSIONS: &str = "
-INSERT INTO versions (server_id, version, sort_key, stable, status, title, description, endpoint,
-                      origin, server_json, content_hash, published_at, created_at)
-SELECT s.id, i.value ->> 'version', i.value ->> 'sort_key', i.value ->> 'stable', i.value ->> 'status',
-       i.value ->> 'title', i.value ->> 'description', i.value ->> 'endpoint',
-       i.value ->> 'origin', i.value ->> 'server_json', i.value ->> 'content_hash', i.value ->> 'published_at', ?2
-FROM json_each(?1) i JOIN servers s ON s.name = i.value ->> 'name' WHERE true
-ON CONFLICT (server_id, version) DO UPDATE SET status = excluded.status
-WHERE versions.content_hash = excluded.content_hash AND versions.status <> excluded.status";
+fn update_versions() -> String {
+    format!(
+        "UPDATE versions AS v SET status = i.value ->> 'status',
+           status_message = i.value ->> 'status_message', meta = i.value ->> 'meta',
+           status_changed_at = coalesce(i.value ->> 'status_changed_at',
+             iif(v.status <> i.value ->> 'status', m.moment, v.status_changed_at)),
+           updated_at = coalesce(i.value ->> 'updated_at', m.moment), changed_at = m.moment
+         FROM json_each(?1) i, servers s, (SELECT {MOMENT} AS moment) m
+         WHERE s.name = i.value ->> 'name' AND v.server_id = s.id AND v.version = i.value ->> 'version'
+           AND v.content_hash = i.value ->> 'content_hash' AND {}",
+        is_other!()
+    )
+}
 
-/// The latest stable version that is not deleted; failing that, the latest of what there is.
-const CHOOSE_DEFAULTS: &str = "
-UPDATE servers SET default_version = chosen.id, title = chosen.title, description = chosen.description
-FROM (
-  SELECT v.server_id, v.id, v.title, v.description, row_number() OVER (
-    PARTITION BY v.server_id
-    ORDER BY v.status = 'deleted', v.stable DESC, v.sort_key DESC, v.id DESC) AS place
-  FROM versions v JOIN servers s ON s.id = v.server_id
-  WHERE s.name IN (SELECT i.value ->> 'name' FROM json_each(?1) i)
-) AS chosen
-WHERE chosen.place = 1 AND chosen.server_id = servers.id
-  AND servers.default_version IS NOT chosen.id";
+fn insert_versions() -> String {
+    format!(
+        "INSERT INTO versions (server_id, version, sort_key, stable, status, title, description, endpoint,
+           origin, server_json, content_hash, published_at, created_at, status_message, meta,
+           updated_at, status_changed_at, changed_at)
+         SELECT s.id, i.value ->> 'version', i.value ->> 'sort_key', i.value ->> 'stable',
+           i.value ->> 'status', i.value ->> 'title', i.value ->> 'description', i.value ->> 'endpoint',
+           i.value ->> 'origin', i.value ->> 'server_json', i.value ->> 'content_hash',
+           i.value ->> 'published_at', ?2, i.value ->> 'status_message', i.value ->> 'meta',
+           coalesce(i.value ->> 'updated_at', i.value ->> 'published_at', ?2 * 1000),
+           coalesce(i.value ->> 'status_changed_at', i.value ->> 'published_at', ?2 * 1000), m.moment
+         FROM json_each(?1) i JOIN servers s ON s.name = i.value ->> 'name', (SELECT {MOMENT} AS moment) m
+         WHERE true ON CONFLICT (server_id, version) DO NOTHING"
+    )
+}
 
 impl Store {
     /// One transaction for all entries. What is known already stays as it is, so that doing it
@@ -156,21 +202,25 @@ impl Store {
             return Err(StoreError::TooLarge);
         }
         let json = || json.as_str().into();
-        let mut answers = self
-            .batch(vec![
-                (KNOWN, vec![json()]),
-                (AUDIT, vec![json(), now(), actor.into()]),
-                (INSERT_SERVERS, vec![json(), now()]),
-                (INSERT_VERSIONS, vec![json(), now()]),
-                (CHOOSE_DEFAULTS, vec![json()]),
-            ])
-            .await?;
+        let names: Vec<&str> = items.iter().map(|item| item.name).collect();
+        let names = json!(names).to_string();
+        let (update_versions, insert_versions) = (update_versions(), insert_versions());
+        let mut statements = vec![
+            (KNOWN, vec![json()]),
+            (AUDIT, vec![json(), now(), actor.into()]),
+            (REVOKE, vec![json(), actor.into()]),
+            (&update_versions, vec![json()]),
+            (INSERT_SERVERS, vec![json(), now()]),
+            (&insert_versions, vec![json(), now()]),
+        ];
+        statements.extend(choose(&names));
+        let mut answers = self.batch(statements).await?;
         let mut known = HashMap::new();
         for row in nth_rows(&mut answers, 0)? {
             let place = (row.required("name")?, row.required("version")?);
             let before = Known {
                 content_hash: row.required("content_hash")?,
-                status: row.one_of("status")?,
+                is_other: row.flag("is_other"),
             };
             known.insert(place, before);
         }
@@ -197,6 +247,10 @@ impl<'a> Item<'a> {
                 entry.canonical_server_json(),
             )),
             published_at: entry.published_at_micros,
+            updated_at: entry.updated_at_micros,
+            status_changed_at: entry.status_changed_at_micros,
+            status_message: entry.status_message.as_deref(),
+            meta: entry.meta.as_ref().map(|meta| meta.get()),
         }
     }
 
@@ -211,7 +265,7 @@ impl<'a> Item<'a> {
                 ImportOutcome::Refused,
                 Some("version: published before with other content; a version never changes"),
             ),
-            Some(known) if known.status != self.status => self.result(ImportOutcome::Updated, None),
+            Some(known) if known.is_other => self.result(ImportOutcome::Updated, None),
             Some(_) => self.result(ImportOutcome::Unchanged, None),
         }
     }

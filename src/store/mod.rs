@@ -21,6 +21,8 @@ mod moderation;
 mod policies;
 mod proofs;
 mod providers;
+mod registry;
+mod registry_latest;
 mod revocations;
 mod row;
 mod servers;
@@ -45,6 +47,7 @@ pub(crate) use self::{
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
     providers::{MAX_PROVIDERS, NewProvider},
+    registry::RegistryVersion,
     revocations::Withdrawn,
     row::Row,
     servers::ServerSummary,
@@ -124,7 +127,7 @@ impl Store {
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         let tables =
             "SELECT 1 FROM servers, versions, servers_fts, authority, tenants, clients, api_keys,
-             revocations, audit, audit_seals,
+             revocations, audit, audit_seals, editions, remotes,
              administrators, administrator_keys LIMIT 0";
         self.rows(tables, Vec::new()).await?;
         Ok(())

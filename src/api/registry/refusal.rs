@@ -1,0 +1,130 @@
+//! Errors as registries tell them: huma's `ErrorModel`, which is an RFC 9457 problem, with the `error`
+//! that the published description of the API has beside it.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    api::{
+        document,
+        problem::{Problem, title},
+    },
+    platform::{
+        Fault as SettingFault,
+        http::{Header, Response},
+    },
+    store::StoreError,
+};
+
+pub(in crate::api) struct Refusal {
+    status: StatusCode,
+    detail: Cow<'static, str>,
+    errors: Vec<Fault>,
+    headers: Vec<Header>,
+}
+
+/// One thing that is wrong, and where: `body.name`, `query.limit`.
+#[derive(Serialize)]
+pub(super) struct Fault {
+    pub(super) message: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) location: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub(super) value: Value,
+}
+
+#[derive(Serialize)]
+struct ErrorModel<'a> {
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'a [Fault],
+    error: &'a str,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    pub(super) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// What there is not, or not for who asks.
+    pub(super) fn not_found(detail: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// What breaks a rule that every request of its kind must keep.
+    pub(super) fn invalid(errors: Vec<Fault>) -> Self {
+        Self {
+            errors,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation failed")
+        }
+    }
+
+    /// … of which one thing more is to be said.
+    pub(super) fn because(mut self, message: impl Into<String>) -> Self {
+        self.errors.push(Fault {
+            message: message.into(),
+            location: Cow::Borrowed(""),
+            value: Value::Null,
+        });
+        self
+    }
+
+    pub(in crate::api) fn into_response(self) -> Response {
+        let model = ErrorModel {
+            title: title(self.status),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            errors: &self.errors,
+            error: &self.detail,
+        };
+        // Texts and numbers alone: nothing of it can fail.
+        let body = serde_json::to_vec(&model).unwrap_or_default();
+        let mut response = document("application/problem+json", body);
+        response.status = self.status;
+        response.headers.extend(self.headers);
+        response
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        let (status, detail, headers) = problem.into_parts();
+        Self {
+            // As registries say it of themselves.
+            status: if status == StatusCode::SERVICE_UNAVAILABLE {
+                StatusCode::INTERNAL_SERVER_ERROR
+            } else {
+                status
+            },
+            detail: detail.into(),
+            errors: Vec::new(),
+            headers,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Problem::from(error).into()
+    }
+}
+
+impl From<SettingFault> for Refusal {
+    fn from(fault: SettingFault) -> Self {
+        Problem::from(fault).into()
+    }
+}

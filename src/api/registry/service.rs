@@ -1,0 +1,37 @@
+//! What the registry says of itself.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::Refusal;
+use crate::{
+    api::{call::Call, respond},
+    platform::http::Response,
+};
+
+pub(in crate::api) async fn health(_: &Call) -> Result<Response, Refusal> {
+    Ok(respond(StatusCode::OK, &json!({ "status": "ok" }))?)
+}
+
+pub(in crate::api) async fn ping(_: &Call) -> Result<Response, Refusal> {
+    Ok(respond(StatusCode::OK, &json!({ "pong": true }))?)
+}
+
+pub(in crate::api) async fn version(_: &Call) -> Result<Response, Refusal> {
+    // Given by the build, where it is made of a commit.
+    let given = |value: Option<&'static str>| value.unwrap_or("unknown");
+    let body = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "git_commit": given(option_env!("GIT_COMMIT")),
+        "build_time": given(option_env!("BUILD_TIME")),
+    });
+    Ok(respond(StatusCode::OK, &body)?)
+}
+
+/// What registries may offer and this one does not.
+pub(in crate::api) async fn not_offered(_: &Call) -> Result<Response, Refusal> {
+    Err(Refusal::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "This registry does not delete versions; set the status to deleted instead",
+    ))
+}

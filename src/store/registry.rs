@@ -1,0 +1,207 @@
+//! Versions as registries show them to each other.
+
+use mcp_connect_catalog::{ListFilter, Official, Position};
+use wasm_bindgen::JsValue;
+
+use super::{
+    Page, Row, Store, StoreError, moderation::in_force, now, number, proofs::effective_level, text,
+};
+use crate::authority::{Level, Moderation};
+
+/// A version with everything that is said of it.
+pub(crate) struct RegistryVersion {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// As it was published.
+    pub(crate) server_json: String,
+    pub(crate) official: Official,
+    /// What other registries say of it: a JSON object.
+    pub(crate) meta: Option<String>,
+    /// When something of it changed here, in microseconds since the Unix epoch.
+    pub(crate) changed_at: u64,
+    /// Where clients can be sent to.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) level: Level,
+    /// What holds its server or itself back, whichever is more.
+    pub(crate) moderation: Moderation,
+}
+
+/// What stands for a server's latest version.
+pub(crate) const LATEST: &str = "latest";
+
+/// Of a version `v` of a server `s`; the parameter `now` is in milliseconds.
+fn columns(now: &str) -> String {
+    format!(
+        "v.id, s.name, v.version, v.server_json, v.status, v.status_message, v.status_changed_at,
+         coalesce(v.published_at, v.created_at * 1000) AS published_at, v.updated_at, v.changed_at,
+         s.latest_version IS v.id AS is_latest, v.meta, v.endpoint, {} AS level,
+         {} AS moderation, {} AS version_moderation",
+        effective_level("v.origin"),
+        in_force("s", now),
+        in_force("v", now),
+    )
+}
+
+/// Whether a version is shown to whoever does not ask for what was deleted: clients take what is
+/// listed for what may be used.
+fn is_shown(now: &str) -> String {
+    format!(
+        "v.status <> 'deleted' AND {} = 'active' AND {} = 'active'",
+        in_force("s", now),
+        in_force("v", now),
+    )
+}
+
+/// How many versions of a server are read at once.
+const VERSIONS_AT_ONCE: u32 = 200;
+
+impl Store {
+    /// Up to `limit` versions after this position, in the order that it is of. Each order walks one
+    /// index from there. What was changed later than `updated_since` is asked for by the position.
+    pub(crate) async fn registry_list(
+        &self,
+        filter: &ListFilter,
+        after: &Position,
+        limit: u32,
+    ) -> Result<Page<RegistryVersion>, StoreError> {
+        let mut values: Vec<JsValue> = vec![
+            now(),
+            u32::from(filter.include_deleted).into(),
+            text(filter.search.as_deref()),
+            number(filter.updated_since.unwrap_or(0)),
+            (limit + 1).into(),
+        ];
+        let (from, by) = match after {
+            Position::Name { name, version } => {
+                values.extend([name.as_str().into(), text(version.as_deref())]);
+                (
+                    "servers s CROSS JOIN versions v ON v.server_id = s.id
+                     WHERE s.name >= ?6 AND v.version > CASE WHEN s.name > ?6 THEN '' ELSE ?7 END",
+                    "s.name, v.version",
+                )
+            }
+            Position::Change { changed_at, id } => {
+                values.extend([number(*changed_at), number(*id)]);
+                (
+                    "versions v CROSS JOIN servers s ON s.id = v.server_id
+                     WHERE (v.changed_at, v.id) > (?6, ?7)",
+                    "v.changed_at, v.id",
+                )
+            }
+        };
+        let wanted = match filter.version.as_deref() {
+            None => "",
+            Some(LATEST) => "AND v.id = s.latest_version",
+            Some(version) => {
+                values.push(version.into());
+                "AND v.version = ?8"
+            }
+        };
+        let sql = format!(
+            "SELECT {} FROM {from} {wanted} AND (?2 OR {})
+               AND (?3 IS NULL OR instr(lower(s.name), lower(?3))) AND v.changed_at > ?4
+             ORDER BY {by} LIMIT ?5",
+            columns("?1"),
+            is_shown("?1"),
+        );
+        let rows = self.rows(&sql, values).await?;
+        let versions: Result<_, _> = rows.iter().map(read).collect();
+        Ok(Page::new(versions?, limit))
+    }
+
+    /// All versions of a server, the newest first, in parts that fit into memory; `each` takes them.
+    pub(crate) async fn registry_versions(
+        &self,
+        name: &str,
+        include_deleted: bool,
+        mut each: impl FnMut(&RegistryVersion),
+    ) -> Result<(), StoreError> {
+        let sql = format!(
+            "SELECT {} FROM servers s CROSS JOIN versions v ON v.server_id = s.id
+             WHERE s.name = ?3 AND (?2 OR {})
+             ORDER BY published_at DESC, v.id DESC LIMIT ?4 OFFSET ?5",
+            columns("?1"),
+            is_shown("?1"),
+        );
+        let mut seen = 0;
+        loop {
+            let values = vec![
+                now(),
+                u32::from(include_deleted).into(),
+                name.into(),
+                VERSIONS_AT_ONCE.into(),
+                seen.into(),
+            ];
+            let rows = self.rows(&sql, values).await?;
+            let is_last = rows.len() < VERSIONS_AT_ONCE as usize;
+            for row in &rows {
+                each(&read(row)?);
+            }
+            if is_last {
+                return Ok(());
+            }
+            seen += VERSIONS_AT_ONCE;
+        }
+    }
+
+    /// The version of a server, or its latest one. `None`: there is none, or it is not shown.
+    pub(crate) async fn registry_version(
+        &self,
+        name: &str,
+        version: &str,
+        include_deleted: bool,
+    ) -> Result<Option<RegistryVersion>, StoreError> {
+        let sql = version_query();
+        let values = vec![
+            now(),
+            u32::from(include_deleted).into(),
+            name.into(),
+            text(Some(version).filter(|version| *version != LATEST)),
+        ];
+        let rows = self.rows(&sql, values).await?;
+        rows.first().map(read).transpose()
+    }
+}
+
+/// Of the server ?3 the version ?4, or its latest one where that is NULL; ?1 is now, ?2 whether what is
+/// deleted counts.
+fn version_query() -> String {
+    format!(
+        "SELECT {} FROM servers s JOIN versions v ON v.id = CASE WHEN ?4 IS NULL THEN s.latest_version
+           ELSE (SELECT id FROM versions WHERE server_id = s.id AND version = ?4) END
+         WHERE s.name = ?3 AND (?2 OR {})",
+        columns("?1"),
+        is_shown("?1"),
+    )
+}
+
+fn read(row: &Row) -> Result<RegistryVersion, StoreError> {
+    let moderation = [row.one_of("moderation")?, row.one_of("version_moderation")?];
+    let number = |column| row.number(column).unwrap_or_default();
+    Ok(RegistryVersion {
+        id: number("id"),
+        name: row.required("name")?,
+        version: row.required("version")?,
+        server_json: row.required("server_json")?,
+        official: Official {
+            status: row.one_of("status")?,
+            status_message: row.owned("status_message"),
+            status_changed_at: number("status_changed_at"),
+            published_at: number("published_at"),
+            updated_at: number("updated_at"),
+            is_latest: row.flag("is_latest"),
+        },
+        meta: row.owned("meta"),
+        changed_at: number("changed_at"),
+        endpoint: row.owned("endpoint"),
+        level: row.one_of("level")?,
+        moderation: if moderation.contains(&Moderation::Revoked) {
+            Moderation::Revoked
+        } else if moderation.contains(&Moderation::Quarantined) {
+            Moderation::Quarantined
+        } else {
+            Moderation::Active
+        },
+    })
+}
