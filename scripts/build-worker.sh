@@ -18,6 +18,12 @@ export ESBUILD_BIN="$PWD/node_modules/.bin/esbuild"
 export PATH="$PWD/node_modules/.bin:$PATH"
 # What the machine's folders are called is nobody's business, and shorter is smaller.
 export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src= --remap-path-prefix=$PWD="
+# What the Worker says that it is made of: the same for the same commit, so that a build can be repeated.
+if GIT_COMMIT="$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)"; then
+  export GIT_COMMIT
+  BUILD_TIME="$(TZ=UTC git show -s --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)"
+  export BUILD_TIME
+fi
 mkdir -p .tools
 .tools/bin/worker-build --release >.tools/worker-build.log 2>&1 ||
   { cat .tools/worker-build.log >&2; printf '\nThe Worker did not build.\n' >&2; exit 1; }

@@ -3,22 +3,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { entry, startAuthority } from "./support/authority.mjs";
+import { assertRefused, OFFICIAL, OURS, PREFIXES } from "./support/registry.mjs";
 
-const OFFICIAL = "io.modelcontextprotocol.registry/official";
-const OURS = "org.mcp-connect/authority";
-
-/// What a registry answers with when it refuses.
-function assertRefused(answer, status, detail) {
-  const shown = `${answer.status} ${answer.text}`;
-  assert.equal(answer.status, status, shown);
-  assert.equal(answer.headers.get("content-type"), "application/problem+json", shown);
-  assert.equal(answer.body.status, status, shown);
-  assert.equal(answer.body.error, answer.body.detail, shown);
-  assert.ok(answer.body.title, shown);
-  assert.ok(answer.text.includes(detail), `${shown}: says nothing of ${detail}`);
-}
-
-for (const prefix of ["/v0", "/v0.1"]) {
+for (const prefix of PREFIXES) {
   describe(`reads under ${prefix}`, () => {
     let authority;
     before(async () => {

@@ -82,6 +82,7 @@ pub(crate) async fn answer(request: &web_sys::Request, app: App) -> Response {
     };
     let (method, family) = (head.method.clone(), limits::family(head.path()));
     let is_registry = registry::is_registry(head.path());
+    let may_change = !method.is_safe() && (family == "admin" || registry::is_change(&head));
     let mut response = match handle(request, head, app.clone()).await {
         Ok(response) => response,
         Err(problem) if is_registry => Refusal::from(problem).into_response(),
@@ -90,8 +91,7 @@ pub(crate) async fn answer(request: &web_sys::Request, app: App) -> Response {
     if is_registry {
         registry::open_to_browsers(&mut response);
     }
-    let may_be_a_change = !method.is_safe() && (family == "admin" || is_registry);
-    if may_be_a_change && response.status.is_success() {
+    if may_change && response.status.is_success() {
         seal_audit(&app);
     }
     account(&app, family, response.status);

@@ -15,6 +15,8 @@ use super::{
 };
 
 const MAX_BODY_BYTES: usize = 8 * 1024;
+/// A server.json, of which 256 KiB are kept.
+const MAX_SERVER_BYTES: usize = 1024 * 1024;
 const MAX_IMPORT_BYTES: usize = 1024 * 1024;
 const MAX_POLICY_BYTES: usize = 256 * 1024;
 
@@ -55,6 +57,8 @@ macro_rules! registry {
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
+const PUT: Method = Method::PUT;
+const PATCH: Method = Method::PATCH;
 const DELETE: Method = Method::DELETE;
 
 type Route = (Method, &'static str, Handler);
@@ -129,11 +133,16 @@ static ROUTES: [Route; 59] = [
 
 /// Each is below both prefixes.
 #[rustfmt::skip]
-static REGISTRY_ROUTES: [Route; 7] = [
+static REGISTRY_ROUTES: [Route; 12] = [
     (GET, "/servers", registry!(registry::servers::list)),
     (GET, "/servers/{name}/versions", registry!(registry::servers::versions)),
     (GET, "/servers/{name}/versions/{version}", registry!(registry::servers::version)),
+    (PUT, "/servers/{name}/versions/{version}", registry!(registry::publish::edit)),
     (DELETE, "/servers/{name}/versions/{version}", registry!(registry::service::not_offered)),
+    (PATCH, "/servers/{name}/versions/{version}/status", registry!(registry::status::set)),
+    (PATCH, "/servers/{name}/status", registry!(registry::status::set_all)),
+    (POST, "/publish", registry!(registry::publish::publish)),
+    (POST, "/validate", registry!(registry::publish::validate)),
     (GET, "/health", registry!(registry::service::health)),
     (GET, "/ping", registry!(registry::service::ping)),
     (GET, "/version", registry!(registry::service::version)),
@@ -221,7 +230,9 @@ fn methods(routes: &[&'static Route]) -> Vec<&'static str> {
 
 fn max_body_bytes(method: &Method, route: &str) -> usize {
     match route {
-        _ if method != POST => 0,
+        "/publish" | "/validate" => MAX_SERVER_BYTES,
+        _ if method == PUT => MAX_SERVER_BYTES,
+        _ if method != POST && method != PATCH => 0,
         "/v1/admin/import" => MAX_IMPORT_BYTES,
         route if route.ends_with("/policy") => MAX_POLICY_BYTES,
         _ => MAX_BODY_BYTES,

@@ -228,6 +228,11 @@ impl Store {
     }
 }
 
+/// By which a version is known to say the same.
+pub(super) fn content_hash(entry: &Entry) -> String {
+    Base64UrlUnpadded::encode_string(&Sha256::digest(entry.canonical_server_json()))
+}
+
 impl<'a> Item<'a> {
     fn new(entry: &'a Entry) -> Self {
         Self {
@@ -243,9 +248,7 @@ impl<'a> Item<'a> {
             endpoint: entry.endpoint.as_ref().map(Endpoint::as_str),
             origin: entry.endpoint.as_ref().map(Endpoint::origin),
             server_json: entry.server_json.get(),
-            content_hash: Base64UrlUnpadded::encode_string(&Sha256::digest(
-                entry.canonical_server_json(),
-            )),
+            content_hash: content_hash(entry),
             published_at: entry.published_at_micros,
             updated_at: entry.updated_at_micros,
             status_changed_at: entry.status_changed_at_micros,

@@ -23,6 +23,7 @@ mod proofs;
 mod providers;
 mod registry;
 mod registry_latest;
+mod registry_write;
 mod revocations;
 mod row;
 mod servers;
@@ -47,7 +48,8 @@ pub(crate) use self::{
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
     providers::{MAX_PROVIDERS, NewProvider},
-    registry::RegistryVersion,
+    registry::{LATEST, RegistryVersion},
+    registry_write::{Obstacle, StatusChange, Written},
     revocations::Withdrawn,
     row::Row,
     servers::ServerSummary,

@@ -1,10 +1,12 @@
 //! Versions as registries show them to each other.
 
 use mcp_connect_catalog::{ListFilter, Official, Position};
+use serde_json::json;
 use wasm_bindgen::JsValue;
 
 use super::{
-    Page, Row, Store, StoreError, moderation::in_force, now, number, proofs::effective_level, text,
+    Outcome, Page, Row, Store, StoreError, moderation::in_force, now, nth_row, number,
+    proofs::effective_level, text,
 };
 use crate::authority::{Level, Moderation};
 
@@ -53,8 +55,10 @@ fn is_shown(now: &str) -> String {
     )
 }
 
-/// How many versions of a server are read at once.
-const VERSIONS_AT_ONCE: u32 = 200;
+/// How many versions are read at once.
+const READ_AT_ONCE: usize = 100;
+/// As much as all versions of one server may have; a Worker has 128 MB for everything.
+const MAX_VERSIONS_CHARS: u64 = 24_000_000;
 
 impl Store {
     /// Up to `limit` versions after this position, in the order that it is of. Each order walks one
@@ -110,39 +114,49 @@ impl Store {
         Ok(Page::new(versions?, limit))
     }
 
-    /// All versions of a server, the newest first, in parts that fit into memory; `each` takes them.
+    /// All versions of a server, the newest first; `each` takes them.
     pub(crate) async fn registry_versions(
         &self,
         name: &str,
         include_deleted: bool,
+        each: impl FnMut(&RegistryVersion),
+    ) -> Result<(), StoreError> {
+        let sql = format!(
+            "SELECT v.id, length(v.server_json) + coalesce(length(v.meta), 0) AS size
+             FROM servers s CROSS JOIN versions v ON v.server_id = s.id
+             WHERE s.name = ?3 AND (?2 OR {})
+             ORDER BY coalesce(v.published_at, v.created_at * 1000) DESC, v.id DESC",
+            is_shown("?1"),
+        );
+        let values = vec![now(), u32::from(include_deleted).into(), name.into()];
+        let rows = self.rows(&sql, values).await?;
+        let size: u64 = rows.iter().filter_map(|row| row.number("size")).sum();
+        if size > MAX_VERSIONS_CHARS {
+            let problem = format!("the versions of {name} are too large to be shown at once");
+            return Err(StoreError::Unavailable(problem));
+        }
+        let ids: Vec<u64> = rows.iter().filter_map(|row| row.number("id")).collect();
+        self.registry_by_ids(&ids, each).await
+    }
+
+    /// Those of these versions that there are, in this order, read in parts that fit into memory.
+    pub(crate) async fn registry_by_ids(
+        &self,
+        ids: &[u64],
         mut each: impl FnMut(&RegistryVersion),
     ) -> Result<(), StoreError> {
         let sql = format!(
-            "SELECT {} FROM servers s CROSS JOIN versions v ON v.server_id = s.id
-             WHERE s.name = ?3 AND (?2 OR {})
-             ORDER BY published_at DESC, v.id DESC LIMIT ?4 OFFSET ?5",
+            "SELECT {} FROM json_each(?2) i CROSS JOIN versions v ON v.id = i.value
+             CROSS JOIN servers s ON s.id = v.server_id ORDER BY i.key",
             columns("?1"),
-            is_shown("?1"),
         );
-        let mut seen = 0;
-        loop {
-            let values = vec![
-                now(),
-                u32::from(include_deleted).into(),
-                name.into(),
-                VERSIONS_AT_ONCE.into(),
-                seen.into(),
-            ];
-            let rows = self.rows(&sql, values).await?;
-            let is_last = rows.len() < VERSIONS_AT_ONCE as usize;
-            for row in &rows {
+        for part in ids.chunks(READ_AT_ONCE) {
+            let values = vec![now(), json!(part).to_string().into()];
+            for row in &self.rows(&sql, values).await? {
                 each(&read(row)?);
             }
-            if is_last {
-                return Ok(());
-            }
-            seen += VERSIONS_AT_ONCE;
         }
+        Ok(())
     }
 
     /// The version of a server, or its latest one. `None`: there is none, or it is not shown.
@@ -152,21 +166,15 @@ impl Store {
         version: &str,
         include_deleted: bool,
     ) -> Result<Option<RegistryVersion>, StoreError> {
-        let sql = version_query();
-        let values = vec![
-            now(),
-            u32::from(include_deleted).into(),
-            name.into(),
-            text(Some(version).filter(|version| *version != LATEST)),
-        ];
-        let rows = self.rows(&sql, values).await?;
+        let values = version_values(name, version, include_deleted);
+        let rows = self.rows(&version_query(), values).await?;
         rows.first().map(read).transpose()
     }
 }
 
 /// Of the server ?3 the version ?4, or its latest one where that is NULL; ?1 is now, ?2 whether what is
 /// deleted counts.
-fn version_query() -> String {
+pub(super) fn version_query() -> String {
     format!(
         "SELECT {} FROM servers s JOIN versions v ON v.id = CASE WHEN ?4 IS NULL THEN s.latest_version
            ELSE (SELECT id FROM versions WHERE server_id = s.id AND version = ?4) END
@@ -174,6 +182,23 @@ fn version_query() -> String {
         columns("?1"),
         is_shown("?1"),
     )
+}
+
+/// What [`version_query`] asks with.
+pub(super) fn version_values(name: &str, version: &str, include_deleted: bool) -> Vec<JsValue> {
+    vec![
+        now(),
+        u32::from(include_deleted).into(),
+        name.into(),
+        text(Some(version).filter(|version| *version != LATEST)),
+    ]
+}
+
+pub(super) fn nth_version(
+    results: &mut [Outcome],
+    index: usize,
+) -> Result<Option<RegistryVersion>, StoreError> {
+    nth_row(results, index)?.as_ref().map(read).transpose()
 }
 
 fn read(row: &Row) -> Result<RegistryVersion, StoreError> {

@@ -156,7 +156,7 @@ fn expiry(expires_at: Option<&str>, expires_in: Option<u64>) -> Result<Option<u6
 }
 
 /// After a change, which holds already: the copy would be at most a minute old.
-async fn drop_edge_copy(app: &App, name: &ServerName) {
+pub(super) async fn drop_edge_copy(app: &App, name: &ServerName) {
     if let Err(error) = app.store.drop_edge_copy(name).await {
         log::error("edge_copy_failed", &[("problem", &error.to_string())]);
     }

@@ -1,10 +1,13 @@
 //! The API that registries share, under `/v0` and `/v0.1`: stock publishers, VS Code, Copilot and
 //! mirrors are to notice no difference. `routes` has the endpoints once, for both.
 
+mod body;
 mod entry;
+pub(super) mod publish;
 mod refusal;
 pub(super) mod servers;
 pub(super) mod service;
+pub(super) mod status;
 
 use std::borrow::Cow;
 
@@ -12,8 +15,8 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use url::form_urlencoded;
 
-use self::refusal::Fault;
 pub(super) use self::refusal::Refusal;
+use self::refusal::fault;
 use super::{call::Call, document};
 use crate::platform::http::{Head, Response};
 
@@ -25,6 +28,12 @@ pub(super) fn is_registry(path: &str) -> bool {
         path.strip_prefix(prefix)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })
+}
+
+/// Whether it may change something, and not only ask what would come of it.
+pub(super) fn is_change(head: &Head) -> bool {
+    let path = head.path();
+    is_registry(path) && (head.method != Method::POST || path.ends_with("/publish"))
 }
 
 /// What is answered before anybody looks where a request goes: of what no path or query may have, of
@@ -112,11 +121,8 @@ fn flag(call: &Call, name: &'static str) -> Result<Option<bool>, Refusal> {
 }
 
 fn invalid_parameter(name: &'static str, message: &str, value: String) -> Refusal {
-    Refusal::invalid(vec![Fault {
-        message: message.to_owned(),
-        location: format!("query.{name}").into(),
-        value: Value::String(value),
-    }])
+    let location = format!("query.{name}");
+    Refusal::invalid(vec![fault(location, message, Some(&Value::String(value)))])
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
+use mcp_connect_catalog::Fault;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -26,24 +27,27 @@ pub(in crate::api) struct Refusal {
     headers: Vec<Header>,
 }
 
-/// One thing that is wrong, and where: `body.name`, `query.limit`.
-#[derive(Serialize)]
-pub(super) struct Fault {
-    pub(super) message: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) location: Cow<'static, str>,
-    #[serde(skip_serializing_if = "Value::is_null")]
-    pub(super) value: Value,
-}
-
 #[derive(Serialize)]
 struct ErrorModel<'a> {
     title: &'static str,
     status: u16,
     detail: &'a str,
-    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
     error: &'a str,
+}
+
+/// One thing that is wrong, and where: `body.name`, `query.limit`.
+pub(super) fn fault(
+    location: impl Into<String>,
+    message: impl Into<String>,
+    value: Option<&Value>,
+) -> Fault {
+    Fault {
+        message: message.into(),
+        location: location.into(),
+        value: value.cloned(),
+    }
 }
 
 impl Refusal {
@@ -73,14 +77,30 @@ impl Refusal {
         }
     }
 
-    /// … of which one thing more is to be said.
-    pub(super) fn because(mut self, message: impl Into<String>) -> Self {
-        self.errors.push(Fault {
-            message: message.into(),
-            location: Cow::Borrowed(""),
-            value: Value::Null,
-        });
+    pub(super) fn unauthorized(detail: &'static str) -> Self {
+        Self {
+            headers: vec![("www-authenticate", "Bearer".into())],
+            ..Self::new(StatusCode::UNAUTHORIZED, detail)
+        }
+    }
+
+    pub(super) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// … and what in particular is wrong.
+    pub(super) fn with(mut self, fault: Fault) -> Self {
+        self.errors.push(fault);
         self
+    }
+
+    pub(super) const fn has_faults(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    /// … and why.
+    pub(super) fn because(self, message: impl Into<String>) -> Self {
+        self.with(fault("", message, None))
     }
 
     pub(in crate::api) fn into_response(self) -> Response {

@@ -106,7 +106,7 @@ async fn health(app: &App, version: &RegistryVersion) -> Result<Option<Health>, 
 }
 
 /// What a version must be verified as for anybody to be let in.
-fn required_level(app: &App) -> Result<Level, Refusal> {
+pub(super) fn required_level(app: &App) -> Result<Level, Refusal> {
     Ok(if app.settings.require_verified()? {
         Level::Namespace
     } else {

@@ -18,7 +18,7 @@ pub(in crate::api) async fn ping(_: &Call) -> Result<Response, Refusal> {
 }
 
 pub(in crate::api) async fn version(_: &Call) -> Result<Response, Refusal> {
-    // Given by the build, where it is made of a commit.
+    // Of the commit that it is built from, if there is one.
     let given = |value: Option<&'static str>| value.unwrap_or("unknown");
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),

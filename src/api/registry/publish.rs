@@ -1,0 +1,162 @@
+//! What publishers add and, where they may, replace.
+
+use http::StatusCode;
+use mcp_connect_catalog::{
+    Action, Depth, Entry, MAX_VERSIONS, PUBLISHER_META, Severity, VersionStatus, faults, issues,
+    oversized_publisher_meta,
+};
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    Refusal,
+    body::{Checked, body, writer},
+    refusal::fault,
+    servers::server_response,
+};
+use crate::{
+    api::{admin::drop_edge_copy, call::Call, respond},
+    platform::http::Response,
+    store::{Obstacle, Written},
+};
+
+/// `POST /publish`.
+pub(in crate::api) async fn publish(call: &Call) -> Result<Response, Refusal> {
+    const FAILED: &str = "Failed to publish server";
+    let body = body(call, Checked::ForWriters, faults)?;
+    let publisher = writer(call).await?;
+    let name = text(&body, "name");
+    if !publisher.may(Action::Publish, name) {
+        let mine: Vec<&str> = publisher
+            .permissions
+            .iter()
+            .filter(|permission| permission.action == Action::Publish)
+            .map(|permission| permission.resource.as_str())
+            .collect();
+        return Err(Refusal::forbidden(format!(
+            "You do not have permission to publish this server. You have permission to publish: \
+             {}. Attempting to publish: {name}",
+            mine.join(", ")
+        )));
+    }
+    let entry = entry(call, &body, FAILED)?;
+    if let Some(bytes) = oversized_publisher_meta(&body) {
+        return Err(Refusal::bad_request(FAILED).because(format!(
+            "_meta.{PUBLISHER_META} exceeds 4KB limit ({bytes} bytes)"
+        )));
+    }
+    match call.app.store.publish(&entry, &publisher.actor()).await? {
+        Written::Done(version) => {
+            drop_copies(call, name).await;
+            server_response(&call.app, &version).await
+        }
+        Written::Unchanged => Err(refused(FAILED, Obstacle::Duplicate)),
+        Written::Refused(obstacle) => Err(refused(FAILED, obstacle)),
+    }
+}
+
+/// `POST /validate`.
+pub(in crate::api) async fn validate(call: &Call) -> Result<Response, Refusal> {
+    let body = body(call, Checked::ForAnyone, faults)?;
+    let issues = issues(&body, Depth::Full, call.app.settings.endpoint_rules());
+    let valid = issues.iter().all(|issue| issue.severity != Severity::Error);
+    let answer = json!({ "valid": valid, "issues": issues });
+    Ok(respond(StatusCode::OK, &answer)?)
+}
+
+/// `PUT /servers/{name}/versions/{version}`.
+pub(in crate::api) async fn edit(call: &Call) -> Result<Response, Refusal> {
+    const FAILED: &str = "Failed to edit server";
+    let body = body(call, Checked::ForWriters, faults)?;
+    let publisher = writer(call).await?;
+    let (name, version) = (call.member("name"), call.member("version"));
+    let store = &call.app.store;
+    let known = store
+        .registry_version(name, version, true)
+        .await?
+        .filter(|known| known.version == version && known.official.status != VersionStatus::Deleted)
+        .ok_or_else(not_found)?;
+    if !publisher.may(Action::Edit, name) {
+        return Err(Refusal::forbidden(
+            "You do not have edit permissions for this server",
+        ));
+    }
+    if text(&body, "name") != name {
+        return Err(Refusal::bad_request("Cannot rename server"));
+    }
+    if text(&body, "version") != version {
+        return Err(Refusal::bad_request(
+            "Version in request body must match URL path parameter",
+        ));
+    }
+    let entry = entry(call, &body, FAILED)?;
+    let endpoint = known.endpoint.as_deref();
+    match store.edit(&entry, endpoint, &publisher.actor()).await? {
+        Written::Done(version) => {
+            drop_copies(call, name).await;
+            server_response(&call.app, &version).await
+        }
+        Written::Unchanged => server_response(&call.app, &known).await,
+        Written::Refused(Obstacle::NotFound) => Err(not_found()),
+        Written::Refused(obstacle) => Err(refused(FAILED, obstacle)),
+    }
+}
+
+fn not_found() -> Refusal {
+    Refusal::not_found("Server not found")
+}
+
+/// What stood against a change that was sound in itself.
+pub(super) fn refused(failed: &'static str, obstacle: Obstacle) -> Refusal {
+    Refusal::bad_request(failed).because(match obstacle {
+        Obstacle::Duplicate => "invalid version: cannot publish duplicate version".to_owned(),
+        Obstacle::Meanwhile => "it was changed at the same time; try again".to_owned(),
+        Obstacle::Mirrored(upstream) => {
+            format!("this name is mirrored from {upstream}; change it there")
+        }
+        Obstacle::NotFound => "there is no such version".to_owned(),
+        Obstacle::RemoteTaken { url, by } => {
+            format!("remote URL {url} is already used by server {by}")
+        }
+        Obstacle::TooMany => format!(
+            "maximum number of versions for this server reached ({MAX_VERSIONS}): use another name, \
+             or versions that are there"
+        ),
+    })
+}
+
+/// Nothing depends on copies: they would be at most a minute old.
+pub(super) async fn drop_copies(call: &Call, name: &str) {
+    if let Ok(name) = name.parse() {
+        drop_edge_copy(&call.app, &name).await;
+    }
+}
+
+/// What a body says, once its form and its meaning are sound.
+fn entry(call: &Call, body: &Value, failed: &'static str) -> Result<Entry, Refusal> {
+    let invalid = || {
+        let detail = format!("{failed}, invalid schema: call /validate for details");
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    };
+    let rules = call.app.settings.endpoint_rules();
+    let refusal = issues(body, Depth::Publish, rules)
+        .into_iter()
+        .filter(|issue| issue.severity == Severity::Error)
+        .fold(invalid(), |refusal, issue| {
+            refusal.with(fault(format!("body.{}", issue.path), issue.message, None))
+        });
+    if refusal.has_faults() {
+        return Err(refusal);
+    }
+    // As it came: whoever reads it finds what its publisher wrote.
+    let text = String::from_utf8(call.body.clone()).map_err(|error| error.to_string());
+    let json = text.and_then(|text| RawValue::from_string(text).map_err(|error| error.to_string()));
+    json.and_then(|json| {
+        Entry::published(json, call.app.settings.endpoint_rules())
+            .map_err(|error| error.to_string())
+    })
+    .map_err(|problem| invalid().because(problem))
+}
+
+fn text<'a>(body: &'a Value, member: &str) -> &'a str {
+    body.get(member).and_then(Value::as_str).unwrap_or_default()
+}

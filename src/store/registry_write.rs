@@ -1,0 +1,330 @@
+//! What publishers change: each a transaction with its audit row, and, where something is withdrawn,
+//! its row in the revocation feed. What stands against a change is found out in the transaction, so
+//! that of two at once the later one meets what the earlier one did.
+
+use mcp_connect_catalog::{Endpoint, Entry, MAX_VERSIONS, VersionStatus};
+use serde_json::json;
+use wasm_bindgen::JsValue;
+
+use super::{
+    Row, Store, StoreError,
+    audit::Event,
+    changed,
+    import::content_hash,
+    now, nth_row, nth_rows,
+    registry::{RegistryVersion, nth_version, version_query, version_values},
+    registry_latest::{MOMENT, choose},
+    revocations::Revocation,
+    text,
+};
+
+/// What stands against a change.
+pub(crate) enum Obstacle {
+    /// The version is there already.
+    Duplicate,
+    /// Somebody else changed it at the same time.
+    Meanwhile,
+    /// The name is mirrored from this registry, which alone may change it.
+    Mirrored(String),
+    /// There is no such version, or no longer.
+    NotFound,
+    /// Another name has this URL.
+    RemoteTaken { url: String, by: String },
+    /// The name has as many versions as one may have.
+    TooMany,
+}
+
+/// What became of a change.
+pub(crate) enum Written<T> {
+    Done(T),
+    /// All was so already.
+    Unchanged,
+    Refused(Obstacle),
+}
+
+/// Another state that a publisher gives a version, or all versions of a server.
+#[derive(Clone, Copy)]
+pub(crate) struct StatusChange<'a> {
+    pub(crate) status: VersionStatus,
+    pub(crate) message: Option<&'a str>,
+    pub(crate) actor: &'a str,
+}
+
+/// What another server than ?1 has of the URLs in ?3.
+macro_rules! taken {
+    () => {
+        "SELECT r.url, o.name AS owner FROM json_each(?3) u JOIN remotes r ON r.url = u.value
+         JOIN versions w ON w.id = r.version_id JOIN servers o ON o.id = w.server_id
+         WHERE o.name <> ?1 AND w.status <> 'deleted' LIMIT 1"
+    };
+}
+
+/// What another server has of the URLs of those deleted versions of ?1, or of its version ?2, that
+/// would come back with the status ?3.
+macro_rules! taken_meanwhile {
+    () => {
+        "SELECT b.url, o.name AS owner FROM servers t
+         JOIN versions d ON d.server_id = t.id AND (?2 IS NULL OR d.version = ?2)
+         JOIN remotes a ON a.version_id = d.id JOIN remotes b ON b.url = a.url
+         JOIN versions w ON w.id = b.version_id JOIN servers o ON o.id = w.server_id
+         WHERE t.name = ?1 AND ?3 <> 'deleted' AND d.status = 'deleted'
+           AND o.id <> t.id AND w.status <> 'deleted' LIMIT 1"
+    };
+}
+
+impl Store {
+    /// A new version, and its server, if that is new, too.
+    pub(crate) async fn publish(
+        &self,
+        entry: &Entry,
+        actor: &str,
+    ) -> Result<Written<RegistryVersion>, StoreError> {
+        const IS_KNOWN: &str =
+            "EXISTS (SELECT 1 FROM versions v WHERE v.server_id = s.id AND v.version = ?2)";
+        let is_full =
+            format!("(SELECT count(*) FROM versions v WHERE v.server_id = s.id) >= {MAX_VERSIONS}");
+        let facts = format!(
+            "SELECT s.upstream, {IS_KNOWN} AS is_known, {is_full} AS is_full, t.url, t.owner
+             FROM (SELECT 1) LEFT JOIN servers s ON s.name = ?1 LEFT JOIN ({}) t",
+            taken!()
+        );
+        let may = format!(
+            "NOT EXISTS (SELECT 1 FROM servers s WHERE s.name = ?1
+               AND (s.upstream IS NOT NULL OR {IS_KNOWN} OR {is_full}))
+             AND NOT EXISTS ({})",
+            taken!()
+        );
+        let insert_server = format!(
+            "INSERT INTO servers (name, created_at) SELECT ?1, ?4 WHERE {may}
+             ON CONFLICT (name) DO NOTHING"
+        );
+        // What is no semantic version is ordered by when it was published.
+        let insert_version = format!(
+            "INSERT INTO versions (server_id, version, sort_key, stable, status, title, description,
+               endpoint, origin, server_json, content_hash, created_at,
+               published_at, updated_at, status_changed_at, changed_at)
+             SELECT s.id, ?2, coalesce(?11, printf('0%020d', m.moment)), ?12, 'active', ?5, ?6,
+               ?7, ?8, ?9, ?10, ?4, m.moment, m.moment, m.moment, m.moment
+             FROM servers s, (SELECT {MOMENT} AS moment) m WHERE s.name = ?1 AND {may}"
+        );
+        let (name, number) = (entry.name.as_str(), entry.version.as_str());
+        let mut of_server = which(entry);
+        of_server.push(now());
+        let mut of_version = of_server.clone();
+        let sort_key = entry
+            .version
+            .is_semantic()
+            .then(|| entry.version.sort_key(0));
+        of_version.extend(content(entry));
+        of_version.extend([
+            text(sort_key.as_deref()),
+            u32::from(entry.version.is_stable()).into(),
+        ]);
+        let subject = format!("{name}@{number}");
+        let event = Event {
+            actor,
+            action: "version.publish",
+            subject: &subject,
+            reason: None,
+            detail: Some("active"),
+        };
+        let select = version_query();
+        let mut statements = vec![
+            (facts.as_str(), which(entry)),
+            (&insert_server, of_server),
+            (&insert_version, of_version),
+            event.if_changed(),
+        ];
+        statements.extend(choose(&json!([name]).to_string()));
+        statements.push((&select, version_values(name, number, true)));
+        let last = statements.len() - 1;
+        let mut results = self.batch(statements).await?;
+        if changed(&results, 2)? {
+            return done(nth_version(&mut results, last)?);
+        }
+        let facts = nth_row(&mut results, 0)?.unwrap_or_default();
+        Ok(Written::Refused(obstacle(&facts).unwrap_or(
+            if facts.flag("is_known") {
+                Obstacle::Duplicate
+            } else if facts.flag("is_full") {
+                Obstacle::TooMany
+            } else {
+                Obstacle::Meanwhile
+            },
+        )))
+    }
+
+    /// Another server.json for a version, which keeps what it said before as an earlier edition.
+    /// `endpoint` is where it was reached.
+    pub(crate) async fn edit(
+        &self,
+        entry: &Entry,
+        endpoint: Option<&str>,
+        actor: &str,
+    ) -> Result<Written<RegistryVersion>, StoreError> {
+        const FACTS: &str = concat!(
+            "SELECT s.upstream, t.url, t.owner, v.content_hash FROM servers s
+             JOIN versions v ON v.server_id = s.id AND v.version = ?2 AND v.status <> 'deleted'
+             LEFT JOIN (",
+            taken!(),
+            ") t WHERE s.name = ?1"
+        );
+        let update = format!(
+            "UPDATE versions AS v SET edition = v.edition + 1, title = ?4, description = ?5,
+               endpoint = ?6, origin = ?7, server_json = ?8, content_hash = ?9,
+               updated_at = m.moment, changed_at = m.moment
+             FROM servers s, (SELECT {MOMENT} AS moment, EXISTS ({}) AS is_taken) m
+             WHERE s.name = ?1 AND s.upstream IS NULL AND v.server_id = s.id AND v.version = ?2
+               AND v.status <> 'deleted' AND v.endpoint IS ?10 AND v.content_hash <> ?9
+               AND NOT m.is_taken",
+            taken!()
+        );
+        let (name, number) = (entry.name.as_str(), entry.version.as_str());
+        let mut values = which(entry);
+        values.extend(content(entry));
+        values.push(text(endpoint));
+        let (subject, hash) = (format!("{name}@{number}"), content_hash(entry));
+        let event = Event {
+            actor,
+            action: "version.edit",
+            subject: &subject,
+            reason: None,
+            detail: Some(&hash),
+        };
+        let revocation = Revocation {
+            kind: "version",
+            subject: &subject,
+            tenant_id: None,
+            actor,
+            reason: "its endpoint changed",
+        };
+        let mut statements = vec![(FACTS, which(entry)), (&update, values), event.if_changed()];
+        if entry.endpoint.as_ref().map(Endpoint::as_str) != endpoint {
+            statements.push(revocation.if_changed());
+        }
+        let select = version_query();
+        statements.extend(choose(&json!([name]).to_string()));
+        statements.push((&select, version_values(name, number, true)));
+        let last = statements.len() - 1;
+        let mut results = self.batch(statements).await?;
+        if changed(&results, 1)? {
+            return done(nth_version(&mut results, last)?);
+        }
+        let Some(facts) = nth_row(&mut results, 0)? else {
+            return Ok(Written::Refused(Obstacle::NotFound));
+        };
+        Ok(match obstacle(&facts) {
+            Some(obstacle) => Written::Refused(obstacle),
+            None if facts.text("content_hash") == hash => Written::Unchanged,
+            None => Written::Refused(Obstacle::Meanwhile),
+        })
+    }
+
+    /// The state of one version, or of all of a server, that are there; the ids of those that were in
+    /// another.
+    pub(crate) async fn set_status(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        change: StatusChange<'_>,
+    ) -> Result<Written<Vec<u64>>, StoreError> {
+        const FACTS: &str = concat!(
+            "SELECT s.upstream, t.url, t.owner FROM servers s LEFT JOIN (",
+            taken_meanwhile!(),
+            ") t WHERE s.name = ?1"
+        );
+        let update = format!(
+            "UPDATE versions AS v SET status = ?3, status_message = ?4,
+               status_changed_at = iif(v.status <> ?3, m.moment, v.status_changed_at),
+               updated_at = m.moment, changed_at = m.moment
+             FROM servers s, (SELECT {MOMENT} AS moment, EXISTS ({}) AS is_taken) m
+             WHERE s.name = ?1 AND s.upstream IS NULL AND v.server_id = s.id
+               AND (?2 IS NULL OR v.version = ?2) AND NOT m.is_taken
+               AND (v.status, v.status_message) IS NOT (?3, ?4)
+             RETURNING id",
+            taken_meanwhile!()
+        );
+        let StatusChange {
+            status,
+            message,
+            actor,
+        } = change;
+        let status_text = status.as_str();
+        let which = || -> Vec<JsValue> { vec![name.into(), text(version), status_text.into()] };
+        let mut values = which();
+        values.push(text(message));
+        let (kind, action, subject) = match version {
+            Some(version) => ("version", "version.status", format!("{name}@{version}")),
+            None => ("server", "server.status", name.to_owned()),
+        };
+        let event = Event {
+            actor,
+            action,
+            subject: &subject,
+            reason: message,
+            detail: Some(status_text),
+        };
+        let revocation = Revocation {
+            kind,
+            subject: &subject,
+            tenant_id: None,
+            actor,
+            reason: message.unwrap_or("deleted by its publisher"),
+        };
+        let mut statements = vec![(FACTS, which()), (&update, values), event.if_changed()];
+        if status == VersionStatus::Deleted {
+            statements.push(revocation.if_changed());
+        }
+        statements.extend(choose(&json!([name]).to_string()));
+        let mut results = self.batch(statements).await?;
+        let ids: Vec<u64> = nth_rows(&mut results, 1)?
+            .iter()
+            .filter_map(|row| row.number("id"))
+            .collect();
+        if !ids.is_empty() {
+            return Ok(Written::Done(ids));
+        }
+        let facts = nth_row(&mut results, 0)?;
+        Ok(match facts.as_ref().and_then(obstacle) {
+            Some(obstacle) => Written::Refused(obstacle),
+            None => Written::Unchanged,
+        })
+    }
+}
+
+/// ?1 to ?3: name, version and the URLs of all remotes.
+fn which(entry: &Entry) -> Vec<JsValue> {
+    vec![
+        entry.name.as_str().into(),
+        entry.version.as_str().into(),
+        json!(entry.remote_urls).to_string().into(),
+    ]
+}
+
+/// Title, description, endpoint, its origin, server.json and its hash.
+fn content(entry: &Entry) -> [JsValue; 6] {
+    [
+        text(entry.title.as_deref()),
+        entry.description.as_str().into(),
+        text(entry.endpoint.as_ref().map(Endpoint::as_str)),
+        text(entry.endpoint.as_ref().map(Endpoint::origin).as_deref()),
+        entry.server_json.get().into(),
+        content_hash(entry).into(),
+    ]
+}
+
+fn obstacle(facts: &Row) -> Option<Obstacle> {
+    if let Some(upstream) = facts.optional("upstream") {
+        return Some(Obstacle::Mirrored(upstream.to_owned()));
+    }
+    Some(Obstacle::RemoteTaken {
+        url: facts.optional("url")?.to_owned(),
+        by: facts.text("owner").to_owned(),
+    })
+}
+
+fn done(version: Option<RegistryVersion>) -> Result<Written<RegistryVersion>, StoreError> {
+    let version =
+        version.ok_or_else(|| StoreError::Unavailable("the version can't be read back".into()))?;
+    Ok(Written::Done(version))
+}
