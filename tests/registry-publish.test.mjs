@@ -129,6 +129,9 @@ describe("publishing", () => {
     assertRefused(await publish({ ...server, _meta: { tools: {} } }), 422, "unexpected property");
     const provided = (size) => ({ ...server, _meta: { [PUBLISHER_PROVIDED]: { x: "x".repeat(size) } } });
     assertRefused(await publish(provided(4096)), 400, "4KB");
+    const headers = Array.from({ length: 900 }, (_, n) => ({ name: `X-${n}`, description: "d".repeat(60) }));
+    const large = { ...server, remotes: [{ type: "sse", url: "https://mcp.example.com/large", headers }] };
+    assertRefused(await publish(large), 400, "64 KiB");
 
     assertRefused(await setStatus("com.order/one", "1.0.0", { status: "gone" }, others), 422, "body.status");
     assertRefused(await setStatus("com.order/one", "1.0.0", { status: "deleted" }, others), 404, "Server version not found");
