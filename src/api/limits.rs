@@ -138,7 +138,7 @@ impl Visitor {
 }
 
 /// What is counted together of what one address asks for: many servers that poll keys and
-/// revocations from one network leave room for its connects.
+/// revocations from one network leave room for its connects. Logins have us ask others.
 pub(crate) fn family(path: &str) -> &'static str {
     if path == "/v1/connect" {
         "connect"
@@ -146,6 +146,8 @@ pub(crate) fn family(path: &str) -> &'static str {
         "admin"
     } else if path.starts_with("/.well-known/") || path == "/v1/revocations" {
         "keys"
+    } else if path.starts_with("/v0/auth/") || path.starts_with("/v0.1/auth/") {
+        "login"
     } else {
         "discovery"
     }
@@ -186,6 +188,9 @@ mod tests {
             ("/v1/admin/audit", "admin"),
             ("/.well-known/jwks.json", "keys"),
             ("/v1/revocations", "keys"),
+            ("/v0/auth/dns", "login"),
+            ("/v0.1/auth/github-at", "login"),
+            ("/v0/servers", "discovery"),
             ("/v1/servers/a/b", "discovery"),
             ("/v1/connect/", "discovery"),
             ("/", "discovery"),

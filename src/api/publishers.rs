@@ -37,14 +37,14 @@ pub(crate) async fn publisher(call: &Call) -> Result<Publisher, NotPublisher> {
         .map(|entry| &entry.key)
         .find(|key| token.key().id.as_deref() == Some(key.id()))
         .ok_or(TokenFault("it is signed with another key"))?;
-    let revoked = call.app.store.revoked_keys(keys).await?;
-    if revoked.iter().any(|revoked| revoked.id == key.id()) {
-        return Err(TokenFault("its key was revoked").into());
-    }
     let signed = signer::signed_by(key, &token)
         .await
         .ok_or(TokenFault("the signature is not the key's"))?;
-    Ok(Publisher::of_token(signed)?)
+    let (publisher, jti) = Publisher::of_token(signed)?;
+    if call.app.store.is_withdrawn(key.id(), jti).await? {
+        return Err(TokenFault("it was revoked, or its key").into());
+    }
+    Ok(publisher)
 }
 
 /// Gives a token to somebody who has proven to be a publisher.

@@ -133,7 +133,7 @@ static ROUTES: [Route; 59] = [
 
 /// Each is below both prefixes.
 #[rustfmt::skip]
-static REGISTRY_ROUTES: [Route; 12] = [
+static REGISTRY_ROUTES: [Route; 18] = [
     (GET, "/servers", registry!(registry::servers::list)),
     (GET, "/servers/{name}/versions", registry!(registry::servers::versions)),
     (GET, "/servers/{name}/versions/{version}", registry!(registry::servers::version)),
@@ -143,6 +143,12 @@ static REGISTRY_ROUTES: [Route; 12] = [
     (PATCH, "/servers/{name}/status", registry!(registry::status::set_all)),
     (POST, "/publish", registry!(registry::publish::publish)),
     (POST, "/validate", registry!(registry::publish::validate)),
+    (POST, "/auth/dns", registry!(registry::auth::dns)),
+    (POST, "/auth/http", registry!(registry::auth::http)),
+    (POST, "/auth/github-at", registry!(registry::auth::github_token)),
+    (POST, "/auth/github-oidc", registry!(registry::auth::github_workflow)),
+    (POST, "/auth/oidc", registry!(registry::auth::oidc)),
+    (POST, "/auth/none", registry!(registry::auth::nobody)),
     (GET, "/health", registry!(registry::service::health)),
     (GET, "/ping", registry!(registry::service::ping)),
     (GET, "/version", registry!(registry::service::version)),

@@ -80,18 +80,18 @@ impl Publisher {
         })
     }
 
-    /// What a token says whose signature is the authority's own.
-    pub(crate) fn of_token(token: SignedToken<'_>) -> Result<Self, TokenFault> {
+    /// What a token says whose signature is the authority's own, and its `jti`.
+    pub(crate) fn of_token(token: SignedToken<'_>) -> Result<(Self, &str), TokenFault> {
         const FAULT: TokenFault =
             TokenFault("jti, auth_method, auth_method_sub or permissions is missing");
-        let text = |claim| token.text(claim).map(str::to_owned).ok_or(FAULT);
-        text("jti")?;
+        let text = |claim| token.text(claim).ok_or(FAULT);
         let permissions = token.claim("permissions").ok_or(FAULT)?;
-        Ok(Self {
-            method: text("auth_method")?,
-            subject: text("auth_method_sub")?,
+        let publisher = Self {
+            method: text("auth_method")?.to_owned(),
+            subject: text("auth_method_sub")?.to_owned(),
             permissions: Vec::deserialize(permissions).map_err(|_| FAULT)?,
-        })
+        };
+        Ok((publisher, text("jti")?))
     }
 }
 
@@ -168,7 +168,8 @@ mod tests {
         for owners in [1, 101] {
             let publisher = publisher(owners);
             let token = read_registry_token(&minted(&publisher), ISSUER, NOW).unwrap();
-            let read = Publisher::of_token(SignedToken::new(&token)).unwrap();
+            let (read, jti) = Publisher::of_token(SignedToken::new(&token)).unwrap();
+            assert_eq!(jti, "BwcHBwcHBwcHBwcHBwcHBw");
             assert_eq!(read.permissions, publisher.permissions);
             assert_eq!(read.actor(), "publisher github-at:octocat");
             assert_eq!(token.key().id.as_deref(), Some(keys().active().id()));

@@ -20,7 +20,7 @@ pub(crate) use self::{
     clock::{iso_date, now_millis, sleep, within},
     random::{RandomnessError, random_bytes},
     recent::Recent,
-    settings::{Access, Fault, MAX_LIFETIME, MIN_LIFETIME, Publishing, Settings},
+    settings::{Access, Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},
     signature::{SignatureError, VerifyingKey, has_signed},
 };
 

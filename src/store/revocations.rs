@@ -207,6 +207,14 @@ impl Store {
         rows.iter().map(RevokedKey::read).collect()
     }
 
+    /// Whether a token must be refused: its key was withdrawn, or it itself.
+    pub(crate) async fn is_withdrawn(&self, key_id: &str, jti: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM revocations
+                   WHERE (kind, subject) IN (VALUES ('key', ?1), ('jti', ?2)) LIMIT 1";
+        let rows = self.rows(sql, vec![key_id.into(), jti.into()]).await?;
+        Ok(!rows.is_empty())
+    }
+
     /// Forgets what no live descriptor can be refused by. A key stays withdrawn for ever.
     pub(crate) async fn forget_old_revocations(&self, now: u64) -> Result<(), StoreError> {
         let oldest = number(now.saturating_sub(KEPT_MILLIS));

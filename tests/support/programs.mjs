@@ -6,13 +6,13 @@ import { createInterface } from "node:readline";
 
 import { REPOSITORY } from "./authority.mjs";
 
-const start = (name, args, stdio) =>
+const start = (name, args, stdio, env = {}) =>
   // No setting of the developer's reaches the program.
-  spawn(join(REPOSITORY, "target/debug", name), args, { stdio, env: { HOME: "/nonexistent" } });
+  spawn(join(REPOSITORY, "target/debug", name), args, { stdio, env: { HOME: "/nonexistent", ...env } });
 
 /// Runs `connectctl` to its end with `input` as its standard input.
-export async function connectctl(args, input = "") {
-  const program = start("connectctl", args, ["pipe", "pipe", "pipe"]);
+export async function connectctl(args, input = "", env = {}) {
+  const program = start("connectctl", args, ["pipe", "pipe", "pipe"], env);
   const collect = async (stream) => (await stream.setEncoding("utf8").toArray()).join("");
   program.stdin.end(input);
   const [[code], stdout, stderr] = await Promise.all([

@@ -1,6 +1,7 @@
 //! The API that registries share, under `/v0` and `/v0.1`: stock publishers, VS Code, Copilot and
 //! mirrors are to notice no difference. `routes` has the endpoints once, for both.
 
+pub(super) mod auth;
 mod body;
 mod entry;
 pub(super) mod publish;

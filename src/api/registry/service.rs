@@ -9,8 +9,18 @@ use crate::{
     platform::http::Response,
 };
 
-pub(in crate::api) async fn health(_: &Call) -> Result<Response, Refusal> {
-    Ok(respond(StatusCode::OK, &json!({ "status": "ok" }))?)
+pub(in crate::api) async fn health(call: &Call) -> Result<Response, Refusal> {
+    let mut body = json!({ "status": "ok" });
+    let publishing = call.app.settings.publishing();
+    // By this app publishers' tools log in at GitHub.
+    if let Some(client_id) = publishing
+        .ok()
+        .and_then(|it| it.github_client_id.as_deref())
+        && let Some(members) = body.as_object_mut()
+    {
+        members.insert("github_client_id".to_owned(), client_id.into());
+    }
+    Ok(respond(StatusCode::OK, &body)?)
 }
 
 pub(in crate::api) async fn ping(_: &Call) -> Result<Response, Refusal> {
