@@ -93,10 +93,37 @@ async fn capped_body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>
 /// The members of problem details that a client acts on.
 #[derive(Deserialize)]
 struct Problem {
-    code: String,
+    /// Registries have none: their title stands in for it.
+    code: Option<String>,
     detail: Option<String>,
     title: Option<String>,
     retry_after: Option<u64>,
+    #[serde(default)]
+    errors: Vec<Fault>,
+}
+
+/// What exactly is wrong, as registries say it.
+#[derive(Deserialize)]
+struct Fault {
+    message: String,
+    #[serde(default)]
+    location: String,
+}
+
+impl Problem {
+    fn into_code_and_detail(self) -> Option<(String, String)> {
+        let detail = self.detail.or_else(|| self.title.clone());
+        let mut detail = detail.unwrap_or_default();
+        for Fault { message, location } in self.errors {
+            detail.push_str(if detail.is_empty() { "" } else { "; " });
+            if !location.is_empty() {
+                detail.push_str(&location);
+                detail.push_str(": ");
+            }
+            detail.push_str(&message);
+        }
+        Some((self.code.or(self.title)?, detail))
+    }
 }
 
 async fn refusal(response: Response) -> ConnectError {
@@ -110,15 +137,13 @@ async fn refusal(response: Response) -> ConnectError {
         Err(error @ ConnectError::Network(_)) => return error,
         Err(_) => None,
     };
-    match problem {
-        Some(problem) => ConnectError::Denied(Denial {
+    let retry_after = retry_after.or_else(|| problem.as_ref()?.retry_after);
+    match problem.and_then(Problem::into_code_and_detail) {
+        Some((code, detail)) => ConnectError::Denied(Denial {
             status,
-            code: DenialCode::from_wire(&first_chars(&problem.code, CODE_CHARS)),
-            detail: first_chars(
-                &problem.detail.or(problem.title).unwrap_or_default(),
-                DETAIL_CHARS,
-            ),
-            retry_after: retry_after.or(problem.retry_after).map(Duration::from_secs),
+            code: DenialCode::from_wire(&first_chars(&code, CODE_CHARS)),
+            detail: first_chars(&detail, DETAIL_CHARS),
+            retry_after: retry_after.map(Duration::from_secs),
         }),
         None => ConnectError::Status(status),
     }
