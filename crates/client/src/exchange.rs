@@ -158,6 +158,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_refusal_is_told_by_its_code_or_as_registries_have_it() {
+        for (json, code, detail) in [
+            (r#"{"code":"a","title":"T","detail":"d"}"#, "a", "d"),
+            (r#"{"code":"a","title":"T"}"#, "a", "T"),
+            (r#"{"title":"T","detail":"d","errors":[]}"#, "T", "d"),
+            (
+                r#"{"title":"T","detail":"d","errors":[{"message":"m"},{"message":"n","location":"body.l","value":7}]}"#,
+                "T",
+                "d; m; body.l: n",
+            ),
+        ] {
+            let problem: Problem = serde_json::from_str(json).unwrap();
+            let told = problem.into_code_and_detail().unwrap();
+            assert_eq!(told, (code.to_owned(), detail.to_owned()));
+        }
+        let silent: Problem = serde_json::from_str(r#"{"status":502}"#).unwrap();
+        assert!(silent.into_code_and_detail().is_none());
+    }
+
+    #[test]
     fn plain_http_only_to_this_machine() {
         for (url, secure) in [
             ("https://authority.example", true),

@@ -338,7 +338,7 @@ impl fmt::Display for ClientAction {
 
 /// One segment of a path, or one value of a query: everything but the unreserved characters of
 /// RFC 3986 (section 2.3) percent-encoded.
-fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

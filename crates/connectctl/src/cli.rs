@@ -150,6 +150,27 @@ pub(crate) enum Command {
     Stats,
     /// Imports servers from a dump of an MCP registry
     Import(ImportArgs),
+    /// Proves what is yours to a registry, to publish there for the next five minutes
+    Login {
+        #[command(subcommand)]
+        command: LoginCommand,
+    },
+    /// Forgets what the last login gave
+    Logout,
+    /// Publishes a server.json, as whoever has logged in
+    Publish {
+        /// The server.json; "-" reads standard input
+        #[arg(default_value = "server.json")]
+        file: PathBuf,
+    },
+    /// Has a registry say what is wrong with a server.json
+    Validate {
+        /// The server.json; "-" reads standard input
+        #[arg(default_value = "server.json")]
+        file: PathBuf,
+    },
+    /// Says that a version of a server is active, deprecated or deleted, as whoever has logged in
+    Status(StatusArgs),
     /// Asks for the permission to connect, and shows it
     Connect(ConnectArgs),
     /// Checks a descriptor, read from standard input, as an MCP server would
@@ -851,6 +872,89 @@ pub(crate) struct ImportArgs {
         help = r#"{"servers": [{"server", "_meta"}, …]}, or the list alone; "-" reads standard input"#
     )]
     pub(crate) file: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum LoginCommand {
+    /// By a key in a TXT record of a domain: for its namespace and those below
+    Dns(DomainArgs),
+    /// By a key at /.well-known/mcp-registry-auth of a domain: for its namespace
+    Http(DomainArgs),
+    /// By an account of GitHub: for io.github.<you> and the organisations that you own
+    Github {
+        /// A token of GitHub's that may read you and your organisations; without one, a browser is asked
+        #[arg(
+            long,
+            value_name = "TOKEN",
+            env = "CONNECT_GITHUB_TOKEN",
+            hide_env_values = true
+        )]
+        token: Option<String>,
+        /// Where GitHub is
+        #[arg(
+            long,
+            value_name = "URL",
+            default_value = "https://github.com",
+            hide = true
+        )]
+        github: String,
+    },
+    /// By the workflow of GitHub Actions in which this runs, with the permission id-token: write
+    GithubOidc,
+    /// Without any proof, where a registry allows it: in development
+    None,
+}
+
+#[derive(Args)]
+pub(crate) struct DomainArgs {
+    /// The domain, such as example.com
+    pub(crate) domain: String,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The private key: PEM (PKCS #8) of Ed25519 or P-384, or its secret in hexadecimal; \"-\" reads standard input"
+    )]
+    pub(crate) key: PathBuf,
+    /// Prints what the domain has to publish, and asks nobody
+    #[arg(long)]
+    pub(crate) record: bool,
+    /// Signs the time alone, for registries that know nothing else: whoever sees the proof can use it for 15 s
+    #[arg(long)]
+    pub(crate) unbound: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct StatusArgs {
+    /// namespace/name@version; with --all-versions namespace/name
+    pub(crate) server_ref: ServerRef,
+    /// What it is from now on
+    pub(crate) status: PublishedStatus,
+    /// Why, for those who use it
+    #[arg(long, value_parser = reason)]
+    pub(crate) message: Option<String>,
+    /// Every version
+    #[arg(long)]
+    pub(crate) all_versions: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum PublishedStatus {
+    /// In use
+    Active,
+    /// Not to be used for anything new
+    Deprecated,
+    /// Gone; the name and version stay taken
+    Deleted,
+}
+
+impl PublishedStatus {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Deprecated => "deprecated",
+            Self::Deleted => "deleted",
+        }
+    }
 }
 
 #[derive(Args)]

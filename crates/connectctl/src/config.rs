@@ -21,6 +21,9 @@ pub(crate) struct Settings {
     authority: Option<String>,
     operator_token: Option<String>,
     api_key: Option<String>,
+    /// Where this program keeps its files.
+    #[serde(skip)]
+    directory: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -39,7 +42,16 @@ impl Settings {
             authority: given(&global.authority).or(profile.authority),
             operator_token: given(&global.operator_token).or(profile.operator_token),
             api_key: given(&global.api_key).or(profile.api_key),
+            directory: config_path(global).and_then(|path| Some(path.parent()?.to_owned())),
         })
+    }
+
+    /// Where a publisher's login is kept: beside the configuration.
+    pub(crate) fn session_file(&self) -> Result<PathBuf, Failure> {
+        let directory = self.directory.as_ref().ok_or_else(|| {
+            Failure::usage("there is no home directory to keep the login in").hint("give --config")
+        })?;
+        Ok(directory.join("login.json"))
     }
 
     /// The issuer that is expected, when the authority is known.
@@ -79,7 +91,7 @@ impl Settings {
 
 fn read_profile(global: &Global) -> Result<Settings, Failure> {
     let name = global.profile.as_deref().unwrap_or(DEFAULT_PROFILE);
-    let Some(path) = global.config.clone().or_else(default_path) else {
+    let Some(path) = config_path(global) else {
         return no_profile(global, "there is no home directory to look for profiles in");
     };
     let shown = path.display();
@@ -115,6 +127,10 @@ fn no_profile(global: &Global, why: &str) -> Result<Settings, Failure> {
         Some(_) => Err(Failure::usage(why.to_owned())),
         None => Ok(Settings::default()),
     }
+}
+
+fn config_path(global: &Global) -> Option<PathBuf> {
+    global.config.clone().or_else(default_path)
 }
 
 fn default_path() -> Option<PathBuf> {

@@ -2,12 +2,16 @@
 
 mod api;
 mod cli;
+mod clock;
 mod commands;
 mod config;
+mod domain_key;
 mod failure;
 mod output;
 mod paging;
+mod private_file;
 mod rotation;
+mod session;
 
 use std::process::ExitCode;
 
@@ -57,6 +61,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Stats => commands::stats::run(&settings()?, json).await,
         Command::Import(args) => commands::import::run(&args, &settings()?, json).await,
+        Command::Login { command } => commands::login::run(&command, &settings()?, json).await,
+        Command::Logout => commands::login::log_out(&settings()?),
+        Command::Publish { file } => commands::publish::publish(&file, &settings()?, json).await,
+        Command::Validate { file } => commands::publish::validate(&file, &settings()?, json).await,
+        Command::Status(args) => commands::publish::set_status(&args, &settings()?, json).await,
         Command::Connect(args) => commands::connect::run(&args, &settings()?, json).await,
         Command::Inspect(args) => commands::inspect::run(&args, &settings()?, json).await,
         Command::Call(args) => commands::call::run(args, &settings()?, json).await,

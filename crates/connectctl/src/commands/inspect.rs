@@ -1,16 +1,11 @@
-use std::{
-    fmt,
-    path::Path,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, path::Path, sync::Arc};
 
 use mcp_connect_descriptor::{
     Confirmation, Descriptor, Expected, KeySet, Refusal, UnverifiedDescriptor, verify,
 };
 use serde_json::json;
 
-use crate::{cli::InspectArgs, config::Settings, failure::Failure, output};
+use crate::{cli::InspectArgs, clock::now_seconds, config::Settings, failure::Failure, output};
 
 pub(crate) async fn run(
     args: &InspectArgs,
@@ -45,7 +40,7 @@ pub(crate) async fn run(
     if let Some(audience) = &args.audience {
         expected = expected.audience(audience);
     }
-    let now = unix_now();
+    let now = now_seconds();
     let compared = Compared {
         issuer: settings.issuer().is_some(),
         audience: args.audience.is_some(),
@@ -165,11 +160,4 @@ fn bound_to(claims: &Descriptor) -> Option<&'static str> {
         Confirmation::X5tS256(_) => "a client certificate",
         _ => "its sender",
     })
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock of this crate")]
-fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

@@ -1,9 +1,4 @@
-use std::{
-    fs::{self, File, OpenOptions},
-    io::Write as _,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fs, path::Path};
 
 use mcp_connect_descriptor::{Algorithm, KeyStatus, SigningKey, SigningKeys, SigningKeysError};
 use serde_json::{Value, json};
@@ -11,9 +6,10 @@ use serde_json::{Value, json};
 use crate::{
     api::{Admin, Changed, HeldKey},
     cli::{KeyAlgorithm, KeyRevocation, KeysCommand, RevocationKind, RotateArgs},
+    clock::now_seconds,
     config::Settings,
     failure::Failure,
-    output,
+    output, private_file,
     rotation::{self, Held, Obstacle, Outcome, Step},
 };
 
@@ -260,7 +256,6 @@ fn put(file: &str) -> String {
     format!("wrangler secret put SIGNING_KEYS < {file}")
 }
 
-/// The whole file or nothing of it, for nobody else's eyes.
 fn replace(file: &Path, set: &Value) -> Result<(), Failure> {
     let fault = |error: std::io::Error| {
         Failure::unavailable(format!(
@@ -268,34 +263,11 @@ fn replace(file: &Path, set: &Value) -> Result<(), Failure> {
             file.display()
         ))
     };
-    // Where the file is a link, what it leads to is replaced.
-    let file = fs::canonicalize(file).map_err(fault)?;
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = file.with_file_name(name);
     let text = serde_json::to_string_pretty(set)
         .map_err(|error| Failure::unavailable(format!("can't write JSON: {error}")))?;
-    let written = private(&temporary).and_then(|mut new| {
-        new.write_all(text.as_bytes())?;
-        new.write_all(b"\n")?;
-        new.sync_all()?;
-        fs::rename(&temporary, &file)
-    });
-    written.map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        fault(error)
-    })
-}
-
-fn private(file: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    options.open(file)
+    // Where the file is a link, what it leads to is replaced.
+    let file = fs::canonicalize(file).map_err(fault)?;
+    private_file::replace(&file, &text).map_err(fault)
 }
 
 impl From<HeldKey> for Held {
@@ -306,13 +278,6 @@ impl From<HeldKey> for Held {
             revoked: key.revoked,
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock of this command")]
-fn now_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 fn faulty(file: &Path, error: &SigningKeysError) -> Failure {
