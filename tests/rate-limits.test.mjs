@@ -53,6 +53,8 @@ test("an address has its own limit, for each kind of request", async () => {
   assert.equal(keys.status, 200, "servers get their keys, whoever searches from there");
   const unknown = await authority.request("/nothing", { headers: from(one) });
   assertProblem(unknown, 429, "rate_limited", "address");
+  const logIn = (n) => authority.request(`/v0${n % 2 ? ".1" : ""}/auth/dns`, { headers: from(one), body: {} });
+  assert.deepEqual(await statuses(LIMITS.ADDRESS + 2, logIn), [...times(LIMITS.ADDRESS, 422), ...times(2, 429)]);
 
   // The least that one party has of IPv6 is a /64.
   const sixes = (n) => list(`2001:db8:0:${addresses}::${n + 1}`)();

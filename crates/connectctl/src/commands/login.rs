@@ -153,6 +153,7 @@ async fn ask_a_browser(registry: &Authority, github: &str) -> Result<String, Fai
         github_client_id: Option<String>,
     }
     #[derive(Deserialize)]
+    #[expect(clippy::struct_field_names, reason = "the names that go over the wire")]
     struct Device {
         device_code: String,
         user_code: String,
