@@ -130,7 +130,7 @@ impl Store {
         let tables =
             "SELECT 1 FROM servers, versions, servers_fts, authority, tenants, clients, api_keys,
              revocations, audit, audit_seals, editions, remotes,
-             administrators, administrator_keys LIMIT 0";
+             administrators, administrator_keys, spent_proofs LIMIT 0";
         self.rows(tables, Vec::new()).await?;
         Ok(())
     }
