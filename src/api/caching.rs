@@ -8,7 +8,7 @@ use crate::platform::http::{Head, Response};
 
 const CACHE_CONTROL: &str = "cache-control";
 
-pub(super) fn etag(content: &str) -> String {
+pub(super) fn etag(content: impl AsRef<[u8]>) -> String {
     let digest = Sha256::digest(content);
     format!("\"{}\"", Base64UrlUnpadded::encode_string(&digest))
 }
@@ -18,6 +18,27 @@ pub(super) fn cacheable(mut answer: Response, caching: &'static str) -> Response
     answer.headers.retain(|(name, _)| *name != CACHE_CONTROL);
     answer.headers.push((CACHE_CONTROL, caching.into()));
     answer
+}
+
+/// An answer that may be shown again gets a tag of its content, unless it has one; who has that content
+/// already is told only so.
+pub(super) fn conditional(known: Option<&str>, answer: Response) -> Response {
+    let caching = answer
+        .headers
+        .iter()
+        .find(|(name, value)| *name == CACHE_CONTROL && value.starts_with("public"));
+    let is_tagged = answer.headers.iter().any(|(name, _)| *name == "etag");
+    if answer.status != StatusCode::OK || caching.is_none() || is_tagged {
+        return answer;
+    }
+    let mut answer = answer;
+    let etag = etag(&answer.body);
+    if known.is_some_and(|known| is_among(known, &etag)) {
+        answer.status = StatusCode::NOT_MODIFIED;
+        answer.headers.retain(|(name, _)| *name != "content-type");
+        answer.body.clear();
+    }
+    tagged(answer, etag)
 }
 
 pub(super) fn tagged(mut answer: Response, etag: String) -> Response {
@@ -44,4 +65,57 @@ fn is_among(known: &str, etag: &str) -> bool {
         .split(',')
         .map(str::trim)
         .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(caching: &'static str) -> Response {
+        Response {
+            status: StatusCode::OK,
+            headers: vec![
+                ("content-type", "application/json".into()),
+                ("cache-control", caching.into()),
+            ],
+            body: b"{}".to_vec(),
+        }
+    }
+
+    fn etag_of(answer: &Response) -> Option<&str> {
+        let (_, value) = answer.headers.iter().find(|(name, _)| *name == "etag")?;
+        Some(value)
+    }
+
+    #[test]
+    fn what_may_be_shown_again_is_sent_once() {
+        let first = conditional(None, answer("public, max-age=30"));
+        let etag = etag_of(&first).unwrap();
+        assert_eq!(
+            (first.status, first.body.as_slice()),
+            (StatusCode::OK, &b"{}"[..])
+        );
+        for known in [etag, &format!("W/{etag}"), &format!("\"x\", {etag}"), "*"] {
+            let again = conditional(Some(known), answer("public, max-age=30"));
+            assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{known}");
+            assert!(again.body.is_empty());
+            assert_eq!(etag_of(&again), Some(etag));
+        }
+        let other = conditional(Some("\"x\""), answer("public, max-age=30"));
+        assert_eq!(other.status, StatusCode::OK);
+    }
+
+    #[test]
+    fn nothing_else_is() {
+        let private = conditional(Some("*"), answer("no-store"));
+        assert_eq!((private.status, etag_of(&private)), (StatusCode::OK, None));
+        let mut problem = answer("public, max-age=5");
+        problem.status = StatusCode::NOT_FOUND;
+        assert_eq!(
+            conditional(Some("*"), problem).status,
+            StatusCode::NOT_FOUND
+        );
+        let theirs = tagged(answer("public, max-age=5"), "\"theirs\"".into());
+        assert_eq!(etag_of(&conditional(Some("*"), theirs)), Some("\"theirs\""));
+    }
 }

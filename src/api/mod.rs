@@ -83,11 +83,13 @@ pub(crate) async fn answer(request: &web_sys::Request, app: App) -> Response {
     let (method, family) = (head.method.clone(), limits::family(head.path()));
     let is_registry = registry::is_registry(head.path());
     let may_change = !method.is_safe() && (family == "admin" || registry::is_change(&head));
-    let mut response = match handle(request, head, app.clone()).await {
+    let known = head.if_none_match.clone();
+    let response = match handle(request, head, app.clone()).await {
         Ok(response) => response,
         Err(problem) if is_registry => Refusal::from(problem).into_response(),
         Err(problem) => problem.into_response(),
     };
+    let mut response = caching::conditional(known.as_deref(), response);
     if is_registry {
         registry::open_to_browsers(&mut response);
     }

@@ -13,11 +13,19 @@ use crate::{
 /// What discovery says may be shown for this long without asking again, in seconds.
 const CACHEABLE: &str = "public, max-age=30";
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct List {
     servers: Vec<ServerSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+    /// How many a search finds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_is_lower_bound: Option<bool>,
+    /// What was searched for instead, where nothing was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrected_query: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -47,25 +55,29 @@ pub(crate) async fn list(call: &Call) -> Result<Response, Problem> {
         // An empty search box finds everything.
         (None, query) => query.filter(|query| !query.is_empty()),
     };
-    let search = query
-        .as_deref()
-        .map(SearchQuery::parse)
-        .transpose()
-        .map_err(|error| Problem::request_invalid(format!("query: {error}")))?;
-
+    let store = &call.app.store;
     let after = cursor.as_ref().map(|cursor| cursor.after.as_str());
-    let page = call
-        .app
-        .store
-        .list_servers(search.as_ref(), after, limit)
-        .await?;
-    let next_cursor = page.next_after().map(|last| {
-        let after = last.id.clone();
-        SearchCursor { query, after }.encode()
-    });
-    let list = List {
-        servers: page.rows,
-        next_cursor,
+    let list = if let Some(query) = query {
+        let corrected = cursor.as_ref().and_then(|cursor| cursor.corrected.clone());
+        let search = SearchQuery::parse(corrected.as_ref().unwrap_or(&query))
+            .map_err(|error| Problem::request_invalid(format!("query: {error}")))?;
+        let found = store.search_servers(&search, after, limit).await?;
+        List {
+            total: Some(found.total),
+            total_is_lower_bound: (!found.total_is_exact()).then_some(true),
+            corrected_query: found.corrected.clone(),
+            next_cursor: found.next_cursor(query, corrected),
+            servers: found.rows,
+        }
+    } else {
+        let page = store.list_servers(after, limit).await?;
+        List {
+            next_cursor: page
+                .next_after()
+                .map(|last| SearchCursor::list(&last.id).encode()),
+            servers: page.rows,
+            ..List::default()
+        }
     };
     Ok(cacheable(respond(StatusCode::OK, &list)?, CACHEABLE))
 }

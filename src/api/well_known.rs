@@ -2,13 +2,7 @@ use http::StatusCode;
 use mcp_connect_descriptor::SigningKeys;
 use serde_json::{Value, json};
 
-use super::{
-    caching::{cacheable, etag, tagged, unchanged},
-    call::Call,
-    document,
-    problem::Problem,
-    respond,
-};
+use super::{caching::cacheable, call::Call, document, problem::Problem, respond};
 use crate::platform::{MAX_LIFETIME, MIN_LIFETIME, http::Response, signer};
 
 /// Verifiers refresh at half of this, so a key is known everywhere a minute after it was added.
@@ -22,12 +16,8 @@ pub(crate) async fn jwks(call: &Call) -> Result<Response, Problem> {
     let public = keys
         .published(|key_id| revoked.iter().any(|entry| entry.id == key_id))
         .to_string();
-    let etag = etag(&public);
-    if let Some(unchanged) = unchanged(&call.head, &etag, CACHEABLE) {
-        return Ok(unchanged);
-    }
     let key_set = document("application/jwk-set+json", public.into_bytes());
-    Ok(tagged(cacheable(key_set, CACHEABLE), etag))
+    Ok(cacheable(key_set, CACHEABLE))
 }
 
 pub(crate) async fn authority(call: &Call) -> Result<Response, Problem> {

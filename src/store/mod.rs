@@ -26,6 +26,7 @@ mod registry_latest;
 mod registry_write;
 mod revocations;
 mod row;
+mod search;
 mod servers;
 mod spent_proofs;
 mod tenants;
@@ -52,6 +53,7 @@ pub(crate) use self::{
     registry_write::{Obstacle, StatusChange, Written},
     revocations::Withdrawn,
     row::Row,
+    search::Found,
     servers::ServerSummary,
 };
 use crate::platform::{metrics, now_millis};
@@ -128,7 +130,7 @@ impl Store {
     /// Whether D1 answers and has been migrated.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         let tables =
-            "SELECT 1 FROM servers, versions, servers_fts, authority, tenants, clients, api_keys,
+            "SELECT 1 FROM servers, versions, search_fts, authority, tenants, clients, api_keys,
              revocations, audit, audit_seals, editions, remotes,
              administrators, administrator_keys, spent_proofs LIMIT 0";
         self.rows(tables, Vec::new()).await?;

@@ -3,8 +3,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Outcome, Page, Row, Store, StoreError, date, moderation::in_force, now, nth_row, nth_rows,
-    proofs::effective_level, text,
+    Found, Outcome, Page, Row, Store, StoreError, date, moderation::in_force, now, nth_row,
+    nth_rows, proofs::effective_level, text,
 };
 use crate::authority::{Level, Moderation};
 
@@ -109,34 +109,35 @@ const PUBLISHED_AT: &str =
 const MAX_VERSIONS: u32 = 100;
 
 impl Store {
-    /// Up to `limit` servers after the given one: all, in the order of their names, or those that a
-    /// query finds, in the order in which they came. Those whose every version was deleted are left
-    /// out.
+    /// Up to `limit` servers after the given one, in the order of their names. Those whose every version
+    /// was deleted are left out.
     pub(crate) async fn list_servers(
         &self,
-        query: Option<&SearchQuery>,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<ServerSummary>, StoreError> {
-        let mut values = vec![text(after), (limit + 1).into(), now()];
-        // Each walks one index from where the page begins, so the last page costs what the first does.
-        let from = if let Some(query) = query {
-            values.push(query.to_fts5().into());
-            "FROM servers_fts f CROSS JOIN servers s ON s.id = f.rowid
-             CROSS JOIN versions v ON v.id = s.default_version
-             WHERE servers_fts MATCH ?4
-               AND f.rowid > coalesce((SELECT id FROM servers WHERE name = ?1), 0)
-               AND v.status <> 'deleted'
-             ORDER BY f.rowid"
-        } else {
-            "FROM servers s CROSS JOIN versions v ON v.id = s.default_version
+        let sql = format!(
+            "SELECT {} FROM servers s CROSS JOIN versions v ON v.id = s.default_version
              WHERE s.name > coalesce(?1, '') AND v.status <> 'deleted'
-             ORDER BY s.name"
-        };
-        let sql = format!("SELECT {} {from} LIMIT ?2", summary_columns("?3"));
+             ORDER BY s.name LIMIT ?2",
+            summary_columns("?3"),
+        );
+        let values = vec![text(after), (limit + 1).into(), now()];
         let rows = self.rows(&sql, values).await?;
         let servers: Result<_, _> = rows.iter().map(ServerSummary::read).collect();
         Ok(Page::new(servers?, limit))
+    }
+
+    /// Up to `limit` servers that a query finds, the best first.
+    pub(crate) async fn search_servers(
+        &self,
+        query: &SearchQuery,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Found<ServerSummary>, StoreError> {
+        let shown = (&*summary_columns("?6"), "default_version");
+        self.search(query, after, limit, shown, ServerSummary::read)
+            .await
     }
 
     /// `None`: no such server, or no such version.

@@ -9,7 +9,10 @@ pub struct SearchCursor {
     /// The text that was searched for, if any.
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// The name of the last server on the page before.
+    /// What was found in its place, where it found nothing.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<String>,
+    /// The last server on the page before: its name, or the key of a search.
     #[serde(rename = "a")]
     pub after: String,
 }
@@ -153,6 +156,15 @@ impl ListCursor {
 }
 
 impl SearchCursor {
+    /// In the list of all servers.
+    pub fn list(after: &str) -> Self {
+        Self {
+            query: None,
+            corrected: None,
+            after: after.to_owned(),
+        }
+    }
+
     /// The cursor as it goes into a URL.
     pub fn encode(&self) -> String {
         let json = serde_json::to_vec(self).unwrap_or_default();
@@ -256,9 +268,10 @@ mod tests {
         #[test]
         fn survives_a_round_trip_unescaped(
             query in proptest::option::of(".{0,200}"),
+            corrected in proptest::option::of(".{0,200}"),
             after in ".{0,200}",
         ) {
-            let cursor = SearchCursor { query, after };
+            let cursor = SearchCursor { query, corrected, after };
             let text = cursor.encode();
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
             if text.len() <= MAX_CHARS {

@@ -28,7 +28,7 @@ pub use permission::{Action, Permission};
 pub use rules::{
     Depth, Fault, Issue, IssueKind, Severity, faults, issues, oversized_publisher_meta,
 };
-pub use search::{QueryError, SearchQuery};
+pub use search::{QueryError, SearchQuery, closest, similar_words};
 pub use version::{Version, VersionError};
 
 /// The most versions that a name may have.
