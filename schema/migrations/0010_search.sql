@@ -3,9 +3,13 @@
 -- Where a server stands among those that are found alike: tier * 2^40 + id, lowest first. NULL: it is
 -- not found, since its default version was deleted, or there is none. An index in this order gives the
 -- best first and may be left after as many as are wanted.
---   0  verified, and can be reached      1  one of both      2  neither
---   3  held back, or left by its publisher
+--   0  verified, and can be reached      1  one of both
+--   2  neither, or left by its publisher     3  held back: registries don't show it
 ALTER TABLE servers ADD COLUMN place INTEGER;
+
+-- How many servers registries show.
+CREATE TABLE search_size (servers INTEGER NOT NULL) STRICT;
+INSERT INTO search_size (servers) VALUES (0);
 
 CREATE INDEX servers_by_name_nocase ON servers (name COLLATE NOCASE);
 -- By what follows the "/" of their names.
@@ -59,11 +63,14 @@ BEGIN
   DELETE FROM search_fts WHERE rowid = old.place;
   UPDATE servers SET place = (
     SELECT new.id + (1 << 40) * CASE
-      WHEN new.moderation <> 'active' OR v.moderation <> 'active' OR v.status <> 'active' THEN 3
+      WHEN new.moderation <> 'active' OR v.moderation <> 'active' THEN 3
+      WHEN v.status <> 'active' THEN 2
       ELSE 2 - (v.endpoint IS NOT NULL)
              - (new.namespace_proven OR (new.origin_level <> 'none' AND new.verified_origin IS v.origin)) END
     FROM versions v WHERE v.id = new.default_version AND v.status <> 'deleted')
   WHERE id = new.id;
+  UPDATE search_size SET servers = servers
+    + coalesce((SELECT place < 3 << 40 FROM servers WHERE id = new.id), 0) - coalesce(old.place < 3 << 40, 0);
   INSERT INTO search_fts (rowid, project, namespace, title, description, tags)
   SELECT s.place, substr(s.name, instr(s.name, '/') + 1), substr(s.name, 1, instr(s.name, '/') - 1),
          v.title, v.description,

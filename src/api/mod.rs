@@ -8,6 +8,7 @@ mod authenticate;
 mod caching;
 mod call;
 mod connect;
+mod copies;
 mod gating;
 mod health;
 mod json_path;

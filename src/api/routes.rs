@@ -5,8 +5,8 @@ use percent_encoding::percent_decode_str;
 
 use super::{
     admin::{
-        administrators, audit, client_keys, clients, health as endpoint_health, import, keys,
-        moderation, policy, proofs, providers, revocations as withdrawals, stats, tenants,
+        administrators, audit, cache, client_keys, clients, health as endpoint_health, import,
+        keys, moderation, policy, proofs, providers, revocations as withdrawals, stats, tenants,
     },
     call::{Answer, Call, Moderator, Operator},
     connect, health,
@@ -64,7 +64,7 @@ const DELETE: Method = Method::DELETE;
 type Route = (Method, &'static str, Handler);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 59] = [
+static ROUTES: [Route; 60] = [
     (POST, "/v1/connect", anyone!(connect::connect)),
     (GET, "/v1/servers", anyone!(servers::list)),
     (GET, "/v1/servers/{namespace}/{name}", anyone!(servers::detail)),
@@ -111,6 +111,7 @@ static ROUTES: [Route; 59] = [
     (POST, "/v1/admin/clients/{client_id}/keys/{key_id}/revoke", operator!(client_keys::revoke)),
 
     (POST, "/v1/admin/import", operator!(import::import)),
+    (POST, "/v1/admin/cache/rebuild", operator!(cache::rebuild)),
     (GET, "/v1/admin/servers/{namespace}/{name}/proofs", moderator!(proofs::list)),
     (POST, "/v1/admin/servers/{namespace}/{name}/prove", moderator!(proofs::prove)),
     (POST, "/v1/admin/servers/{namespace}/{name}/verify", moderator!(proofs::verify)),
@@ -133,7 +134,7 @@ static ROUTES: [Route; 59] = [
 
 /// Each is below both prefixes.
 #[rustfmt::skip]
-static REGISTRY_ROUTES: [Route; 18] = [
+static REGISTRY_ROUTES: [Route; 19] = [
     (GET, "/servers", registry!(registry::servers::list)),
     (GET, "/servers/{name}/versions", registry!(registry::servers::versions)),
     (GET, "/servers/{name}/versions/{version}", registry!(registry::servers::version)),
@@ -143,6 +144,7 @@ static REGISTRY_ROUTES: [Route; 18] = [
     (PATCH, "/servers/{name}/status", registry!(registry::status::set_all)),
     (POST, "/publish", registry!(registry::publish::publish)),
     (POST, "/validate", registry!(registry::publish::validate)),
+    (GET, "/x/org.mcp-connect/search", registry!(registry::search::search)),
     (POST, "/auth/dns", registry!(registry::auth::dns)),
     (POST, "/auth/http", registry!(registry::auth::http)),
     (POST, "/auth/github-at", registry!(registry::auth::github_token)),

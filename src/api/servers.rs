@@ -1,14 +1,9 @@
 use http::StatusCode;
-use mcp_connect_catalog::{SearchCursor, SearchQuery, ServerName, ServerRef};
+use mcp_connect_catalog::{SearchCursor, SearchQuery, Version};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
-use super::{App, caching::cacheable, call::Call, document, problem::Problem, respond};
-use crate::{
-    authority::Challenge,
-    platform::{http::Response, log, metrics, now_millis},
-    store::{EdgeCopy, ServerSummary, StoreError},
-};
+use super::{caching::cacheable, call::Call, copies, problem::Problem, respond};
+use crate::{authority::Challenge, platform::http::Response, store::ServerSummary};
 
 /// What discovery says may be shown for this long without asking again, in seconds.
 const CACHEABLE: &str = "public, max-age=30";
@@ -82,42 +77,26 @@ pub(crate) async fn list(call: &Call) -> Result<Response, Problem> {
     Ok(cacheable(respond(StatusCode::OK, &list)?, CACHEABLE))
 }
 
-/// A server is shown from its edge copy while that is fresh; else from D1; when that is out, from the
-/// copy whatever its age. One version is always read from D1.
+/// A server, or one version of it.
 pub(crate) async fn detail(call: &Call) -> Result<Response, Problem> {
     let (app, reference) = (&call.app, call.server_ref()?);
-    if reference.version.is_some() {
-        let loaded = load(app, &reference).await?;
-        return loaded
-            .map(|detail| shown(&detail))
-            .ok_or_else(Problem::server_not_found);
-    }
-    let copy = app.store.edge_copy(&reference.name).await;
-    let found = match &copy {
-        Some(copy) if copy.is_fresh() => "fresh",
-        Some(_) => "stale",
-        None => "missing",
+    let name = reference.name.as_str();
+    let version = reference.version.as_ref().map(Version::as_str);
+    let server = copies::server(app, name, false)
+        .await?
+        .ok_or_else(Problem::server_not_found)?;
+    let detail = match (server.detail(version)?, version) {
+        (None, Some(version)) if !server.is_complete() => {
+            let server = app.store.load_version(name, version).await?;
+            server
+                .map(|server| server.detail(Some(version)))
+                .transpose()?
+                .flatten()
+        }
+        (detail, _) => detail,
     };
-    metrics::count(metrics::looked_up("edge_copy", found));
-    if let Some(copy) = copy.as_ref().filter(|copy| copy.is_fresh()) {
-        return Ok(shown(&copy.document));
-    }
-    let loaded_at = now_millis();
-    match (load(app, &reference).await, copy) {
-        (Ok(Some(detail)), _) => {
-            let response = shown(&detail);
-            keep_copy(app, reference.name, EdgeCopy::new(loaded_at, detail));
-            Ok(response)
-        }
-        (Ok(None), _) => Err(Problem::server_not_found()),
-        (Err(error), Some(copy)) => {
-            // While D1 is out, that is each of them.
-            let problem = error.to_string();
-            log::error_once("", "served_from_edge_copy", &[("problem", &problem)]);
-            Ok(shown(&copy.document))
-        }
-        (Err(error), None) => Err(error.into()),
-    }
+    let detail = detail.ok_or_else(Problem::server_not_found)?;
+    Ok(cacheable(respond(StatusCode::OK, &detail)?, CACHEABLE))
 }
 
 /// What the publisher of a server serves, and where, to prove its namespace and its endpoint. No
@@ -138,28 +117,4 @@ pub(crate) async fn challenge(call: &Call) -> Result<Response, Problem> {
             .map(|origin| Challenge::of_origin(issuer, &name, &origin)),
     };
     Ok(cacheable(respond(StatusCode::OK, &challenges)?, CACHEABLE))
-}
-
-async fn load(app: &App, reference: &ServerRef) -> Result<Option<Box<RawValue>>, StoreError> {
-    let Some(detail) = app.store.server_detail(reference).await? else {
-        return Ok(None);
-    };
-    serde_json::value::to_raw_value(&detail)
-        .map(Some)
-        .map_err(|error| StoreError::Unavailable(error.to_string()))
-}
-
-fn shown(detail: &RawValue) -> Response {
-    let detail = document("application/json", detail.get().into());
-    cacheable(detail, CACHEABLE)
-}
-
-/// After the answer, so that nobody waits for it.
-fn keep_copy(app: &App, name: ServerName, copy: EdgeCopy) {
-    let store = app.store.clone();
-    app.context.wait_until(async move {
-        if let Err(error) = store.put_edge_copy(&name, &copy).await {
-            log::error("edge_copy_failed", &[("problem", &error.to_string())]);
-        }
-    });
 }

@@ -63,7 +63,7 @@ impl Store {
     /// Where KV does not take it, the next probe makes up for it.
     pub(crate) async fn keep_verdict(&self, endpoint: &str, verdict: &Verdict) {
         let key = verdict_key(endpoint);
-        if let Err(error) = self.kv_put(&key, verdict, KEPT_SECONDS).await {
+        if let Err(error) = self.kv_put(&key, verdict, Some(KEPT_SECONDS)).await {
             log::error("health_not_kept", &[("problem", &error.to_string())]);
         }
     }
@@ -95,7 +95,7 @@ impl Store {
             endpoint: endpoint.to_owned(),
             marked_at: now,
         };
-        self.kv_put(&key, &mark, IN_USE_SECONDS).await
+        self.kv_put(&key, &mark, Some(IN_USE_SECONDS)).await
     }
 
     /// Up to `limit` endpoints in use whose verdict is due, those unseen for the longest first.

@@ -30,7 +30,8 @@ impl Store {
         source: &KeySource,
         copy: &KeySetCopy,
     ) -> Result<(), StoreError> {
-        self.kv_put(&key(source), copy, KEPT_MILLIS / 1000).await
+        self.kv_put(&key(source), copy, Some(KEPT_MILLIS / 1000))
+            .await
     }
 }
 

@@ -34,13 +34,16 @@ impl Store {
         &self,
         key: &str,
         value: &impl Serialize,
-        kept_seconds: u64,
+        kept_seconds: Option<u64>,
     ) -> Result<(), StoreError> {
         // As text: the library would store an object of its own making as `{}`.
         let json = serde_json::to_string(value)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let put = self.kv()?.put(key, json)?;
-        in_time(put.expiration_ttl(kept_seconds).execute()).await
+        let mut put = self.kv()?.put(key, json)?;
+        if let Some(seconds) = kept_seconds {
+            put = put.expiration_ttl(seconds);
+        }
+        in_time(put.execute()).await
     }
 
     pub(super) async fn kv_delete(&self, key: &str) -> Result<(), StoreError> {

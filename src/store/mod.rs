@@ -35,14 +35,14 @@ use serde::Deserialize;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
-use self::d1::{Outcome, Statement, changed, changes, nth_row, nth_rows};
+use self::d1::{Outcome, Statement, changed, nth_row, nth_rows};
 pub(crate) use self::{
     administrators::{AdministratorChange, Doors},
     api_keys::{KeyCreation, MAX_LIVE_KEYS},
     audit::AuditFilter,
     clients::NewClient,
     counters::Counter,
-    edge::EdgeCopy,
+    edge::ServerCopy,
     import::{ImportOutcome, ImportResult},
     key_sets::KeySetCopy,
     moderation::{ModerationChange, ModerationFilter, ModerationOutcome},

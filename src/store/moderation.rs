@@ -4,7 +4,7 @@ use wasm_bindgen::JsValue;
 use super::{
     Page, Row, Store, StoreError,
     audit::Event,
-    changed, changes, date, number,
+    changed, date, nth_rows, number,
     revocations::Revocation,
     servers::{Standing, nth_standing, standing_query},
     text,
@@ -52,12 +52,14 @@ const RECORD_ENDED: [&str; 2] = [
     "INSERT INTO audit (at, actor, action, subject, reason, detail)
      SELECT ?1, ?2, 'server.reinstate', name, 'its time is over',
        strftime('%Y-%m-%dT%H:%M:%fZ', moderation_expires_at / 1000.0, 'unixepoch')
-     FROM servers WHERE moderation IN ('quarantined', 'revoked') AND moderation_expires_at <= ?1",
+     FROM servers WHERE moderation IN ('quarantined', 'revoked') AND moderation_expires_at <= ?1
+     RETURNING subject",
     "INSERT INTO audit (at, actor, action, subject, reason, detail)
      SELECT ?1, ?2, 'version.reinstate', s.name || '@' || v.version, 'its time is over',
        strftime('%Y-%m-%dT%H:%M:%fZ', v.moderation_expires_at / 1000.0, 'unixepoch')
      FROM versions v JOIN servers s ON s.id = v.server_id
-     WHERE v.moderation IN ('quarantined', 'revoked') AND v.moderation_expires_at <= ?1",
+     WHERE v.moderation IN ('quarantined', 'revoked') AND v.moderation_expires_at <= ?1
+     RETURNING subject",
 ];
 
 const END: [&str; 2] = [
@@ -143,7 +145,7 @@ impl Store {
             actor,
             reason,
         };
-        let select = standing_query("");
+        let select = standing_query();
         let mut statements = vec![(update.as_str(), values), event.if_changed()];
         if holds_back {
             statements.push(revocation.if_changed());
@@ -226,16 +228,20 @@ impl Store {
 
     /// Ends the holds whose time is over, each with its audit row; how many there were. Nobody waits
     /// for it: they count as ended wherever a state is read.
-    pub(crate) async fn end_expired_moderation(&self, now: u64) -> Result<u32, StoreError> {
+    pub(crate) async fn end_expired_moderation(&self, now: u64) -> Result<usize, StoreError> {
         let values = || vec![number(now), "authority".into()];
         let statements = RECORD_ENDED.iter().chain(&END);
-        let results = self
+        let mut results = self
             .batch(statements.map(|sql| (*sql, values())).collect())
             .await?;
-        let mut ended = 0;
-        for index in RECORD_ENDED.len()..results.len() {
-            ended += changes(&results, index)?;
+        let mut ended = Vec::new();
+        for index in 0..RECORD_ENDED.len() {
+            for row in nth_rows(&mut results, index)? {
+                let subject = row.text("subject");
+                ended.push(subject.split('@').next().unwrap_or(subject).to_owned());
+            }
         }
-        Ok(ended)
+        self.renew_copies(&ended).await;
+        Ok(ended.len())
     }
 }

@@ -1,12 +1,16 @@
 //! Versions as registries show them to each other.
 
-use mcp_connect_catalog::{ListFilter, Official, Position};
+use mcp_connect_catalog::{ListFilter, Official, Position, SearchQuery, VersionStatus};
 use serde_json::json;
 use wasm_bindgen::JsValue;
 
 use super::{
-    Outcome, Page, Row, Store, StoreError, moderation::in_force, now, nth_row, number,
-    proofs::effective_level, text,
+    Found, Outcome, Page, Row, Store, StoreError,
+    moderation::in_force,
+    now, nth_row, number,
+    proofs::effective_level,
+    search::{ListSearch, Shown, list_search},
+    text,
 };
 use crate::authority::{Level, Moderation};
 
@@ -29,11 +33,25 @@ pub(crate) struct RegistryVersion {
     pub(crate) moderation: Moderation,
 }
 
+impl RegistryVersion {
+    /// To whoever does not ask for what was deleted, as `is_shown` has it in SQL.
+    pub(super) fn is_shown(&self) -> bool {
+        self.official.status != VersionStatus::Deleted && self.moderation == Moderation::Active
+    }
+}
+
+/// A page of a list.
+pub(crate) struct Listed {
+    pub(crate) page: Page<RegistryVersion>,
+    /// How many servers the list has, where that could be told.
+    pub(crate) total: Option<u64>,
+}
+
 /// What stands for a server's latest version.
 pub(crate) const LATEST: &str = "latest";
 
 /// Of a version `v` of a server `s`; the parameter `now` is in milliseconds.
-fn columns(now: &str) -> String {
+pub(super) fn columns(now: &str) -> String {
     format!(
         "v.id, s.name, v.version, v.server_json, v.status, v.status_message, v.status_changed_at,
          coalesce(v.published_at, v.created_at * 1000) AS published_at, v.updated_at, v.changed_at,
@@ -68,50 +86,98 @@ impl Store {
         filter: &ListFilter,
         after: &Position,
         limit: u32,
-    ) -> Result<Page<RegistryVersion>, StoreError> {
+    ) -> Result<Listed, StoreError> {
+        let search = filter.search.as_deref();
         let mut values: Vec<JsValue> = vec![
             now(),
             u32::from(filter.include_deleted).into(),
-            text(filter.search.as_deref()),
+            text(search),
             number(filter.updated_since.unwrap_or(0)),
             (limit + 1).into(),
         ];
-        let (from, by) = match after {
+        let wanted = match filter.version.as_deref() {
+            None => "",
+            Some(LATEST) => "AND v.id = s.latest_version",
+            Some(_) => "AND v.version = ?8",
+        };
+        let shown = format!(
+            "{wanted} AND (?2 OR {}) AND v.changed_at > ?4",
+            is_shown("?1")
+        );
+        let (with, from, total, by) = match after {
             Position::Name { name, version } => {
                 values.extend([name.as_str().into(), text(version.as_deref())]);
+                let (with, servers, total) = match search {
+                    Some(_) => (
+                        list_search(&shown),
+                        "page p CROSS JOIN servers s ON s.id = p.id",
+                        "(SELECT total FROM size)",
+                    ),
+                    // Of every server one version is listed, or all are.
+                    None if wanted != "AND v.version = ?8" && !filter.include_deleted => (
+                        String::new(),
+                        "servers s",
+                        "(SELECT servers FROM search_size)",
+                    ),
+                    None => (String::new(), "servers s", "NULL"),
+                };
                 (
-                    "servers s CROSS JOIN versions v ON v.server_id = s.id
-                     WHERE s.name >= ?6 AND v.version > CASE WHEN s.name > ?6 THEN '' ELSE ?7 END",
+                    with,
+                    format!(
+                        "{servers} CROSS JOIN versions v ON v.server_id = s.id
+                         WHERE s.name >= ?6 AND v.version > CASE WHEN s.name > ?6 THEN '' ELSE ?7 END"
+                    ),
+                    total,
                     "s.name, v.version",
                 )
             }
             Position::Change { changed_at, id } => {
                 values.extend([number(*changed_at), number(*id)]);
                 (
+                    String::new(),
                     "versions v CROSS JOIN servers s ON s.id = v.server_id
-                     WHERE (v.changed_at, v.id) > (?6, ?7)",
+                     WHERE (v.changed_at, v.id) > (?6, ?7)
+                       AND (?3 IS NULL OR instr(lower(s.name), lower(?3)))"
+                        .to_owned(),
+                    "NULL",
                     "v.changed_at, v.id",
                 )
             }
         };
-        let wanted = match filter.version.as_deref() {
-            None => "",
-            Some(LATEST) => "AND v.id = s.latest_version",
-            Some(version) => {
-                values.push(version.into());
-                "AND v.version = ?8"
-            }
-        };
+        values.push(text(filter.version.as_deref()));
+        if !with.is_empty() {
+            values.extend(ListSearch::new(search.unwrap_or_default()).values());
+        }
+        // What is long is read of those alone that are listed.
         let sql = format!(
-            "SELECT {} FROM {from} {wanted} AND (?2 OR {})
-               AND (?3 IS NULL OR instr(lower(s.name), lower(?3))) AND v.changed_at > ?4
-             ORDER BY {by} LIMIT ?5",
+            "{with} SELECT {}, {total} AS total
+             FROM (SELECT v.id FROM {from} {shown} ORDER BY {by} LIMIT ?5) l
+             CROSS JOIN versions v ON v.id = l.id CROSS JOIN servers s ON s.id = v.server_id
+             ORDER BY {by}",
             columns("?1"),
-            is_shown("?1"),
         );
         let rows = self.rows(&sql, values).await?;
         let versions: Result<_, _> = rows.iter().map(read).collect();
-        Ok(Page::new(versions?, limit))
+        Ok(Listed {
+            total: rows.first().and_then(|row| row.number("total")),
+            page: Page::new(versions?, limit),
+        })
+    }
+
+    /// Up to `limit` servers that a query finds, each in its latest version, the best first.
+    pub(crate) async fn registry_search(
+        &self,
+        query: &SearchQuery,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Found<RegistryVersion>, StoreError> {
+        let shown = Shown {
+            columns: columns("?6"),
+            version: "latest_version",
+            held_back: false,
+            read,
+        };
+        self.search(query, after, limit, shown).await
     }
 
     /// All versions of a server, the newest first; `each` takes them.
@@ -201,7 +267,7 @@ pub(super) fn nth_version(
     nth_row(results, index)?.as_ref().map(read).transpose()
 }
 
-fn read(row: &Row) -> Result<RegistryVersion, StoreError> {
+pub(super) fn read(row: &Row) -> Result<RegistryVersion, StoreError> {
     let moderation = [row.one_of("moderation")?, row.one_of("version_moderation")?];
     let number = |column| row.number(column).unwrap_or_default();
     Ok(RegistryVersion {

@@ -10,7 +10,7 @@ use super::StoreError;
 
 /// Each column that is not NULL, under its own name. What administrators read goes over the wire as
 /// it is: there the query says what is shown.
-#[derive(Default, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Row(Map<String, Value>);
 

@@ -7,11 +7,19 @@
 //! all have what was searched for and bm25 would tell them apart by chance: there `place` decides.
 
 use mcp_connect_catalog::{SearchCursor, SearchQuery, closest, similar_words};
+use wasm_bindgen::JsValue;
 
-use super::{Row, Store, StoreError, now, nth_rows};
+use super::{Row, Store, StoreError, now, nth_rows, number, text};
 
 /// The most that one search finds.
 const WINDOW: u32 = 500;
+/// `servers.place` is below this, of what is held back, too; and below this of all else.
+const ALL: u64 = 4 << 40;
+const SHOWN: u64 = 3 << 40;
+/// The id of a server, in its place.
+const ID: &str = "((1 << 40) - 1)";
+/// Longer is no name.
+const MAX_NAME_CHARS: usize = 200;
 /// The most words of which the one is looked for that was meant.
 const MAX_CORRECTED: usize = 5;
 
@@ -43,17 +51,18 @@ impl<T> Found<T> {
 }
 
 /// ?1 is found anywhere, ?2 has whole words of names, ?3 is as it was typed; ?4 is the last key of the
-/// page before, ?5 how many there may be.
+/// page before, ?5 how many there may be; ?7 is behind all places that are looked at.
 fn ranked() -> String {
     format!(
         "WITH found AS MATERIALIZED (
-           SELECT rowid AS place FROM search_fts WHERE search_fts MATCH ?1 ORDER BY rowid LIMIT {WINDOW}),
+           SELECT rowid AS place FROM search_fts WHERE search_fts MATCH ?1 AND rowid < ?7
+           ORDER BY rowid LIMIT {WINDOW}),
          amount AS MATERIALIZED (SELECT count(*) AS total FROM found),
          scored AS (
            SELECT * FROM (
              SELECT rowid AS place,
                CAST((max(bm25(search_fts, 10, 4, 6, 1, 3), -250) + 250) * 1000 AS INTEGER) AS score
-             FROM search_fts WHERE search_fts MATCH ?1
+             FROM search_fts WHERE search_fts MATCH ?1 AND rowid < ?7
              LIMIT (SELECT iif(total < {WINDOW}, {WINDOW}, 0) FROM amount))
            UNION ALL SELECT place, 0 FROM found, amount WHERE total = {WINDOW}),
          named AS (
@@ -67,39 +76,62 @@ fn ranked() -> String {
          ranked AS (
            SELECT place, min(level) AS level, max(score) AS score FROM (
              SELECT place, 3 AS level, score FROM scored UNION ALL SELECT place, level, 0 FROM named)
-           WHERE place IS NOT NULL GROUP BY place),
+           WHERE place < ?7 GROUP BY place),
          page AS MATERIALIZED (
-           SELECT place & ((1 << 40) - 1) AS id,
-             (level << 60) + (place >> 40 << 58) + (score << 40) + (place & ((1 << 40) - 1)) AS key
+           SELECT place & {ID} AS id,
+             (level << 60) + (place >> 40 << 58) + (score << 40) + (place & {ID}) AS key
            FROM ranked WHERE key > CAST(?4 AS INTEGER) ORDER BY key LIMIT ?5)"
     )
 }
 
+/// What is read of a server that was found.
+pub(super) struct Shown<T> {
+    /// Of the server `s` and its version `v`; ?6 is now.
+    pub(super) columns: String,
+    /// The column of `servers` that names the version.
+    pub(super) version: &'static str,
+    /// Whether what is held back is there, too.
+    pub(super) held_back: bool,
+    pub(super) read: fn(&Row) -> Result<T, StoreError>,
+}
+
 impl Store {
-    /// Up to `limit` servers that a query finds, each with these columns and in the version that this
-    /// column of `servers` names; ?6 is now. Where nothing is found, that is what a query finds that was
+    /// Up to `limit` servers that a query finds; where it finds nothing, those of a query that was
     /// probably meant.
     pub(super) async fn search<T>(
         &self,
         query: &SearchQuery,
         after: Option<&str>,
         limit: u32,
-        (columns, version): (&str, &str),
-        read: fn(&Row) -> Result<T, StoreError>,
+        shown: Shown<T>,
     ) -> Result<Found<T>, StoreError> {
         let sql = format!(
             "{} SELECT CAST(p.key AS TEXT) AS search_key,
-               max((SELECT total FROM amount), (SELECT count(*) FROM ranked)) AS search_total, {columns}
-             FROM page p CROSS JOIN servers s ON s.id = p.id CROSS JOIN versions v ON v.id = s.{version}
+               max((SELECT total FROM amount), (SELECT count(*) FROM ranked)) AS search_total, {}
+             FROM page p CROSS JOIN servers s ON s.id = p.id CROSS JOIN versions v ON v.id = s.{}
              ORDER BY p.key",
             ranked(),
+            shown.columns,
+            shown.version,
         );
-        let mut rows = self.ranked_rows(&sql, query, after, limit).await?;
+        let values = |query: &SearchQuery| {
+            let whole_words = query.to_whole_words();
+            vec![
+                query.to_fts5().into(),
+                format!("{{project namespace}} : ({whole_words})").into(),
+                query.text().into(),
+                after.unwrap_or("-1").into(),
+                (limit + 1).into(),
+                now(),
+                number(if shown.held_back { ALL } else { SHOWN }),
+            ]
+        };
+        let mut rows = self.rows(&sql, values(query)).await?;
         let mut corrected = None;
         if rows.is_empty() && after.is_none() {
             corrected = self.corrected(query).await?;
             if let Some(Ok(query)) = corrected.as_deref().map(SearchQuery::parse) {
-                rows = self.ranked_rows(&sql, &query, after, limit).await?;
+                rows = self.rows(&sql, values(&query)).await?;
             }
         }
         let is_last = rows.len() <= limit as usize;
@@ -112,31 +144,15 @@ impl Store {
                 .and_then(|row| row.number("search_total"))
                 .unwrap_or(0),
             corrected: corrected.filter(|_| !rows.is_empty()),
-            rows: rows.iter().map(read).collect::<Result<_, _>>()?,
+            rows: rows.iter().map(shown.read).collect::<Result<_, _>>()?,
         })
     }
 
-    async fn ranked_rows(
-        &self,
-        sql: &str,
-        query: &SearchQuery,
-        after: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<Row>, StoreError> {
-        let whole_words = query.to_whole_words();
-        let values = vec![
-            query.to_fts5().into(),
-            format!("{{project namespace}} : ({whole_words})").into(),
-            query.text().into(),
-            after.unwrap_or("-1").into(),
-            (limit + 1).into(),
-            now(),
-        ];
-        self.rows(sql, values).await
-    }
-
     /// The text that was probably meant, where a query finds nothing.
-    async fn corrected(&self, query: &SearchQuery) -> Result<Option<String>, StoreError> {
+    pub(crate) async fn corrected(
+        &self,
+        query: &SearchQuery,
+    ) -> Result<Option<String>, StoreError> {
         const SIMILAR: &str = "
             SELECT trim(w.word) AS word,
               coalesce((SELECT doc FROM search_terms WHERE term = trim(w.word)), 0) AS found
@@ -164,5 +180,80 @@ impl Store {
             }
         }
         Ok((!corrections.is_empty()).then(|| query.corrected(&corrections)))
+    }
+}
+
+/// What registries search for in a list, whose order is by name: part of a name, or, of the first
+/// `WINDOW` servers, words anywhere.
+pub(super) struct ListSearch {
+    /// FTS5 expressions; of names, by trigrams.
+    names: Option<String>,
+    words: Option<String>,
+    /// Whether parts of names this short are looked for name by name: most names have them.
+    is_dense: bool,
+}
+
+/// The servers `page`, of which versions are listed: up to ?5 and one more from the name ?6 on, of
+/// which `any` version is to be shown. Where few names have what is searched for, these are sorted;
+/// where many have it, the names are walked until the page is full. `total` is how many there are; where
+/// names are walked, NULL.
+pub(super) fn list_search(any: &str) -> String {
+    let any = format!("EXISTS (SELECT 1 FROM versions v WHERE v.server_id = s.id {any})");
+    format!(
+        "WITH names AS MATERIALIZED (
+           SELECT rowid AS id FROM names_fts WHERE names_fts MATCH ?9 LIMIT {WINDOW} + 1),
+         words AS MATERIALIZED (
+           SELECT rowid & {ID} AS id FROM search_fts WHERE search_fts MATCH ?10 ORDER BY rowid LIMIT {WINDOW}),
+         dense AS MATERIALIZED (SELECT ?11 OR count(*) > {WINDOW} AS yes FROM names),
+         few AS MATERIALIZED (
+           SELECT s.id, s.name FROM (
+             SELECT * FROM (SELECT id FROM names UNION SELECT id FROM words)
+             LIMIT (SELECT iif(yes, 0, 2 * {WINDOW}) FROM dense)) f
+           CROSS JOIN servers s ON s.id = f.id WHERE {any}),
+         size AS MATERIALIZED (SELECT iif(yes, NULL, (SELECT count(*) FROM few)) AS total FROM dense),
+         page AS MATERIALIZED (
+           SELECT * FROM (SELECT id FROM few WHERE name >= ?6 ORDER BY name LIMIT ?5 + 1)
+           UNION ALL SELECT * FROM (
+             SELECT s.id FROM servers s
+             WHERE s.name >= ?6 AND (instr(lower(s.name), lower(?3)) OR s.id IN (SELECT id FROM words)) AND {any}
+             ORDER BY s.name LIMIT (SELECT iif(yes, ?5 + 1, 0) FROM dense)))"
+    )
+}
+
+impl ListSearch {
+    pub(super) fn new(text: &str) -> Self {
+        // What a name may have in it, and the blanks that follow it in the index.
+        const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz0123456789.-_/ ";
+        let part = text.to_lowercase();
+        let length = part.chars().count();
+        let is_part = part
+            .chars()
+            .all(|char| char != ' ' && LETTERS.contains(char));
+        let names = match length {
+            _ if !is_part || length > MAX_NAME_CHARS => None,
+            0 | 1 => None,
+            2 => {
+                let trigrams: Vec<String> = LETTERS
+                    .chars()
+                    .map(|third| format!("\"{part}{third}\""))
+                    .collect();
+                Some(trigrams.join(" OR "))
+            }
+            _ => Some(format!("\"{part}\"")),
+        };
+        Self {
+            names,
+            words: SearchQuery::parse(text).ok().map(|query| query.to_fts5()),
+            is_dense: is_part && length == 1,
+        }
+    }
+
+    /// ?9 to ?11.
+    pub(super) fn values(&self) -> [JsValue; 3] {
+        [
+            text(self.names.as_deref()),
+            text(self.words.as_deref()),
+            self.is_dense.into(),
+        ]
     }
 }

@@ -1,10 +1,10 @@
-use mcp_connect_catalog::{SearchQuery, ServerRef, Version, VersionStatus};
+use mcp_connect_catalog::{SearchQuery, VersionStatus};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Found, Outcome, Page, Row, Store, StoreError, date, moderation::in_force, now, nth_row,
-    nth_rows, proofs::effective_level, text,
+    Found, Outcome, Page, Row, ServerCopy, Store, StoreError, date, moderation::in_force, now,
+    nth_row, proofs::effective_level, search::Shown, text,
 };
 use crate::authority::{Level, Moderation};
 
@@ -72,25 +72,32 @@ pub(crate) struct VersionSummary {
 fn summary_columns(now: &str) -> String {
     format!(
         "s.name, v.version, v.title, v.description, v.endpoint,
-         {} AS verification, {} AS moderation, {} AS version_moderation, v.status AS version_status, s.jwks_uri",
+         {} AS level, {} AS moderation, {} AS version_moderation, v.status, s.jwks_uri",
         effective_level("v.origin"),
         in_force("s", now),
         in_force("v", now),
     )
 }
 
-/// Of the server ?1 in the version ?2, or in its default one; ?3 is now.
-pub(super) fn standing_query(more_columns: &str) -> String {
+/// Why something is held back, and until when.
+pub(super) fn held_back_columns() -> String {
     format!(
-        "SELECT {}, s.moderation_reason, {} AS moderated_until,
-           v.moderation_reason AS version_moderation_reason, {} AS version_moderated_until
-           {more_columns}
+        "s.moderation_reason, {} AS moderated_until,
+         v.moderation_reason AS version_moderation_reason, {} AS version_moderated_until",
+        date("s.moderation_expires_at"),
+        date("v.moderation_expires_at"),
+    )
+}
+
+/// Of the server ?1 in the version ?2, or in its default one; ?3 is now.
+pub(super) fn standing_query() -> String {
+    format!(
+        "SELECT {}, {}
          FROM servers s JOIN versions v ON v.id = CASE WHEN ?2 IS NULL THEN s.default_version
            ELSE (SELECT id FROM versions WHERE server_id = s.id AND version = ?2) END
          WHERE s.name = ?1",
         summary_columns("?3"),
-        date("s.moderation_expires_at"),
-        date("v.moderation_expires_at"),
+        held_back_columns(),
     )
 }
 
@@ -101,12 +108,6 @@ pub(super) fn nth_standing(
     let row = nth_row(results, index)?;
     row.as_ref().map(Standing::read).transpose()
 }
-
-const PUBLISHED_AT: &str =
-    "strftime('%Y-%m-%dT%H:%M:%fZ', v.published_at / 1000000.0, 'unixepoch') AS published_at";
-
-/// The most versions that are listed with a server, newest first.
-const MAX_VERSIONS: u32 = 100;
 
 impl Store {
     /// Up to `limit` servers after the given one, in the order of their names. Those whose every version
@@ -135,43 +136,36 @@ impl Store {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Found<ServerSummary>, StoreError> {
-        let shown = (&*summary_columns("?6"), "default_version");
-        self.search(query, after, limit, shown, ServerSummary::read)
-            .await
+        let shown = Shown {
+            columns: summary_columns("?6"),
+            version: "default_version",
+            held_back: true,
+            read: ServerSummary::read,
+        };
+        self.search(query, after, limit, shown).await
     }
+}
 
-    /// `None`: no such server, or no such version.
-    pub(crate) async fn server_detail(
-        &self,
-        reference: &ServerRef,
-    ) -> Result<Option<ServerDetail>, StoreError> {
-        let version = reference.version.as_ref().map(Version::as_str);
-        let detail = standing_query(&format!(", v.server_json, {PUBLISHED_AT}"));
-        let versions = format!(
-            "SELECT v.version, v.status, {} AS moderation, v.moderation_reason, {PUBLISHED_AT}
-             FROM versions v JOIN servers s ON s.id = v.server_id
-             WHERE s.name = ?1 ORDER BY v.sort_key DESC, v.id DESC LIMIT {MAX_VERSIONS}",
-            in_force("v", "?2"),
-        );
-        let name = reference.name.as_str();
-        let mut statements = vec![(detail.as_str(), vec![name.into(), text(version), now()])];
-        if version.is_none() {
-            statements.push((&versions, vec![name.into(), now()]));
-        }
-        let mut results = self.read(statements).await?;
-        let Some(row) = nth_row(&mut results, 0)? else {
+impl ServerCopy {
+    /// The server, or one version of it. `None`: no such version is in the copy.
+    pub(crate) fn detail(&self, version: Option<&str>) -> Result<Option<ServerDetail>, StoreError> {
+        let wanted = |row: &&Row| match version {
+            None => row.flag("is_default"),
+            Some(version) => row.text("version") == version,
+        };
+        let Some(row) = self.versions.iter().find(wanted) else {
             return Ok(None);
         };
-        let versions = if version.is_some() {
-            None
-        } else {
-            let rows = nth_rows(&mut results, 1)?;
-            let versions: Result<_, _> = rows.iter().map(VersionSummary::read).collect();
-            Some(versions?)
+        let versions = match version {
+            None => {
+                let versions = self.versions.iter().map(VersionSummary::read);
+                Some(versions.collect::<Result<_, _>>()?)
+            }
+            Some(_) => None,
         };
         Ok(Some(ServerDetail {
-            standing: Standing::read(&row)?,
-            published_at: row.owned("published_at"),
+            standing: Standing::read(row)?,
+            published_at: row.owned("published_on"),
             server: RawValue::from_string(row.required("server_json")?)
                 .map_err(|error| StoreError::Unavailable(format!("server_json: {error}")))?,
             versions,
@@ -207,7 +201,7 @@ fn status(server: Moderation, version: Moderation, published: VersionStatus) -> 
 
 impl ServerSummary {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let verification: Level = row.one_of("verification")?;
+        let verification: Level = row.one_of("level")?;
         let endpoint = row.owned("endpoint");
         Ok(Self {
             id: row.required("name")?,
@@ -221,7 +215,7 @@ impl ServerSummary {
             status: status(
                 row.one_of("moderation")?,
                 row.one_of("version_moderation")?,
-                row.one_of("version_status")?,
+                row.one_of("status")?,
             ),
             // An operator said so, of that origin.
             jwks_uri: row
@@ -233,14 +227,14 @@ impl ServerSummary {
 
 impl VersionSummary {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let moderation = row.one_of("moderation")?;
+        let moderation = row.one_of("version_moderation")?;
         Ok(Self {
             version: row.required("version")?,
             status: status(Moderation::Active, moderation, row.one_of("status")?),
             status_reason: row
-                .owned("moderation_reason")
+                .owned("version_moderation_reason")
                 .filter(|_| moderation != Moderation::Active),
-            published_at: row.owned("published_at"),
+            published_at: row.owned("published_on"),
         })
     }
 }

@@ -209,10 +209,6 @@ async fn lose(
             ("reason", &reason),
         ],
     );
-    if let Ok(name) = due.name.parse()
-        && let Err(error) = store.drop_edge_copy(&name).await
-    {
-        log::error("edge_copy_failed", &[("problem", &error.to_string())]);
-    }
+    store.renew_copy(&due.name).await;
     Ok(())
 }

@@ -35,12 +35,16 @@ pub(crate) async fn import(call: &Call, operator: &Operator) -> Result<Response,
         .map(|json| Entry::parse(json, rules).map_err(|error| refused(json, error.to_string())))
         .collect();
     let entries: Vec<&Entry> = parsed.iter().flatten().collect();
-    let mut imported = call
-        .app
-        .store
-        .import(&entries, operator.actor())
-        .await?
-        .into_iter();
+    let store = &call.app.store;
+    let imported = store.import(&entries, operator.actor()).await?;
+    let mut changed: Vec<String> = imported.iter().filter_map(changed_name).collect();
+    changed.dedup();
+    // After the answer, since they may be a hundred.
+    let copies = store.clone();
+    call.app
+        .context
+        .wait_until(async move { copies.renew_copies(&changed).await });
+    let mut imported = imported.into_iter();
     let results: Vec<ImportResult> = parsed
         .into_iter()
         .filter_map(|parsed| match parsed {
@@ -49,6 +53,14 @@ pub(crate) async fn import(call: &Call, operator: &Operator) -> Result<Response,
         })
         .collect();
     respond(StatusCode::OK, &json!({ "results": results }))
+}
+
+fn changed_name(result: &ImportResult) -> Option<String> {
+    let is_change = matches!(
+        result.outcome,
+        ImportOutcome::Imported | ImportOutcome::Updated
+    );
+    result.name.clone().filter(|_| is_change)
 }
 
 /// Names the entry as well as it can be named.

@@ -4,6 +4,7 @@
 
 pub(super) mod administrators;
 pub(super) mod audit;
+pub(super) mod cache;
 pub(super) mod client_keys;
 pub(super) mod clients;
 pub(super) mod health;
@@ -18,13 +19,13 @@ pub(super) mod stats;
 pub(super) mod tenants;
 
 use http::StatusCode;
-use mcp_connect_catalog::{ServerName, date_micros};
+use mcp_connect_catalog::date_micros;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
-use super::{App, problem::Problem, respond};
+use super::{problem::Problem, respond};
 use crate::{
     authority::{Holder, KeyOf, NewKey},
-    platform::{http::Response, log, now_millis},
+    platform::{http::Response, now_millis},
     store::Page,
 };
 
@@ -152,12 +153,5 @@ fn expiry(expires_at: Option<&str>, expires_in: Option<u64>) -> Result<Option<u6
         (None, Some(_)) => Err(Problem::request_invalid(
             "expires_in: must be 1 to 315360000 seconds",
         )),
-    }
-}
-
-/// After a change, which holds already: the copy would be at most a minute old.
-pub(super) async fn drop_edge_copy(app: &App, name: &ServerName) {
-    if let Err(error) = app.store.drop_edge_copy(name).await {
-        log::error("edge_copy_failed", &[("problem", &error.to_string())]);
     }
 }

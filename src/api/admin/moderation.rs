@@ -2,7 +2,7 @@ use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
 use serde::Deserialize;
 
-use super::{Changed, ReasonBody, check_reason, drop_edge_copy, expiry, list_answer};
+use super::{Changed, ReasonBody, check_reason, expiry, list_answer};
 use crate::{
     api::{
         call::{Call, Moderator},
@@ -67,7 +67,7 @@ async fn moderate(
             ));
         }
     };
-    drop_edge_copy(&call.app, &reference.name).await;
+    call.app.store.renew_copy(reference.name.as_str()).await;
     respond(StatusCode::OK, &Changed { subject, changed })
 }
 

@@ -6,7 +6,7 @@ use mcp_connect_catalog::{Endpoint, ServerName};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Changed, check_reason, drop_edge_copy};
+use super::{Changed, check_reason};
 use crate::{
     api::{
         App,
@@ -158,7 +158,7 @@ async fn answer(
     changed: Option<(ServerSummary, bool)>,
 ) -> Result<Response, Problem> {
     let (subject, changed) = changed.ok_or_else(Problem::server_not_found)?;
-    drop_edge_copy(app, name).await;
+    app.store.renew_copy(name.as_str()).await;
     respond(StatusCode::OK, &Changed { subject, changed })
 }
 

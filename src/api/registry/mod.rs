@@ -6,6 +6,7 @@ mod body;
 mod entry;
 pub(super) mod publish;
 mod refusal;
+pub(super) mod search;
 pub(super) mod servers;
 pub(super) mod service;
 pub(super) mod status;

@@ -1,11 +1,11 @@
 //! What registries read from each other, and clients from them.
 
-use mcp_connect_catalog::{ListCursor, ListFilter, Position, date_micros};
-use serde_json::{Value, json};
+use mcp_connect_catalog::{ListCursor, ListFilter, Position, SearchQuery, date_micros};
+use serde::Serialize;
 
 use super::{Refusal, entry::shown, flag, invalid_parameter, parameter};
 use crate::{
-    api::{App, call::Call, document},
+    api::{App, caching::cacheable, call::Call, copies, document},
     authority::{Gating, Health, Level},
     platform::{http::Response, now_millis},
     store::RegistryVersion,
@@ -13,11 +13,43 @@ use crate::{
 
 const DEFAULT_LIMIT: u32 = 30;
 
+/// What is listed or searched may be shown for this long without asking again, in seconds.
+pub(super) const CACHEABLE: &str = "public, max-age=30";
+
+/// What is told of a list beside its entries.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Metadata {
+    pub(super) count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_cursor: Option<String>,
+    /// Of servers, whatever the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) total_is_lower_bound: Option<bool>,
+    /// What was searched for instead, where nothing was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) corrected_query: Option<String>,
+}
+
 /// `GET /servers`.
 pub(in crate::api) async fn list(call: &Call) -> Result<Response, Refusal> {
     let limit = limit(call)?;
-    let (filter, after) = wanted(call)?;
-    let page = call.app.store.registry_list(&filter, &after, limit).await?;
+    let (mut filter, after) = wanted(call)?;
+    let store = &call.app.store;
+    let mut listed = store.registry_list(&filter, &after, limit).await?;
+    let mut corrected_query = None;
+    if listed.page.rows.is_empty()
+        && is_first(&after)
+        && let Some(Ok(query)) = filter.search.as_deref().map(SearchQuery::parse)
+        && let Some(corrected) = store.corrected(&query).await?
+    {
+        filter.search = Some(corrected.clone());
+        listed = store.registry_list(&filter, &after, limit).await?;
+        corrected_query = Some(corrected).filter(|_| !listed.page.rows.is_empty());
+    }
+    let page = listed.page;
     let next_cursor = page.next_after().map(|last| {
         let after = match after {
             Position::Name { .. } => Position::Name {
@@ -32,43 +64,78 @@ pub(in crate::api) async fn list(call: &Call) -> Result<Response, Refusal> {
         let filter = Some(filter);
         ListCursor { filter, after }.encode()
     });
-    let required = required_level(&call.app)?;
-    let servers: Vec<String> = page
-        .rows
-        .iter()
-        .map(|version| shown(version, required, None))
-        .collect();
-    Ok(server_list(&servers, next_cursor))
+    let metadata = Metadata {
+        count: page.rows.len(),
+        next_cursor,
+        total: listed.total,
+        total_is_lower_bound: None,
+        corrected_query,
+    };
+    Ok(cacheable(
+        server_list(&call.app, &page.rows, &metadata)?,
+        CACHEABLE,
+    ))
+}
+
+fn is_first(position: &Position) -> bool {
+    matches!(position, Position::Name { name, .. } if name.is_empty())
 }
 
 /// `GET /servers/{name}/versions`.
 pub(in crate::api) async fn versions(call: &Call) -> Result<Response, Refusal> {
     let include_deleted = flag(call, "include_deleted")?.unwrap_or(false);
     let required = required_level(&call.app)?;
+    let name = call.member("name");
+    let server = copies::server(&call.app, name, include_deleted)
+        .await?
+        .ok_or_else(server_not_found)?;
     let mut servers = Vec::new();
-    let store = &call.app.store;
-    store
-        .registry_versions(call.member("name"), include_deleted, |version| {
-            servers.push(shown(version, required, None));
-        })
-        .await?;
-    if servers.is_empty() {
-        return Err(Refusal::not_found("Server not found"));
+    let mut show = |version: &RegistryVersion| servers.push(shown(version, required, None));
+    if server.is_complete() {
+        server
+            .registry_versions(include_deleted)?
+            .iter()
+            .for_each(&mut show);
+    } else {
+        let store = &call.app.store;
+        store
+            .registry_versions(name, include_deleted, &mut show)
+            .await?;
     }
-    Ok(server_list(&servers, None))
+    if servers.is_empty() {
+        return Err(server_not_found());
+    }
+    let metadata = Metadata {
+        count: servers.len(),
+        ..Metadata::default()
+    };
+    Ok(cacheable(list_of(&servers, &metadata), CACHEABLE))
 }
 
-/// `GET /servers/{name}/versions/{version}`, where `latest` stands for one.
+/// `GET /servers/{name}/versions/{version}`, where `latest` stands for one. Whoever asks for what was
+/// deleted, as publishers do before they change a status, is told what holds now.
 pub(in crate::api) async fn version(call: &Call) -> Result<Response, Refusal> {
     let include_deleted = flag(call, "include_deleted")?.unwrap_or(false);
     let (name, version) = (call.member("name"), call.member("version"));
-    let found = call
-        .app
-        .store
-        .registry_version(name, version, include_deleted)
+    let server = copies::server(&call.app, name, include_deleted)
         .await?
-        .ok_or_else(|| Refusal::not_found("Server not found"))?;
-    server_response(&call.app, &found).await
+        .ok_or_else(server_not_found)?;
+    let mut found = server.registry_version(version, include_deleted)?;
+    if found.is_none() && !server.is_complete() {
+        let store = &call.app.store;
+        found = store
+            .registry_version(name, version, include_deleted)
+            .await?;
+    }
+    let found = found.ok_or_else(server_not_found)?;
+    Ok(cacheable(
+        server_response(&call.app, &found).await?,
+        CACHEABLE,
+    ))
+}
+
+fn server_not_found() -> Refusal {
+    Refusal::not_found("Server not found")
 }
 
 /// The answer where it is about one version.
@@ -81,11 +148,23 @@ pub(super) async fn server_response(
     Ok(document("application/json", body.into_bytes()))
 }
 
-fn server_list(servers: &[String], next_cursor: Option<String>) -> Response {
-    let mut metadata = json!({ "count": servers.len() });
-    if let (Some(cursor), Some(members)) = (next_cursor, metadata.as_object_mut()) {
-        members.insert("nextCursor".to_owned(), Value::String(cursor));
-    }
+/// Health is asked for where one version is shown, not for a hundred.
+pub(super) fn server_list(
+    app: &App,
+    versions: &[RegistryVersion],
+    metadata: &Metadata,
+) -> Result<Response, Refusal> {
+    let required = required_level(app)?;
+    let servers: Vec<String> = versions
+        .iter()
+        .map(|version| shown(version, required, None))
+        .collect();
+    Ok(list_of(&servers, metadata))
+}
+
+fn list_of(servers: &[String], metadata: &Metadata) -> Response {
+    // Texts and numbers alone: nothing of it can fail.
+    let metadata = serde_json::to_string(metadata).unwrap_or_default();
     let servers = servers.join(",");
     let body = format!(r#"{{"servers":[{servers}],"metadata":{metadata}}}"#);
     document("application/json", body.into_bytes())
@@ -114,7 +193,7 @@ pub(super) fn required_level(app: &App) -> Result<Level, Refusal> {
     })
 }
 
-fn limit(call: &Call) -> Result<u32, Refusal> {
+pub(super) fn limit(call: &Call) -> Result<u32, Refusal> {
     let Some(limit) = parameter(call, "limit") else {
         return Ok(DEFAULT_LIMIT);
     };
@@ -154,7 +233,8 @@ fn wanted(call: &Call) -> Result<(ListFilter, Position), Refusal> {
         ));
     }
     let filter = ListFilter {
-        search: parameter(call, "search").or(carried.search),
+        // What was searched for in the place of another goes on.
+        search: carried.search.or_else(|| parameter(call, "search")),
         version: parameter(call, "version").or(carried.version),
         updated_since,
         include_deleted: updated_since.is_some()
