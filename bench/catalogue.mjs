@@ -71,7 +71,8 @@ export function catalogue({ names = 33_000, versions = 100_000, seed = 5 } = {})
         : kind < 0.9 ? common(NOUNS) : common(brands));
     }
     if (random() < 0.4) words.push(name.split("/")[1].replaceAll("-", " "));
-    return `${capital(words.join(" ")).slice(0, 98)}.`;
+    while (words.join(" ").length > 98) words.pop();
+    return `${capital(words.join(" "))}.`;
   };
 
   const taken = new Set();

@@ -144,7 +144,10 @@ impl Store {
                 )
             }
         };
-        values.push(text(filter.version.as_deref()));
+        // D1 wants as many as the statement has.
+        if !with.is_empty() || wanted.contains("?8") {
+            values.push(text(filter.version.as_deref()));
+        }
         if !with.is_empty() {
             values.extend(ListSearch::new(search.unwrap_or_default()).values());
         }

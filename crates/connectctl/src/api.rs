@@ -157,6 +157,14 @@ struct ImportAnswer {
     results: Vec<EntryResult>,
 }
 
+/// Copies that were renewed.
+#[derive(Deserialize)]
+pub(crate) struct RebuiltCopies {
+    pub(crate) renewed: u64,
+    /// Where to go on, if there are more.
+    pub(crate) next: Option<String>,
+}
+
 impl Admin {
     pub(crate) const fn new(authority: Authority) -> Self {
         Self { authority }
@@ -265,6 +273,12 @@ impl Admin {
 
     pub(crate) async fn probe(&self, server: &ServerName) -> Result<Health, ConnectError> {
         self.post(&format!("/v1/admin/servers/{server}/probe"), &json!({}))
+            .await
+    }
+
+    /// Renews the copies of some servers after this one.
+    pub(crate) async fn rebuild_copies(&self, after: &str) -> Result<RebuiltCopies, ConnectError> {
+        self.post("/v1/admin/cache/rebuild", &json!({ "after": after }))
             .await
     }
 

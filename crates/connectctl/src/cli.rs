@@ -171,12 +171,28 @@ pub(crate) enum Command {
     },
     /// Says that a version of a server is active, deprecated or deleted, as whoever has logged in
     Status(StatusArgs),
+    /// Repairs the copies of servers near their readers
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     /// Asks for the permission to connect, and shows it
     Connect(ConnectArgs),
     /// Checks a descriptor, read from standard input, as an MCP server would
     Inspect(InspectArgs),
     /// Calls a tool of a server: discover, connect, then directly to the server
     Call(CallArgs),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Renews the copy of every server; once all have one, the authority knows without its database
+    /// which servers exist
+    Rebuild {
+        /// Goes on after this server
+        #[arg(long, value_name = "NAME", default_value = "")]
+        after: String,
+    },
 }
 
 #[derive(Subcommand)]

@@ -66,6 +66,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Publish { file } => commands::publish::publish(&file, &settings()?, json).await,
         Command::Validate { file } => commands::publish::validate(&file, &settings()?, json).await,
         Command::Status(args) => commands::publish::set_status(&args, &settings()?, json).await,
+        Command::Cache { command } => commands::cache::run(&command, &settings()?, json).await,
         Command::Connect(args) => commands::connect::run(&args, &settings()?, json).await,
         Command::Inspect(args) => commands::inspect::run(&args, &settings()?, json).await,
         Command::Call(args) => commands::call::run(args, &settings()?, json).await,

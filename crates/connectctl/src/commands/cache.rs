@@ -1,0 +1,32 @@
+use serde_json::json;
+
+use crate::{api::Admin, cli::CacheCommand, config::Settings, failure::Failure, output};
+
+pub(crate) async fn run(
+    command: &CacheCommand,
+    settings: &Settings,
+    json: bool,
+) -> Result<(), Failure> {
+    let admin = Admin::new(settings.operator()?);
+    let CacheCommand::Rebuild { after } = command;
+    let mut after = after.clone();
+    let mut renewed = 0;
+    loop {
+        let part = admin.rebuild_copies(&after).await.map_err(|error| {
+            Failure::from(error)
+                .context(&format!("the rebuild stopped after {renewed} copies"))
+                .hint(format!(
+                    "go on with connectctl cache rebuild --after '{after}'"
+                ))
+        })?;
+        renewed += part.renewed;
+        match part.next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    if json {
+        return output::json(&json!({ "renewed": renewed }));
+    }
+    output::line(&format!("{renewed} copies renewed"))
+}
