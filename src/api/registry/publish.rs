@@ -14,7 +14,7 @@ use super::{
     servers::server_response,
 };
 use crate::{
-    api::{admin::drop_edge_copy, call::Call, respond},
+    api::{call::Call, respond},
     platform::http::Response,
     store::{Obstacle, Written},
 };
@@ -54,7 +54,7 @@ pub(in crate::api) async fn publish(call: &Call) -> Result<Response, Refusal> {
     }
     match call.app.store.publish(&entry, &publisher.actor()).await? {
         Written::Done(version) => {
-            drop_copies(call, name).await;
+            call.app.store.renew_copy(name).await;
             server_response(&call.app, &version).await
         }
         Written::Unchanged => Err(refused(FAILED, Obstacle::Duplicate)),
@@ -100,7 +100,7 @@ pub(in crate::api) async fn edit(call: &Call) -> Result<Response, Refusal> {
     let endpoint = known.endpoint.as_deref();
     match store.edit(&entry, endpoint, &publisher.actor()).await? {
         Written::Done(version) => {
-            drop_copies(call, name).await;
+            call.app.store.renew_copy(name).await;
             server_response(&call.app, &version).await
         }
         Written::Unchanged => server_response(&call.app, &known).await,
@@ -130,13 +130,6 @@ pub(super) fn refused(failed: &'static str, obstacle: Obstacle) -> Refusal {
              or versions that are there"
         ),
     })
-}
-
-/// Nothing depends on copies: they would be at most a minute old.
-pub(super) async fn drop_copies(call: &Call, name: &str) {
-    if let Ok(name) = name.parse() {
-        drop_edge_copy(&call.app, &name).await;
-    }
 }
 
 /// What a body says, once its form and its meaning are sound.

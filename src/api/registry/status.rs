@@ -7,7 +7,7 @@ use super::{
     Refusal,
     body::{Checked, body, writer},
     entry::shown,
-    publish::{drop_copies, refused},
+    publish::refused,
     refusal::fault,
     servers::{required_level, server_response},
 };
@@ -75,7 +75,7 @@ async fn change(call: &Call, version: Option<&str>) -> Result<Vec<u64>, Refusal>
     };
     match store.set_status(name, version, change).await? {
         Written::Done(ids) => {
-            drop_copies(call, name).await;
+            store.renew_copy(name).await;
             Ok(ids)
         }
         Written::Unchanged if version.is_some() => Err(Refusal::bad_request(
