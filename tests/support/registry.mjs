@@ -50,7 +50,7 @@ const TABLES = ["revocations", "editions", "remotes", "audit_seals", "audit", "p
 export async function emptyRegistry(authority) {
   const [database, kv] = [await authority.database(), await authority.kv()];
   const { results } = await database.prepare("SELECT name, sql, tbl_name FROM sqlite_master WHERE type = 'trigger'").all();
-  const keepers = results.filter(({ tbl_name, name }) => TABLES.includes(tbl_name) && !name.startsWith("servers_fts"));
+  const keepers = results.filter(({ tbl_name, name }) => TABLES.includes(tbl_name) && !/^servers_(unnamed|searched)$/.test(name));
   await database.batch(
     [
       ...keepers.map(({ name }) => `DROP TRIGGER "${name}"`),
