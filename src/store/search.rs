@@ -9,7 +9,7 @@
 use mcp_connect_catalog::{SearchCursor, SearchQuery, closest, similar_words};
 use wasm_bindgen::JsValue;
 
-use super::{Row, Store, StoreError, now, nth_rows, number, text};
+use super::{Row, Store, StoreError, now, nth_rows, number};
 
 /// The most that one search finds.
 const WINDOW: u32 = 500;
@@ -250,9 +250,11 @@ impl ListSearch {
 
     /// ?9 to ?11.
     pub(super) fn values(&self) -> [JsValue; 3] {
+        // FTS5 finds nothing by an empty phrase, and fails on NULL.
+        let expression = |text: &Option<String>| text.as_deref().unwrap_or("\"\"").into();
         [
-            text(self.names.as_deref()),
-            text(self.words.as_deref()),
+            expression(&self.names),
+            expression(&self.words),
             self.is_dense.into(),
         ]
     }
