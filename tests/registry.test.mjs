@@ -107,9 +107,10 @@ for (const prefix of PREFIXES) {
       assert.equal((await official("com.paged/one:2.0.0")).version, "nightly");
       assert.equal((await official("com.paged/one")).name, "com.paged/two");
       assert.equal(await official("com.paged/two:nightly"), undefined);
-      // Nothing but the name is searched, and no wildcard is one.
-      assert.deepEqual(await walk("search=server of the tests"), []);
-      assert.deepEqual(await walk("search=com%25paged"), []);
+      // Words are searched for, too, and no wildcard is one.
+      const described = await walk("search=tests server&version=2.0.0");
+      assert.ok(described.includes("com.paged/one:2.0.0"), described.join());
+      for (const none of ["%25", "*"]) assert.deepEqual(await walk(`search=${none}`), [], none);
     });
 
     test("updated_since goes by what changed here, and tells of what is the latest no more", async () => {

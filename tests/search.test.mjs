@@ -170,18 +170,18 @@ describe("a registry's list with search", () => {
   });
 
   test("counts servers", async () => {
-    assert.equal((await get("/v0.1/servers", { limit: "1" })).metadata.total, 12);
-    assert.equal((await get("/v0.1/servers", { limit: "1", version: "latest" })).metadata.total, 12);
-    for (const [search, total] of [["payment", 3], ["many", 1], ["com.acme/", 8]]) {
+    assert.equal((await get("/v0.1/servers", { limit: "1" })).metadata.total, 11);
+    assert.equal((await get("/v0.1/servers", { limit: "1", version: "latest" })).metadata.total, 11);
+    for (const [search, total] of [["payment", 3], ["many", 1], ["com.acme/", 7]]) {
       const { metadata } = await listed(search, { limit: "1", version: "latest" });
       assert.equal(metadata.total, total, search);
       const next = metadata.nextCursor && (await get("/v0.1/servers", { cursor: metadata.nextCursor, limit: "1" }));
       if (next) assert.equal(next.metadata.total, total, `${search}, second page`);
     }
     await authority.importServers(entry("com.acme/one-more"));
-    assert.equal((await get("/v0.1/servers", { limit: "1" })).metadata.total, 13);
-    await authority.importServers(entry("com.acme/one-more", { status: "deleted" }));
     assert.equal((await get("/v0.1/servers", { limit: "1" })).metadata.total, 12);
+    await authority.importServers(entry("com.acme/one-more", { status: "deleted" }));
+    assert.equal((await get("/v0.1/servers", { limit: "1" })).metadata.total, 11);
   });
 });
 

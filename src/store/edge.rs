@@ -10,7 +10,7 @@ use super::{
     servers::held_back_columns,
     text,
 };
-use crate::platform::{log, now_millis};
+use crate::platform::{iso_date, log, now_millis};
 
 const FRESH_MILLIS: u64 = 60_000;
 /// The most versions that a copy has, newest first, beside the latest and the default one; and the most
@@ -32,8 +32,22 @@ pub(crate) struct ServerCopy {
 }
 
 impl ServerCopy {
+    /// What ended meanwhile by itself makes it stale.
     pub(crate) fn is_fresh(&self) -> bool {
-        now_millis().saturating_sub(self.loaded_at) < FRESH_MILLIS
+        let now = now_millis();
+        let date = iso_date(now);
+        let has_ended = |row: &Row| {
+            [
+                ("moderation", "moderated_until"),
+                ("version_moderation", "version_moderated_until"),
+            ]
+            .iter()
+            .any(|(state, until)| {
+                row.text(state) != "active"
+                    && row.optional(until).is_some_and(|until| until <= &*date)
+            })
+        };
+        now.saturating_sub(self.loaded_at) < FRESH_MILLIS && !self.versions.iter().any(has_ended)
     }
 
     /// Whether a version that is not in it does not exist.
