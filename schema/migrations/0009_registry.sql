@@ -27,7 +27,7 @@ ALTER TABLE servers ADD COLUMN upstream TEXT;
 
 UPDATE servers SET latest_version = (
   SELECT id FROM versions v WHERE v.server_id = servers.id
-  ORDER BY v.status = 'deleted', v.sort_key DESC, coalesce(v.published_at, v.created_at * 1000), v.id
+  ORDER BY v.status = 'deleted', v.sort_key DESC, coalesce(v.published_at, v.created_at * 1000), v.version
   LIMIT 1);
 
 -- What a version said before it was edited.
@@ -68,17 +68,17 @@ CREATE INDEX remotes_by_url ON remotes (url);
 
 INSERT INTO remotes (version_id, url)
 SELECT DISTINCT v.id, r.value ->> 'url'
-FROM versions v, json_each(v.server_json, '$.remotes') r WHERE r.type = 'object';
+FROM versions v, json_each(v.server_json, '$.remotes') r WHERE r.type = 'object' AND r.value ->> 'url' IS NOT NULL;
 
 CREATE TRIGGER remotes_of_new_versions AFTER INSERT ON versions BEGIN
   INSERT INTO remotes (version_id, url)
   SELECT DISTINCT new.id, r.value ->> 'url'
-  FROM json_each(new.server_json, '$.remotes') r WHERE r.type = 'object';
+  FROM json_each(new.server_json, '$.remotes') r WHERE r.type = 'object' AND r.value ->> 'url' IS NOT NULL;
 END;
 
 CREATE TRIGGER remotes_of_edited_versions AFTER UPDATE OF server_json ON versions BEGIN
   DELETE FROM remotes WHERE version_id = new.id;
   INSERT INTO remotes (version_id, url)
   SELECT DISTINCT new.id, r.value ->> 'url'
-  FROM json_each(new.server_json, '$.remotes') r WHERE r.type = 'object';
+  FROM json_each(new.server_json, '$.remotes') r WHERE r.type = 'object' AND r.value ->> 'url' IS NOT NULL;
 END;

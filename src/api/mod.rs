@@ -7,6 +7,7 @@ mod admin;
 mod authenticate;
 mod caching;
 mod call;
+mod changes;
 mod connect;
 mod copies;
 mod gating;

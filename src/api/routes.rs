@@ -6,10 +6,11 @@ use percent_encoding::percent_decode_str;
 use super::{
     admin::{
         administrators, audit, cache, client_keys, clients, health as endpoint_health, import,
-        keys, moderation, policy, proofs, providers, revocations as withdrawals, stats, tenants,
+        keys, mirror, moderation, policy, proofs, providers, revocations as withdrawals, stats,
+        tenants,
     },
     call::{Answer, Call, Moderator, Operator},
-    connect, health,
+    changes, connect, health,
     registry::{self, Refusal},
     revocations, servers, well_known,
 };
@@ -64,11 +65,12 @@ const DELETE: Method = Method::DELETE;
 type Route = (Method, &'static str, Handler);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 60] = [
+static ROUTES: [Route; 64] = [
     (POST, "/v1/connect", anyone!(connect::connect)),
     (GET, "/v1/servers", anyone!(servers::list)),
     (GET, "/v1/servers/{namespace}/{name}", anyone!(servers::detail)),
     (GET, "/v1/servers/{namespace}/{name}/challenge", anyone!(servers::challenge)),
+    (GET, "/v1/changes", anyone!(changes::list)),
     (GET, "/v1/revocations", anyone!(revocations::feed_of_all)),
     (GET, "/.well-known/jwks.json", anyone!(well_known::jwks)),
     (GET, "/.well-known/mcp-connect-authority", anyone!(well_known::authority)),
@@ -122,6 +124,10 @@ static ROUTES: [Route; 60] = [
     (POST, "/v1/admin/servers/{namespace}/{name}/quarantine", moderator!(moderation::quarantine)),
     (POST, "/v1/admin/servers/{namespace}/{name}/revoke", moderator!(moderation::revoke)),
     (POST, "/v1/admin/servers/{namespace}/{name}/reinstate", moderator!(moderation::reinstate)),
+
+    (GET, "/v1/admin/mirror", moderator!(mirror::show)),
+    (GET, "/v1/admin/mirror/poison", moderator!(mirror::list_poison)),
+    (POST, "/v1/admin/mirror/sync", operator!(mirror::sync)),
 
     (GET, "/v1/admin/keys", moderator!(keys::list)),
     (GET, "/v1/admin/revocations", moderator!(withdrawals::list)),

@@ -11,6 +11,7 @@ mod health;
 mod id;
 mod key_freshness;
 mod mint;
+mod mirror;
 mod namespace_proof;
 mod policy;
 mod proof;
@@ -44,6 +45,7 @@ pub(crate) use self::{
     id::is_id,
     key_freshness::{Holding, KEPT_MILLIS, Step},
     mint::{Ticket, mint},
+    mirror::{Astray, Crawl, Following, Progress, most_gone},
     namespace_proof::{
         DomainKey, MAX_RECORD_BYTES, Place, ProofFault, RECORD_PATH, SPENT_MILLIS, SignedTime,
         txt_records,

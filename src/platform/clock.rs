@@ -24,6 +24,16 @@ pub(crate) fn iso_date(millis: u64) -> String {
         .into()
 }
 
+/// A date of a header, in milliseconds since the Unix epoch.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what is none, or before the epoch, becomes 0"
+)]
+pub(crate) fn read_date(text: &str) -> u64 {
+    js_sys::Date::parse(text) as u64
+}
+
 /// Lets time pass.
 pub(crate) async fn sleep(duration: Duration) {
     Delay::from(duration).await;

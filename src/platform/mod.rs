@@ -17,7 +17,7 @@ pub(crate) mod signer;
 use worker::Env;
 
 pub(crate) use self::{
-    clock::{iso_date, now_millis, sleep, within},
+    clock::{iso_date, now_millis, read_date, sleep, within},
     random::{RandomnessError, random_bytes},
     recent::Recent,
     settings::{Access, Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},

@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     health_gating: Result<Gating, Fault>,
     access: Result<Option<Access>, Fault>,
     publishing: Result<Publishing, Fault>,
+    upstream: Result<Option<String>, Fault>,
     development: Result<bool, Fault>,
 }
 
@@ -98,6 +99,11 @@ impl Settings {
                 is_development,
             ),
             publishing: Publishing::parse(&lookup, is_development),
+            upstream: parse_upstream(
+                lookup("UPSTREAM_REGISTRY").as_deref(),
+                lookup("ISSUER").as_deref(),
+                endpoint_rules(is_development),
+            ),
             development,
         }
     }
@@ -113,6 +119,7 @@ impl Settings {
             self.health_gating.as_ref().err(),
             self.access.as_ref().err(),
             self.publishing.as_ref().err(),
+            self.upstream.as_ref().err(),
             self.development.as_ref().err(),
         ]
         .into_iter()
@@ -179,6 +186,14 @@ impl Settings {
 
     pub(crate) fn publishing(&self) -> Result<&Publishing, Fault> {
         self.publishing.as_ref().map_err(Clone::clone)
+    }
+
+    /// The base URL of the registry that is mirrored here, if one is.
+    pub(crate) fn upstream(&self) -> Result<Option<&str>, Fault> {
+        self.upstream
+            .as_ref()
+            .map(Option::as_deref)
+            .map_err(Clone::clone)
     }
 
     pub(crate) fn endpoint_rules(&self) -> EndpointRules {
@@ -302,6 +317,27 @@ fn parse_access(
         team_domain: team_domain.to_owned(),
         audience: audience.to_owned(),
     }))
+}
+
+/// What stands before `/v0.1/servers`.
+fn parse_upstream(
+    value: Option<&str>,
+    issuer: Option<&str>,
+    rules: EndpointRules,
+) -> Result<Option<String>, Fault> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let fault = |problem: &str| Fault::new("UPSTREAM_REGISTRY", problem);
+    let url = Endpoint::parse(value, rules).map_err(|error| fault(&error.to_string()))?;
+    let base = url.as_str().trim_end_matches('/');
+    if base.contains('?') {
+        return Err(fault("has a query; give what stands before /v0.1/servers"));
+    }
+    if Some(base) == issuer {
+        return Err(fault("is this authority itself"));
+    }
+    Ok(Some(base.to_owned()))
 }
 
 /// Whether the halves of each key belong together is found out by the signer.
@@ -542,6 +578,43 @@ mod tests {
                 .publishing()
                 .is_ok_and(|publishing| publishing.anonymous)
         );
+    }
+
+    #[test]
+    fn an_upstream_is_another_registry_or_none() {
+        for (value, upstream) in [
+            (None, Ok(None)),
+            (Some(""), Ok(None)),
+            (
+                Some("https://registry.example"),
+                Ok(Some("https://registry.example")),
+            ),
+            (
+                Some("https://Registry.example/default/"),
+                Ok(Some("https://registry.example/default")),
+            ),
+            (Some("http://registry.example"), Err("is not https")),
+            (
+                Some("https://10.0.0.1"),
+                Err("names a host that is not public"),
+            ),
+            (
+                Some("https://registry.example/?a"),
+                Err("has a query; give what stands before /v0.1/servers"),
+            ),
+            (
+                Some("https://authority.example/"),
+                Err("is this authority itself"),
+            ),
+        ] {
+            let settings = read(&[("UPSTREAM_REGISTRY", value)]);
+            let found = settings.upstream();
+            assert_eq!(
+                found.as_ref().map_err(|fault| fault.problem.as_str()),
+                upstream.as_ref().map_err(|problem| *problem)
+            );
+            assert!(settings.issuing().is_ok());
+        }
     }
 
     #[test]

@@ -205,6 +205,13 @@ impl Store {
         Ok((count, names.pop()))
     }
 
+    /// After changes that are too many to renew each copy: a rebuild, or a reader, does.
+    pub(crate) async fn forget_all_are_copied(&self) {
+        if let Err(error) = self.kv_delete(ALL_ARE_COPIED).await {
+            log::error("edge_copy_failed", &[("problem", &error.to_string())]);
+        }
+    }
+
     /// Whether a server without a copy does not exist.
     pub(crate) async fn all_are_copied(&self) -> bool {
         matches!(self.kv_get::<bool>(ALL_ARE_COPIED).await, Ok(Some(true)))

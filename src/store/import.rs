@@ -3,13 +3,17 @@ use std::collections::HashMap;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_catalog::{Endpoint, Entry, VersionStatus};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Store, StoreError, now, nth_rows,
+    Store, StoreError,
+    mirror::Turn,
+    now, nth_rows,
     registry_latest::{MOMENT, choose},
+    text,
 };
+use crate::platform::now_millis;
 
 /// What became of one entry of an import.
 #[derive(Clone, Serialize)]
@@ -31,6 +35,24 @@ pub(crate) enum ImportOutcome {
     Unchanged,
     /// The content was known; its publisher changed its status.
     Updated,
+}
+
+/// Where entries come from, and so which names they may be of: a name is published here, or it is
+/// mirrored.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    Here,
+    /// A registry whose word holds: what it edits becomes a new edition.
+    Upstream(&'a str, Turn),
+}
+
+impl<'a> Source<'a> {
+    fn upstream(self) -> Option<&'a str> {
+        match self {
+            Self::Here => None,
+            Self::Upstream(upstream, _) => Some(upstream),
+        }
+    }
 }
 
 /// D1's limit for one value is 2,000,000 bytes.
@@ -87,33 +109,62 @@ const AUDIT: &str = concat!(
     "INSERT INTO audit (at, actor, action, subject, reason, detail)
      SELECT ?2, ?3,
        CASE WHEN v.id IS NULL THEN 'version.import'
+            WHEN v.content_hash <> i.value ->> 'content_hash' THEN 'version.edit'
             WHEN v.status <> i.value ->> 'status' THEN 'version.status' ELSE 'version.update' END,
        (i.value ->> 'name') || '@' || (i.value ->> 'version'), i.value ->> 'status_message', i.value ->> 'status'
      FROM json_each(?1) i
      LEFT JOIN servers s ON s.name = i.value ->> 'name'
      LEFT JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'
-     WHERE v.id IS NULL OR (v.content_hash = i.value ->> 'content_hash' AND ",
+     WHERE v.id IS NULL OR iif(v.content_hash = i.value ->> 'content_hash', ",
     is_other!(),
-    ")"
+    ", ?4 IS NOT NULL)"
 );
 
-/// What descriptors of versions that are deleted from now on are refused by.
+/// What descriptors of versions that are deleted, or reached elsewhere, from now on are refused by.
 const REVOKE: &str = "
 INSERT INTO revocations (kind, subject, revoked_at, actor, reason)
 SELECT 'version', s.name || '@' || v.version, CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?2,
-       coalesce(i.value ->> 'status_message', 'deleted by its publisher')
+       iif(i.value ->> 'status' = 'deleted',
+         coalesce(i.value ->> 'status_message', 'deleted by its publisher'), 'its endpoint changed')
 FROM json_each(?1) i
 JOIN servers s ON s.name = i.value ->> 'name'
 JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'
-WHERE v.content_hash = i.value ->> 'content_hash'
-  AND v.status <> 'deleted' AND i.value ->> 'status' = 'deleted'
+WHERE (?3 IS NOT NULL OR v.content_hash = i.value ->> 'content_hash') AND v.status <> 'deleted'
+  AND (i.value ->> 'status' = 'deleted'
+    OR v.content_hash <> i.value ->> 'content_hash' AND v.endpoint IS NOT i.value ->> 'endpoint')
 ON CONFLICT (kind, subject, tenant_id) DO UPDATE
 SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason";
 
 const INSERT_SERVERS: &str = "
-INSERT INTO servers (name, created_at)
-SELECT DISTINCT i.value ->> 'name', ?2 FROM json_each(?1) i WHERE true
-ON CONFLICT (name) DO NOTHING";
+INSERT INTO servers (name, created_at, upstream)
+SELECT DISTINCT i.value ->> 'name', ?2, ?3 FROM json_each(?1) i WHERE true
+ON CONFLICT (name) DO UPDATE SET upstream = excluded.upstream
+WHERE servers.upstream IS NOT excluded.upstream";
+
+/// The names that others than ?2 may speak for.
+const FOREIGN: &str = "
+SELECT s.name, s.upstream FROM servers s
+WHERE s.name IN (SELECT i.value ->> 'name' FROM json_each(?1) i)
+  AND (s.upstream IS NULL) <> (?2 IS NULL)";
+
+/// To stand first: the transaction fails where a name became another's meanwhile.
+const NONE_FOREIGN: &str = "
+INSERT INTO mirror (id) SELECT 1 FROM servers s
+WHERE s.name IN (SELECT i.value ->> 'name' FROM json_each(?1) i)
+  AND (s.upstream IS NULL) <> (?2 IS NULL) LIMIT 1";
+
+/// What was edited becomes a new edition.
+fn edit_versions() -> String {
+    format!(
+        "UPDATE versions AS v SET edition = v.edition + 1, title = i.value ->> 'title',
+           description = i.value ->> 'description', endpoint = i.value ->> 'endpoint',
+           origin = i.value ->> 'origin', content_hash = i.value ->> 'content_hash',
+           server_json = i.value ->> 'server_json', changed_at = {MOMENT}
+         FROM json_each(?1) i, servers s
+         WHERE s.name = i.value ->> 'name' AND v.server_id = s.id AND v.version = i.value ->> 'version'
+           AND v.content_hash <> i.value ->> 'content_hash'"
+    )
+}
 
 fn update_versions() -> String {
     format!(
@@ -153,6 +204,7 @@ impl Store {
         &self,
         entries: &[&Entry],
         actor: &str,
+        source: Source<'_>,
     ) -> Result<Vec<ImportResult>, StoreError> {
         let mut items: Vec<Item<'_>> = Vec::with_capacity(entries.len());
         let mut first: HashMap<(&str, &str), usize> = HashMap::new();
@@ -176,10 +228,29 @@ impl Store {
             }
         }
 
-        let known = self.write(&items, actor).await?;
+        let upstream = source.upstream();
+        let foreign = self.foreign(&items, upstream).await?;
+        let reason_against = |item: &Item<'_>| match foreign.get(item.name)? {
+            Some(upstream) => Some(format!("name: is mirrored from {upstream}")),
+            None => Some("name: is published here".to_owned()),
+        };
+        let refusals: Vec<Option<String>> = items.iter().map(reason_against).collect();
+        let taken: Vec<&Item<'_>> = items
+            .iter()
+            .zip(&refusals)
+            .filter_map(|(item, refusal)| refusal.is_none().then_some(item))
+            .collect();
+        let known = self.write(&taken, actor, source).await?;
         let outcomes: Vec<ImportResult> = items
             .iter()
-            .map(|item| item.compare(known.get(&(item.name.to_owned(), item.version.to_owned()))))
+            .zip(&refusals)
+            .map(|(item, refusal)| {
+                if let Some(reason) = refusal {
+                    return item.result(ImportOutcome::Refused, Some(reason));
+                }
+                let place = (item.name.to_owned(), item.version.to_owned());
+                item.compare(known.get(&place), upstream.is_some())
+            })
             .collect();
         Ok(places
             .into_iter()
@@ -190,11 +261,29 @@ impl Store {
             .collect())
     }
 
+    /// The names that may not come from there, with the registry that they come from.
+    async fn foreign(
+        &self,
+        items: &[Item<'_>],
+        upstream: Option<&str>,
+    ) -> Result<HashMap<String, Option<String>>, StoreError> {
+        let names: Vec<_> = items
+            .iter()
+            .map(|item| json!({ "name": item.name }))
+            .collect();
+        let values = vec![json!(names).to_string().into(), text(upstream)];
+        let rows = self.rows(FOREIGN, values).await?;
+        rows.iter()
+            .map(|row| Ok((row.required("name")?, row.owned("upstream"))))
+            .collect()
+    }
+
     /// What was known of the items before.
     async fn write(
         &self,
-        items: &[Item<'_>],
+        items: &[&Item<'_>],
         actor: &str,
+        source: Source<'_>,
     ) -> Result<HashMap<(String, String), Known>, StoreError> {
         let json = serde_json::to_string(items)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -204,15 +293,24 @@ impl Store {
         let json = || json.as_str().into();
         let names: Vec<&str> = items.iter().map(|item| item.name).collect();
         let names = json!(names).to_string();
-        let (update_versions, insert_versions) = (update_versions(), insert_versions());
+        let upstream = || text(source.upstream());
+        let [edit_versions, update_versions, insert_versions] =
+            [edit_versions(), update_versions(), insert_versions()];
         let mut statements = vec![
             (KNOWN, vec![json()]),
-            (AUDIT, vec![json(), now(), actor.into()]),
-            (REVOKE, vec![json(), actor.into()]),
-            (&update_versions, vec![json()]),
-            (INSERT_SERVERS, vec![json(), now()]),
-            (&insert_versions, vec![json(), now()]),
+            (NONE_FOREIGN, vec![json(), upstream()]),
+            (AUDIT, vec![json(), now(), actor.into(), upstream()]),
+            (REVOKE, vec![json(), actor.into(), upstream()]),
         ];
+        if let Source::Upstream(_, turn) = source {
+            statements.extend(turn.take());
+            statements.push((&edit_versions, vec![json()]));
+        }
+        statements.extend([
+            (update_versions.as_str(), vec![json()]),
+            (INSERT_SERVERS, vec![json(), now(), upstream()]),
+            (&insert_versions, vec![json(), now()]),
+        ]);
         statements.extend(choose(&names));
         let mut answers = self.batch(statements).await?;
         let mut known = HashMap::new();
@@ -233,6 +331,39 @@ pub(super) fn content_hash(entry: &Entry) -> String {
     Base64UrlUnpadded::encode_string(&Sha256::digest(entry.canonical_server_json()))
 }
 
+impl ImportResult {
+    /// The servers of which something changed, each once where they come together.
+    pub(crate) fn changed_names(results: &[Self]) -> Vec<String> {
+        let is_change =
+            |outcome| matches!(outcome, ImportOutcome::Imported | ImportOutcome::Updated);
+        let mut names: Vec<String> = results
+            .iter()
+            .filter(|result| is_change(result.outcome))
+            .filter_map(|result| result.name.clone())
+            .collect();
+        names.dedup();
+        names
+    }
+
+    /// Of what is no entry: names it as well as it can be named.
+    pub(crate) fn unreadable(json: &RawValue, reason: String) -> Self {
+        let entry: Value = serde_json::from_slice(json.get().as_bytes()).unwrap_or_default();
+        let member = |name| {
+            entry
+                .get("server")
+                .and_then(|server| server.get(name))
+                .and_then(Value::as_str)
+                .map(|text| text.chars().take(300).collect())
+        };
+        Self {
+            name: member("name"),
+            version: member("version"),
+            outcome: ImportOutcome::Refused,
+            reason: Some(reason),
+        }
+    }
+}
+
 impl<'a> Item<'a> {
     fn new(entry: &'a Entry) -> Self {
         Self {
@@ -240,7 +371,7 @@ impl<'a> Item<'a> {
             version: entry.version.as_str(),
             sort_key: entry
                 .version
-                .sort_key(entry.published_at_micros.unwrap_or(0)),
+                .sort_key(entry.published_at_micros.unwrap_or(now_millis() * 1000)),
             stable: entry.version.is_stable(),
             status: entry.status,
             title: entry.title.as_deref(),
@@ -261,9 +392,12 @@ impl<'a> Item<'a> {
         self.content_hash == other.content_hash && self.status == other.status
     }
 
-    fn compare(&self, known: Option<&Known>) -> ImportResult {
+    fn compare(&self, known: Option<&Known>, may_edit: bool) -> ImportResult {
         match known {
             None => self.result(ImportOutcome::Imported, None),
+            Some(known) if may_edit && known.content_hash != self.content_hash => {
+                self.result(ImportOutcome::Updated, None)
+            }
             Some(known) if known.content_hash != self.content_hash => self.result(
                 ImportOutcome::Refused,
                 Some("version: published before with other content; a version never changes"),

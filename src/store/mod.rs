@@ -6,6 +6,7 @@
 mod administrators;
 mod api_keys;
 mod audit;
+mod changes;
 mod clients;
 mod compiled;
 mod connect;
@@ -17,6 +18,7 @@ mod health;
 mod import;
 mod key_sets;
 mod kv;
+mod mirror;
 mod moderation;
 mod policies;
 mod proofs;
@@ -43,8 +45,9 @@ pub(crate) use self::{
     clients::NewClient,
     counters::Counter,
     edge::ServerCopy,
-    import::{ImportOutcome, ImportResult},
+    import::{ImportOutcome, ImportResult, Source},
     key_sets::KeySetCopy,
+    mirror::{Mirror, Named},
     moderation::{ModerationChange, ModerationFilter, ModerationOutcome},
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
@@ -132,7 +135,7 @@ impl Store {
         let tables =
             "SELECT 1 FROM servers, versions, search_fts, authority, tenants, clients, api_keys,
              revocations, audit, audit_seals, editions, remotes,
-             administrators, administrator_keys, spent_proofs LIMIT 0";
+             administrators, administrator_keys, spent_proofs, changes, mirror LIMIT 0";
         self.rows(tables, Vec::new()).await?;
         Ok(())
     }

@@ -14,9 +14,9 @@ macro_rules! latest {
     () => {
         "coalesce(
            (SELECT id FROM versions WHERE server_id = s.id AND status <> 'deleted'
-            ORDER BY sort_key DESC, coalesce(published_at, created_at * 1000), id LIMIT 1),
+            ORDER BY sort_key DESC, coalesce(published_at, created_at * 1000), version LIMIT 1),
            (SELECT id FROM versions WHERE server_id = s.id
-            ORDER BY sort_key DESC, coalesce(published_at, created_at * 1000), id LIMIT 1))"
+            ORDER BY sort_key DESC, coalesce(published_at, created_at * 1000), version LIMIT 1))"
     };
 }
 
@@ -38,7 +38,7 @@ const CHOOSE: &str = concat!(
     latest!(),
     " AS latest,
          (SELECT id FROM versions WHERE server_id = s.id AND status <> 'deleted' AND stable = 1
-          ORDER BY sort_key DESC, coalesce(published_at, created_at * 1000), id LIMIT 1) AS stable
+          ORDER BY sort_key DESC, coalesce(published_at, created_at * 1000), version LIMIT 1) AS stable
        FROM servers s WHERE s.name IN (SELECT value FROM json_each(?1))) c
      JOIN versions v ON v.id = coalesce(c.stable, c.latest)
      WHERE servers.id = c.id

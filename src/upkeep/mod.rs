@@ -1,8 +1,9 @@
-//! What the authority finds out and tidies up by itself, when a cron says so: whether publishers'
-//! proofs still hold and endpoints still answer, and what has had its time. Administrators can ask for
-//! the first two, too.
+//! What the authority finds out and tidies up by itself, when a cron says so: what changed
+//! upstream, whether publishers' proofs still hold and endpoints still answer, and what has had its
+//! time. Administrators can ask for all but the last, too.
 
 pub(crate) mod health;
+pub(crate) mod mirror;
 pub(crate) mod proofs;
 
 use std::fmt::Display;
@@ -10,11 +11,23 @@ use std::fmt::Display;
 use crate::{
     authority::Gating,
     platform::{Settings, log, now_millis},
-    store::Store,
+    store::{Store, StoreError},
 };
+
+/// Why a job could not do what it is there for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpkeepError {
+    #[error("{0} {1}")]
+    Setting(&'static str, String),
+    #[error("{0}")]
+    Upstream(String),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
 
 /// The crons of wrangler.toml.
 const EVERY_MINUTE: &str = "* * * * *";
+const EVERY_FIVE_MINUTES: &str = "*/5 * * * *";
 const AT_NIGHT: &str = "17 1-5 * * *";
 
 /// Runs the jobs of a cron. One that fails is logged and keeps no other from its turn.
@@ -40,6 +53,12 @@ pub(crate) async fn run(cron: &str, settings: &Settings, store: &Store) {
                 .is_ok_and(|gating| gating != Gating::Off)
             {
                 report("health", health::refresh(settings, store).await);
+            }
+        }
+        EVERY_FIVE_MINUTES => {
+            let followed = mirror::follow(settings, store, false, mirror::LONGEST_RUN_MILLIS).await;
+            if let Some(outcome) = followed.transpose() {
+                report("mirror", outcome);
             }
         }
         AT_NIGHT => report("proofs", proofs::check_again(settings, store).await),

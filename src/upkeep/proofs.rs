@@ -9,13 +9,14 @@ use std::{
 use futures_util::{StreamExt, stream};
 use mcp_connect_catalog::{Endpoint, EndpointRules, ServerName};
 
+use super::UpkeepError;
 use crate::{
     authority::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing},
     platform::{
         Settings, log, now_millis,
         outbound::{self, Answer, Outbound, OutboundError},
     },
-    store::{DueProof, Store, StoreError},
+    store::{DueProof, Store},
 };
 
 /// Who the audit trail says it was.
@@ -53,14 +54,6 @@ impl fmt::Display for Checked {
             "{confirmed} confirmed, {gone} gone, {unclear} unclear, {lost} lost"
         )
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UpkeepError {
-    #[error("{0} {1}")]
-    Setting(&'static str, String),
-    #[error("{0}")]
-    Store(#[from] StoreError),
 }
 
 /// Asks for the document of one challenge, now.

@@ -43,7 +43,7 @@ export function assertRefused(answer, status, detail) {
   assert.ok(answer.text.includes(detail), `${shown}: says nothing of ${detail}`);
 }
 
-const TABLES = ["revocations", "editions", "remotes", "audit_seals", "audit", "proofs", "versions", "servers"];
+const TABLES = ["changes", "revocations", "editions", "remotes", "audit_seals", "audit", "proofs", "versions", "servers"];
 
 /// Makes a registry as empty as a new one. What it keeps for ever, triggers keep: they are taken away for that
 /// moment, and put back as they were.

@@ -82,6 +82,13 @@ impl Endpoint {
         Ok(Self(url.into()))
     }
 
+    /// The same with this query, which must be percent-encoded, however long that is: to be asked,
+    /// not to be shown.
+    #[must_use]
+    pub fn with_query(&self, query: &str) -> Self {
+        Self(format!("{}?{query}", self.0))
+    }
+
     /// Scheme, host and port: who answers there (RFC 6454, section 4).
     pub fn origin(&self) -> String {
         Url::parse(&self.0).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())

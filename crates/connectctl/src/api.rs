@@ -4,6 +4,7 @@
 mod administrators;
 mod audit;
 mod client_keys;
+mod mirror;
 mod moderation;
 mod policies;
 mod providers;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     administrators::{Administrator, AdministratorKey, NewKey, WithKey},
     audit::AuditFilter,
     client_keys::{ClientKey, CreatedKey},
+    mirror::{Followed, Mirror, Poison},
     moderation::{Moderated, ModerationAction, ModerationFilter, Standing},
     policies::{Explanation, NewPolicy, PolicyHead},
     providers::{NewProvider, Provider},

@@ -146,6 +146,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: RevocationsCommand,
     },
+    /// Follows another registry, whose servers are mirrored here
+    Mirror {
+        #[command(subcommand)]
+        command: MirrorCommand,
+    },
     /// Counts what is registered, and what happened up to a few seconds ago
     Stats,
     /// Imports servers from a dump of an MCP registry
@@ -290,6 +295,27 @@ impl RevocationKind {
             Self::Key => "key",
         }
     }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum MirrorCommand {
+    /// Shows how far the mirror is, and what is in its way
+    Status,
+    /// Hears of what changed upstream now, instead of within five minutes
+    Sync {
+        /// Goes through everything that the upstream has
+        #[arg(long)]
+        sweep: bool,
+    },
+    /// Lists the entries that could not be taken in, and why
+    Poison {
+        /// The most entries on a page
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// Follows the pages to the end
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 #[derive(Subcommand)]

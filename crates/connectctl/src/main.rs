@@ -59,6 +59,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Revocations { command } => {
             commands::revocations::run(&command, &settings()?, json).await
         }
+        Command::Mirror { command } => commands::mirror::run(&command, &settings()?, json).await,
         Command::Stats => commands::stats::run(&settings()?, json).await,
         Command::Import(args) => commands::import::run(&args, &settings()?, json).await,
         Command::Login { command } => commands::login::run(&command, &settings()?, json).await,

@@ -1,7 +1,7 @@
 use http::StatusCode;
 use mcp_connect_catalog::Entry;
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{json, value::RawValue};
 
 use crate::{
     api::{
@@ -10,7 +10,7 @@ use crate::{
         respond,
     },
     platform::http::Response,
-    store::{ImportOutcome, ImportResult},
+    store::{ImportResult, Source},
 };
 
 const MAX_ENTRIES: usize = 100;
@@ -32,13 +32,17 @@ pub(crate) async fn import(call: &Call, operator: &Operator) -> Result<Response,
     let parsed: Vec<Result<Entry, ImportResult>> = body
         .servers
         .iter()
-        .map(|json| Entry::parse(json, rules).map_err(|error| refused(json, error.to_string())))
+        .map(|json| {
+            Entry::parse(json, rules)
+                .map_err(|error| ImportResult::unreadable(json, error.to_string()))
+        })
         .collect();
     let entries: Vec<&Entry> = parsed.iter().flatten().collect();
     let store = &call.app.store;
-    let imported = store.import(&entries, operator.actor()).await?;
-    let mut changed: Vec<String> = imported.iter().filter_map(changed_name).collect();
-    changed.dedup();
+    let imported = store
+        .import(&entries, operator.actor(), Source::Here)
+        .await?;
+    let changed = ImportResult::changed_names(&imported);
     // After the answer, since they may be a hundred.
     let copies = store.clone();
     call.app
@@ -53,30 +57,4 @@ pub(crate) async fn import(call: &Call, operator: &Operator) -> Result<Response,
         })
         .collect();
     respond(StatusCode::OK, &json!({ "results": results }))
-}
-
-fn changed_name(result: &ImportResult) -> Option<String> {
-    let is_change = matches!(
-        result.outcome,
-        ImportOutcome::Imported | ImportOutcome::Updated
-    );
-    result.name.clone().filter(|_| is_change)
-}
-
-/// Names the entry as well as it can be named.
-fn refused(json: &RawValue, reason: String) -> ImportResult {
-    let entry: Value = serde_json::from_slice(json.get().as_bytes()).unwrap_or_default();
-    let member = |name| {
-        entry
-            .get("server")
-            .and_then(|server| server.get(name))
-            .and_then(Value::as_str)
-            .map(|text| text.chars().take(300).collect())
-    };
-    ImportResult {
-        name: member("name"),
-        version: member("version"),
-        outcome: ImportOutcome::Refused,
-        reason: Some(reason),
-    }
 }

@@ -10,6 +10,7 @@ pub(super) mod clients;
 pub(super) mod health;
 pub(super) mod import;
 pub(super) mod keys;
+pub(super) mod mirror;
 pub(super) mod moderation;
 pub(super) mod policy;
 pub(super) mod proofs;

@@ -10,6 +10,7 @@ pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod login;
+pub(crate) mod mirror;
 pub(crate) mod moderation;
 pub(crate) mod policy;
 pub(crate) mod providers;

@@ -1,0 +1,82 @@
+use mcp_connect_client::ConnectError;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Admin;
+use crate::paging::Page;
+
+/// How an upstream registry is followed.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Mirror {
+    pub(crate) following: bool,
+    pub(crate) upstream: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) heard_until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ran_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
+    pub(crate) servers: u64,
+    pub(crate) poison: u64,
+    pub(crate) crawls: Vec<Crawl>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Crawl {
+    pub(crate) crawl: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) began_at: Option<String>,
+    pub(crate) pages: u64,
+    pub(crate) entries: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) completed_at: Option<String>,
+}
+
+/// What a run did.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Followed {
+    pub(crate) pages: u64,
+    pub(crate) imported: u64,
+    pub(crate) updated: u64,
+    pub(crate) refused: u64,
+    pub(crate) done: bool,
+}
+
+/// An entry that could not be taken in.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Poison {
+    pub(crate) subject: String,
+    pub(crate) reason: String,
+    pub(crate) since: String,
+    pub(crate) seen_at: String,
+}
+
+#[derive(Deserialize)]
+struct PoisonPage {
+    poison: Vec<Poison>,
+    next_cursor: Option<String>,
+}
+
+impl Admin {
+    pub(crate) async fn mirror(&self) -> Result<Mirror, ConnectError> {
+        self.get("/v1/admin/mirror").await
+    }
+
+    pub(crate) async fn sync_mirror(&self, sweep: bool) -> Result<Followed, ConnectError> {
+        let path = "/v1/admin/mirror/sync";
+        self.post(path, &json!({ "sweep": sweep })).await
+    }
+
+    pub(crate) async fn poison(
+        &self,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Poison>, ConnectError> {
+        let path = "/v1/admin/mirror/poison";
+        let page: PoisonPage = self.page(path, cursor, limit).await?;
+        Ok(Page {
+            items: page.poison,
+            next_cursor: page.next_cursor,
+        })
+    }
+}

@@ -1,0 +1,399 @@
+//! Following an upstream registry of the same API: page by page, as much as a run may do, and going
+//! on with the next run where this one ended.
+
+use std::{fmt, time::Duration};
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use mcp_connect_catalog::{Endpoint, EndpointRules, Entry, OFFICIAL_META, format_date};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+use sha2::{Digest, Sha256};
+use url::form_urlencoded;
+
+use super::UpkeepError;
+use crate::{
+    authority::{Astray, Crawl, most_gone},
+    platform::{
+        Settings, now_millis,
+        outbound::{self, Answer, Outbound, OutboundError},
+        read_date,
+    },
+    store::{ImportOutcome, ImportResult, Mirror, Named, Source, Store, StoreError},
+};
+
+/// Who the audit trail says it was.
+const ACTOR: &str = "mirror";
+
+/// Of one run: 20 questions to the upstream and some 400 to D1, of a thousand each.
+const MAX_PAGES: usize = 20;
+/// Each is one more question to D1, and one to KV.
+const MAX_COPIES: usize = 150;
+/// The next run is five minutes away.
+pub(crate) const LONGEST_RUN_MILLIS: u64 = 120_000;
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// A page is asked for again with fewer entries where it is longer.
+const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+const PAGE_SIZES: [u32; 3] = [100, 10, 1];
+/// An upstream may have its own idea of how long a page is.
+const MAX_ENTRIES: usize = 1000;
+const MAX_CURSOR_CHARS: usize = 2048;
+/// More are not deleted at the end of one sweep.
+const MAX_GONE: usize = 1000;
+
+/// What a run did.
+#[derive(Default)]
+pub(crate) struct Followed {
+    pub(crate) pages: usize,
+    pub(crate) imported: usize,
+    pub(crate) updated: usize,
+    pub(crate) refused: usize,
+    /// Whether there is nothing left to ask for now.
+    pub(crate) is_done: bool,
+}
+
+impl fmt::Display for Followed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} pages: {} new, {} changed, {} set aside",
+            self.pages, self.imported, self.updated, self.refused
+        )
+    }
+}
+
+/// A page of the upstream's list.
+#[derive(Deserialize)]
+struct Page {
+    servers: Vec<Box<RawValue>>,
+    #[serde(default)]
+    metadata: Metadata,
+    /// By the upstream's clock.
+    #[serde(skip)]
+    sent_at: u64,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default, rename = "nextCursor", alias = "next_cursor")]
+    next_cursor: Option<String>,
+}
+
+/// Why a run ends before its time.
+enum Stop {
+    /// Somebody else follows at this moment.
+    NotItsTurn,
+    /// The crawl leads nowhere.
+    BeginAgain(&'static str),
+    Problem(String),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        if error.is_not_its_turn() {
+            Self::NotItsTurn
+        } else {
+            Self::Problem(error.to_string())
+        }
+    }
+}
+
+/// Hears of what changed upstream; then goes on with the sweep of everything, if one is under way, or
+/// due, or wanted. For so many milliseconds, unless it is done before. `None`: there is no upstream.
+pub(crate) async fn follow(
+    settings: &Settings,
+    store: &Store,
+    wants_sweep: bool,
+    longest_millis: u64,
+) -> Result<Option<Followed>, UpkeepError> {
+    let upstream = settings
+        .upstream()
+        .map_err(|fault| UpkeepError::Setting(fault.setting, fault.problem))?;
+    let Some(upstream) = upstream else {
+        return Ok(None);
+    };
+    let rules = settings.endpoint_rules();
+    let list = Endpoint::parse(&format!("{upstream}/v0.1/servers"), rules)
+        .map_err(|error| UpkeepError::Setting("UPSTREAM_REGISTRY", error.to_string()))?;
+    let mut run = Run {
+        store,
+        upstream,
+        list,
+        rules,
+        mirror: store.mirror(upstream).await?,
+        copies: 0,
+        followed: Followed::default(),
+    };
+    let problem = match run.go(wants_sweep, now_millis() + longest_millis).await {
+        Ok(()) => None,
+        Err(Stop::NotItsTurn) => return Ok(Some(run.followed)),
+        Err(Stop::BeginAgain(problem)) => Some(format!("{problem}; the crawl begins again")),
+        Err(Stop::Problem(problem)) => Some(problem),
+    };
+    store.note_mirror_problem(problem.as_deref()).await?;
+    match problem {
+        None => Ok(Some(run.followed)),
+        Some(problem) => Err(UpkeepError::Upstream(problem)),
+    }
+}
+
+struct Run<'a> {
+    store: &'a Store,
+    upstream: &'a str,
+    list: Endpoint,
+    rules: EndpointRules,
+    mirror: Mirror,
+    copies: usize,
+    followed: Followed,
+}
+
+impl Run<'_> {
+    async fn go(&mut self, wants_sweep: bool, deadline: u64) -> Result<(), Stop> {
+        if wants_sweep {
+            self.mirror.following.want_sweep();
+        }
+        let mut is_up_to_date = false;
+        while let Some(crawl) = self.mirror.following.due(is_up_to_date, now_millis()) {
+            if self.followed.pages >= MAX_PAGES || now_millis() > deadline {
+                return Ok(());
+            }
+            let is_complete = match self.step(crawl).await {
+                Err(Stop::BeginAgain(problem)) => {
+                    self.mirror.following.begin_again(crawl);
+                    self.store.keep_following(&self.mirror).await?;
+                    return Err(Stop::BeginAgain(problem));
+                }
+                other => other?,
+            };
+            is_up_to_date |= is_complete && crawl == Crawl::Changes;
+        }
+        self.followed.is_done = true;
+        Ok(())
+    }
+
+    /// One page; whether it was the last of its crawl.
+    async fn step(&mut self, crawl: Crawl) -> Result<bool, Stop> {
+        let page = self.ask(crawl).await?;
+        let mut results: Vec<ImportResult> = Vec::with_capacity(page.servers.len());
+        let mut entries = Vec::with_capacity(page.servers.len());
+        let mut deleted = Vec::new();
+        for json in &page.servers {
+            match Entry::parse(json, self.rules) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => {
+                    let refused = set_aside(json, error.to_string());
+                    if let (Some(name), Some(version), true) =
+                        (&refused.name, &refused.version, is_deleted(json))
+                    {
+                        deleted.push(Named::new(name, version));
+                    }
+                    results.push(refused);
+                }
+            }
+        }
+        let taken = self.take_in(&entries).await?;
+        self.renew_copies(ImportResult::changed_names(&taken)).await;
+        results.extend(taken);
+        // What can't be read can still be out of use.
+        self.withdraw(&deleted, "its upstream deleted it").await?;
+
+        let is_complete = self
+            .mirror
+            .following
+            .heard(
+                crawl,
+                page.sent_at,
+                page.servers.len() as u64,
+                page.metadata.next_cursor,
+            )
+            .map_err(|Astray| Stop::BeginAgain("the upstream's cursor leads in a circle"))?;
+        let swept_at = self.mirror.following.sweep.completed_at;
+        if let (Crawl::Sweep, true, Some(began_at)) = (crawl, is_complete, swept_at) {
+            results.extend(self.withdraw_gone(began_at, &results).await?);
+        }
+        self.store.keep_page(&self.mirror, crawl, &results).await?;
+        self.mirror.turn = self.mirror.turn.next();
+        self.followed.pages += 1;
+        for result in &results {
+            match result.outcome {
+                ImportOutcome::Imported => self.followed.imported += 1,
+                ImportOutcome::Updated => self.followed.updated += 1,
+                ImportOutcome::Refused => self.followed.refused += 1,
+                ImportOutcome::Unchanged => {}
+            }
+        }
+        Ok(is_complete)
+    }
+
+    async fn ask(&self, crawl: Crawl) -> Result<Page, Stop> {
+        let (since, cursor) = self.mirror.following.question(crawl);
+        for size in PAGE_SIZES {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.append_pair("limit", &size.to_string());
+            query.append_pair("include_deleted", "true");
+            if let Some(since) = since {
+                query.append_pair("updated_since", &format_date(since * 1000));
+            }
+            if let Some(cursor) = cursor {
+                query.append_pair("cursor", cursor);
+            }
+            match read_page(&self.list.with_query(&query.finish()), cursor.is_some()).await {
+                Err(OutboundError::TooLarge(_)) => {}
+                Err(error) => return Err(Stop::Problem(format!("the upstream: {error}"))),
+                Ok(page) => return page,
+            }
+        }
+        Err(Stop::Problem(format!(
+            "an entry of the upstream is longer than {MAX_PAGE_BYTES} bytes"
+        )))
+    }
+
+    /// What D1 refuses together is taken in by halves, so that one entry holds no other back.
+    async fn take_in(&mut self, entries: &[Entry]) -> Result<Vec<ImportResult>, Stop> {
+        let mut results = Vec::with_capacity(entries.len());
+        let mut parts = vec![entries];
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            let entries: Vec<&Entry> = part.iter().collect();
+            let source = Source::Upstream(self.upstream, self.mirror.turn);
+            match self.store.import(&entries, ACTOR, source).await {
+                Ok(imported) => {
+                    self.mirror.turn = self.mirror.turn.next();
+                    results.extend(imported);
+                }
+                Err(error) if error.is_not_its_turn() => return Err(Stop::NotItsTurn),
+                Err(error @ (StoreError::Conflict(_) | StoreError::TooLarge)) => {
+                    if let [entry] = part {
+                        results.push(ImportResult {
+                            name: Some(entry.name.to_string()),
+                            version: Some(entry.version.to_string()),
+                            outcome: ImportOutcome::Refused,
+                            reason: Some(error.to_string()),
+                        });
+                    } else {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(results)
+    }
+
+    /// Ends the use of versions that their upstream no longer has.
+    async fn withdraw(&mut self, versions: &[Named], reason: &str) -> Result<(), Stop> {
+        if versions.is_empty() {
+            return Ok(());
+        }
+        let turn = self.mirror.turn;
+        self.store.withdraw(versions, ACTOR, reason, turn).await?;
+        self.mirror.turn = turn.next();
+        let names = versions.iter().map(|version| version.name.clone());
+        self.renew_copies(names.collect()).await;
+        Ok(())
+    }
+
+    /// At the end of a sweep; what there is to say, where that is too much to be true.
+    async fn withdraw_gone(
+        &mut self,
+        began_at: u64,
+        last: &[ImportResult],
+    ) -> Result<Option<ImportResult>, Stop> {
+        let (gone, met) = self.store.gone_upstream(began_at, last, MAX_GONE).await?;
+        if gone.len() <= MAX_GONE && gone.len() as u64 <= most_gone(met) {
+            self.withdraw(&gone, "its upstream does not list it any more")
+                .await?;
+            return Ok(None);
+        }
+        Ok(Some(ImportResult {
+            name: Some("*".into()),
+            version: Some("*".into()),
+            outcome: ImportOutcome::Refused,
+            reason: Some(
+                "so many versions are no longer listed upstream that none of them was taken for deleted"
+                    .into(),
+            ),
+        }))
+    }
+
+    /// As many as a run may; of the others it is no longer said that each has its copy.
+    async fn renew_copies(&mut self, mut names: Vec<String>) {
+        let wanted = names.len();
+        names.truncate(MAX_COPIES.saturating_sub(self.copies));
+        self.copies += names.len();
+        self.store.renew_copies(&names).await;
+        if names.len() < wanted {
+            self.store.forget_all_are_copied().await;
+        }
+    }
+}
+
+async fn read_page(url: &Endpoint, has_cursor: bool) -> Result<Result<Page, Stop>, OutboundError> {
+    let begun = now_millis();
+    let request = Outbound {
+        url,
+        headers: &[
+            ("accept", "application/json"),
+            ("user-agent", "mcp-connect-authority"),
+        ],
+        body: None,
+        time_limit: TIME_LIMIT,
+        max_bytes: MAX_PAGE_BYTES,
+    };
+    let answer = outbound::fetch(&request).await?;
+    // Later than our own clock has it, it would let changes be missed.
+    let sent_at = answer.header("date").map_or(begun, read_date).min(begun);
+    Ok(judge(&answer, sent_at, has_cursor))
+}
+
+fn judge(answer: &Answer, sent_at: u64, has_cursor: bool) -> Result<Page, Stop> {
+    match answer.status.as_u16() {
+        200 => {}
+        400 | 404 | 410 | 422 if has_cursor => {
+            return Err(Stop::BeginAgain("the upstream refused its own cursor"));
+        }
+        status => {
+            return Err(Stop::Problem(format!("the upstream answers {status}")));
+        }
+    }
+    let mut page: Page = serde_json::from_slice(&answer.body)
+        .map_err(|error| Stop::Problem(format!("the upstream's list: {error}")))?;
+    if page.servers.len() > MAX_ENTRIES {
+        return Err(Stop::Problem(
+            "the upstream's page has too many entries".into(),
+        ));
+    }
+    let cursor = &mut page.metadata.next_cursor;
+    if cursor.as_ref().is_some_and(String::is_empty) {
+        *cursor = None;
+    }
+    if cursor
+        .as_ref()
+        .is_some_and(|cursor| cursor.len() > MAX_CURSOR_CHARS)
+    {
+        return Err(Stop::Problem("the upstream's cursor is too long".into()));
+    }
+    page.sent_at = sent_at;
+    Ok(page)
+}
+
+/// What can't be read has a name to be listed under.
+fn set_aside(json: &RawValue, reason: String) -> ImportResult {
+    let mut refused = ImportResult::unreadable(json, reason);
+    if refused.name.is_none() || refused.version.is_none() {
+        let digest = Base64UrlUnpadded::encode_string(&Sha256::digest(json.get()));
+        refused.version = Some(format!("#{digest}"));
+    }
+    refused
+}
+
+fn is_deleted(json: &RawValue) -> bool {
+    let entry: Value = serde_json::from_slice(json.get().as_bytes()).unwrap_or_default();
+    let official = entry.get("_meta").and_then(|meta| meta.get(OFFICIAL_META));
+    official
+        .and_then(|official| official.get("status"))
+        .and_then(Value::as_str)
+        == Some("deleted")
+}
