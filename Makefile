@@ -2,7 +2,7 @@
 
 NODE := node_modules/.bin/node
 
-.PHONY: setup worker binaries dev test demo bench fuzz check clean
+.PHONY: setup worker binaries dev test demo bench fuzz schemathesis check clean
 
 setup:
 	@scripts/setup.sh
@@ -41,6 +41,10 @@ bench: worker
 # FUZZ_SECONDS for each target, 60 by default; needs a nightly compiler and cargo-fuzz.
 fuzz:
 	@scripts/fuzz.sh
+
+# What schema/openapi.yaml says, tried on the Worker; needs schemathesis, a Python program.
+schemathesis: worker
+	@$(NODE) scripts/schemathesis.mjs
 
 check: setup
 	cargo fmt --all --check

@@ -334,4 +334,50 @@ mod tests {
         assert_eq!(of(POST, "/v1/admin/import"), 1024 * 1024);
         assert_eq!(of(POST, "/v1/connect"), 8 * 1024);
     }
+
+    /// The paths of the API's description with their methods; of `{change}` each that there is.
+    fn described() -> Vec<(String, String)> {
+        let document = include_str!("../../schema/openapi.yaml");
+        let paths = document.split("\npaths:\n").nth(1).unwrap();
+        let paths = paths.split("\ncomponents:\n").next().unwrap();
+        let mut described = Vec::new();
+        let (mut path, mut changes) = ("", Vec::new());
+        for line in paths.lines() {
+            if let Some(named) = line.strip_prefix("  /") {
+                path = named.strip_suffix(':').unwrap();
+                changes.clear();
+            } else if line.trim().starts_with("- { name: change,") {
+                let names = line.split(['[', ']']).nth(1).unwrap();
+                changes = names.split(", ").collect();
+            } else if let Some(method) = line
+                .strip_prefix("    ")
+                .and_then(|line| line.strip_suffix(':'))
+                && ["get", "post", "put", "patch", "delete"].contains(&method)
+            {
+                let method = method.to_uppercase();
+                if path.contains("{change}") {
+                    for change in &changes {
+                        described.push((
+                            method.clone(),
+                            format!("/{}", path.replace("{change}", change)),
+                        ));
+                    }
+                } else {
+                    described.push((method, format!("/{path}")));
+                }
+            }
+        }
+        described.sort();
+        described
+    }
+
+    #[test]
+    fn the_description_has_each_and_no_other() {
+        let mut routes: Vec<(String, String)> = ROUTES
+            .iter()
+            .map(|(method, route, _)| (method.to_string(), (*route).to_owned()))
+            .collect();
+        routes.sort();
+        assert_eq!(described(), routes);
+    }
 }

@@ -9,6 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { assertDescribed } from "./description.mjs";
+
 // Loopback only: no usage statistics, no look-up of where this machine is.
 process.env.WRANGLER_SEND_METRICS = "false";
 process.env.CLOUDFLARE_CF_FETCH_ENABLED = "false";
@@ -163,17 +165,21 @@ class Authority {
     return { workers: [worker] };
   }
 
-  /// One HTTP request. A body that is no string is sent as JSON; a JSON answer is read.
+  /// One HTTP request. A body that is no string is sent as JSON; a JSON answer is read, and held against
+  /// the API's description.
   async request(path, { method, headers = {}, body, bearer } = {}) {
+    method ??= body === undefined ? "GET" : "POST";
     const response = await fetch(`${this.url}${path}`, {
-      method: method ?? (body === undefined ? "GET" : "POST"),
+      method,
       headers: { ...(bearer && { authorization: `Bearer ${bearer}` }), ...headers },
       body: body === undefined || typeof body === "string" ? body : JSON.stringify(body),
       redirect: "manual",
     });
     const text = await response.text();
     const isJson = /\bjson\b/.test(response.headers.get("content-type"));
-    return { status: response.status, headers: response.headers, text, body: isJson && text ? JSON.parse(text) : undefined };
+    const answer = { status: response.status, headers: response.headers, text, body: isJson && text ? JSON.parse(text) : undefined };
+    assertDescribed(method, path, answer);
+    return answer;
   }
 
   get operatorToken() {
