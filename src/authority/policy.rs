@@ -63,14 +63,26 @@ pub(crate) struct PolicyDocument {
     allow: Option<Vec<Pattern>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deny: Vec<Pattern>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     require_verification: Option<Level>,
     /// Whose servers may be connected to; a namespace covers what lies below it, too.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     publishers: Option<Vec<Namespace>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     versions: Vec<VersionRule>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     clients: Option<ClientRules>,
 }
 
@@ -84,9 +96,17 @@ struct Pattern(String);
 #[serde(deny_unknown_fields)]
 struct VersionRule {
     servers: Pattern,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pin: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     minimum: Option<String>,
 }
 
@@ -97,6 +117,11 @@ struct ClientRules {
     allow: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deny: Vec<String>,
+}
+
+/// What may be left out, but not be null: whoever wrote that meant something, and not surely "everybody".
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(member: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(member).map(Some)
 }
 
 /// Why a document is no policy: which member, and what to do.
@@ -613,6 +638,22 @@ mod tests {
         for (document, expected) in [
             (json!({}), "allow: is missing; [\"*\"] allows every server"),
             (json!({"allow": null}), "allow: is missing"),
+            (
+                json!({"allow": [], "publishers": null}),
+                "publishers: invalid type: null",
+            ),
+            (
+                json!({"allow": [], "clients": null}),
+                "clients: invalid type: null",
+            ),
+            (
+                json!({"allow": [], "require_verification": null}),
+                "require_verification: ",
+            ),
+            (
+                json!({"allow": [], "versions": [{"servers": "a.b/cc", "pin": null}]}),
+                "pin: invalid type: null",
+            ),
             (json!({"allow": ["*"], "alow": []}), "unknown field `alow`"),
             (
                 json!({"allow": ["*", "weather"]}),
@@ -857,10 +898,13 @@ mod tests {
             proptest::option::of(clients),
         )
             .prop_map(|(allow, deny, level, publishers, versions, clients)| {
-                json!({
+                let mut document = json!({
                     "allow": allow, "deny": deny, "require_verification": level,
                     "publishers": publishers, "versions": versions, "clients": clients,
-                })
+                });
+                let members = document.as_object_mut().unwrap();
+                members.retain(|_, value| !value.is_null());
+                document
             })
     }
 
