@@ -109,30 +109,31 @@ pub fn issues(server: &Value, depth: Depth, rules: EndpointRules) -> Vec<Issue> 
     let members = server.as_object().unwrap_or(&nothing);
     check.schema(server, text(members, "$schema"), depth);
     check.name(text(members, "name"));
-    check.version(text(members, "version"), "version");
+    check.version(text(members, "version"), "");
     if let Some(Value::Object(repository)) = members.get("repository") {
         check.repository(repository);
     }
     check.website(text(members, "websiteUrl"));
     let title = text(members, "title");
     if !title.is_empty() && title.trim().is_empty() {
-        let message = "title cannot be only whitespace";
-        check.error("title", "title-whitespace-only", message);
+        let message = ["title cannot be only whitespace"];
+        check.error(&["title"], "title-whitespace-only", &message);
     }
-    for (index, icon) in items(members, "icons") {
-        check.icon(text(icon, "src"), &format!("icons[{index}].src"));
+    for (place, icon) in items(members, "icons") {
+        check.icon(text(icon, "src"), &place);
     }
-    for (index, package) in items(members, "packages") {
-        check.package(package, &format!("packages[{index}]"));
+    for (place, package) in items(members, "packages") {
+        check.package(package, &place);
     }
-    for (index, remote) in items(members, "remotes") {
-        check.remote(remote, &format!("remotes[{index}]"));
+    for (place, remote) in items(members, "remotes") {
+        check.remote(remote, &place);
     }
     if check.issues.is_empty()
-        && let Err(fault @ (VersionError::Blank | VersionError::Control)) =
+        && let Err(VersionError::Blank | VersionError::Control) =
             text(members, "version").parse::<Version>()
     {
-        check.error("version", "invalid-version", &format!("version {fault}"));
+        let message = ["version has a control character, or a blank at an end"];
+        check.error(&["version"], "invalid-version", &message);
     }
     check.issues
 }
@@ -144,17 +145,13 @@ fn text<'a>(members: &'a Map<String, Value>, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// The objects in a list, each with its place.
-fn items<'a>(
-    members: &'a Map<String, Value>,
-    name: &str,
-) -> impl Iterator<Item = (usize, &'a Map<String, Value>)> {
+/// The objects in a list, each after its place: `packages[0].`.
+fn items<'a>(members: &'a Map<String, Value>, name: &str) -> Vec<(String, &'a Map<String, Value>)> {
     let items = members.get(name).and_then(Value::as_array);
+    let items = items.into_iter().flatten().enumerate();
     items
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .filter_map(|(index, item)| Some((index, item.as_object()?)))
+        .filter_map(|(index, item)| Some((format!("{name}[{index}]."), item.as_object()?)))
+        .collect()
 }
 
 /// The schema that a URL names, by its date.
@@ -170,13 +167,15 @@ struct Check {
 }
 
 impl Check {
-    fn error(&mut self, path: &str, reference: &'static str, message: &str) {
+    /// Place and message come in parts: putting them together here, once, is smaller.
+    fn error(&mut self, path: &[&str], reference: &'static str, message: &[&str]) {
+        let kind = IssueKind::Semantic;
         self.add(
-            IssueKind::Semantic,
+            kind,
             Severity::Error,
-            path,
+            path.concat(),
             reference,
-            message,
+            message.concat(),
         );
     }
 
@@ -184,15 +183,15 @@ impl Check {
         &mut self,
         kind: IssueKind,
         severity: Severity,
-        path: &str,
+        path: String,
         reference: &'static str,
-        message: &str,
+        message: String,
     ) {
         if self.issues.len() < MAX_ISSUES {
             self.issues.push(Issue {
                 kind,
-                path: path.to_owned(),
-                message: message.to_owned(),
+                path,
+                message,
                 severity,
                 reference,
             });
@@ -200,37 +199,36 @@ impl Check {
     }
 
     fn schema(&mut self, server: &Value, url: &str, depth: Depth) {
+        let path = || "schema".to_owned();
         if url.is_empty() {
             let message = "$schema field is required";
-            return self.error("schema", "schema-field-required", message);
+            return self.error(&["schema"], "schema-field-required", &[message]);
         }
-        let schema_error = |check: &mut Self, reference, message: &str| {
-            check.add(
+        let date = schema_date(url);
+        let schema = date.and_then(Schema::published);
+        let Some(schema) = schema else {
+            let reference = match date {
+                None => "schema-version-extraction-error",
+                Some(_) => "schema-version-not-available",
+            };
+            let message = ["$schema names no known schema, as ", CURRENT_URL, " does"].concat();
+            return self.add(
                 IssueKind::Schema,
                 Severity::Error,
-                "schema",
+                path(),
                 reference,
                 message,
             );
         };
-        let Some(date) = schema_date(url) else {
-            let message = format!("$schema names no server.json schema, as {CURRENT_URL} does");
-            return schema_error(self, "schema-version-extraction-error", &message);
-        };
-        let Some(schema) = Schema::published(date) else {
-            let message = format!("schema version {date} is not known; use {CURRENT_URL}");
-            return schema_error(self, "schema-version-not-available", &message);
-        };
         if url != CURRENT_URL {
-            let message =
-                format!("schema version {date} is not the current one; use {CURRENT_URL}");
+            let message = ["$schema is not the current one, ", CURRENT_URL].concat();
             let reference = "schema-version-deprecated";
             self.add(
                 IssueKind::Semantic,
                 Severity::Warning,
-                "schema",
+                path(),
                 reference,
-                &message,
+                message,
             );
         }
         if depth == Depth::Full {
@@ -241,7 +239,7 @@ impl Check {
                     rule,
                     ..
                 } = finding;
-                self.add(IssueKind::Schema, Severity::Error, &path, rule, &message);
+                self.add(IssueKind::Schema, Severity::Error, path, rule, message);
             }
         }
     }
@@ -249,26 +247,29 @@ impl Check {
     fn name(&mut self, name: &str) {
         let message = match name.parse::<ServerName>() {
             Ok(_) => return,
-            Err(_) if name.is_empty() => "server name is required and must be a string".to_owned(),
+            Err(_) if name.is_empty() => "server name is required and must be a string",
             Err(NameError::Shape) if name.contains('/') => {
-                "server name cannot contain multiple slashes".to_owned()
+                "server name cannot contain multiple slashes"
             }
-            Err(_) if name.starts_with('/') || name.ends_with('/') => {
-                "server name must be \"namespace/name\", with non-empty namespace and name parts"
-                    .to_owned()
+            Err(_) => {
+                "server name must be \"namespace/name\", with non-empty namespace and name parts of \
+                 letters, digits, \".\" and \"-\" that begin and end with a letter or digit"
             }
-            Err(fault) => format!("server name: {fault}"),
         };
-        self.error("name", "invalid-server-name", &message);
+        self.error(&["name"], "invalid-server-name", &[message]);
     }
 
     fn version(&mut self, version: &str, path: &str) {
         if version == "latest" {
             let message = "version string 'latest' is reserved and cannot be used";
-            self.error(path, "reserved-version-string", message);
+            self.error(&[path, "version"], "reserved-version-string", &[message]);
         } else if is_range(version) {
-            let message = format!("version must be a specific version, not a range: {version}");
-            self.error(path, "version-looks-like-range", &message);
+            let message = "version must be a specific version, not a range: ";
+            self.error(
+                &[path, "version"],
+                "version-looks-like-range",
+                &[message, version],
+            );
         }
     }
 
@@ -278,13 +279,17 @@ impl Check {
             return;
         }
         if !is_repository(url, source) {
-            let message = format!("invalid repository URL: {url}");
-            self.error("repository.url", "invalid-repository-url", &message);
+            let message = ["invalid repository URL: ", url];
+            self.error(&["repository.url"], "invalid-repository-url", &message);
         }
         let folder = text(repository, "subfolder");
         if !folder.is_empty() && !is_folder(folder) {
-            let message = format!("invalid subfolder path: {folder}");
-            self.error("repository.subfolder", "invalid-subfolder-path", &message);
+            let message = ["invalid subfolder path: ", folder];
+            self.error(
+                &["repository.subfolder"],
+                "invalid-subfolder-path",
+                &message,
+            );
         }
     }
 
@@ -293,59 +298,58 @@ impl Check {
             return;
         }
         let (reference, message) = match SplitUrl::parse(url) {
-            None => ("invalid-website-url", "invalid websiteUrl"),
+            None => ("invalid-website-url", "invalid websiteUrl: "),
             Some(split) if split.scheme.is_empty() => (
                 "website-url-must-be-absolute",
-                "websiteUrl must be absolute (include scheme)",
+                "websiteUrl must be absolute (include scheme): ",
             ),
             Some(split) if split.scheme != "https" => (
                 "website-url-invalid-scheme",
-                "websiteUrl must use https scheme",
+                "websiteUrl must use https scheme: ",
             ),
             Some(_) if url.contains(['"', '\'', '<', '>', ' ']) => (
                 "website-url-invalid-characters",
-                "websiteUrl contains an invalid character",
+                "websiteUrl contains an invalid character: ",
             ),
             Some(_) => return,
         };
-        self.error("websiteUrl", reference, &format!("{message}: {url}"));
+        self.error(&["websiteUrl"], reference, &[message, url]);
     }
 
     fn icon(&mut self, src: &str, path: &str) {
         let (reference, message) = match SplitUrl::parse(src) {
-            None => ("icon-src-invalid-url", "invalid icon src URL"),
+            None => ("icon-src-invalid-url", "invalid icon src URL: "),
             Some(split) if split.scheme.is_empty() => (
                 "icon-src-not-absolute",
-                "icon src must be an absolute URL (include scheme)",
+                "icon src must be an absolute URL (include scheme): ",
             ),
-            Some(split) if split.scheme != "https" => {
-                ("icon-src-invalid-scheme", "icon src must use https scheme")
-            }
+            Some(split) if split.scheme != "https" => (
+                "icon-src-invalid-scheme",
+                "icon src must use https scheme: ",
+            ),
             Some(_) => return,
         };
-        self.error(path, reference, &format!("{message}: {src}"));
+        self.error(&[path, "src"], reference, &[message, src]);
     }
 
     fn package(&mut self, package: &Map<String, Value>, path: &str) {
         if text(package, "identifier").contains(' ') {
-            let path = format!("{path}.identifier");
-            self.error(
-                &path,
-                "package-name-has-spaces",
-                "package name cannot contain spaces",
-            );
+            let message = ["package name cannot contain spaces"];
+            self.error(&[path, "identifier"], "package-name-has-spaces", &message);
         }
-        self.version(text(package, "version"), &format!("{path}.version"));
+        self.version(text(package, "version"), path);
         let mut variables = Vec::new();
         for list in ["runtimeArguments", "packageArguments"] {
-            for (index, argument) in items(package, list) {
-                self.argument(argument, &format!("{path}.{list}[{index}]"));
+            for (place, argument) in items(package, list) {
+                self.argument(argument, &[path, &place].concat());
                 variables.extend([text(argument, "name"), text(argument, "valueHint")]);
             }
         }
-        variables.extend(items(package, "environmentVariables").map(|(_, it)| text(it, "name")));
+        for (_, variable) in items(package, "environmentVariables") {
+            variables.push(text(variable, "name"));
+        }
         if let Some(Value::Object(transport)) = package.get("transport") {
-            self.transport(transport, &variables, &format!("{path}.transport"));
+            self.transport(transport, &variables, &[path, "transport."].concat());
         }
     }
 
@@ -354,94 +358,86 @@ impl Check {
             return;
         }
         let name = text(argument, "name");
-        let name_path = format!("{path}.name");
         if name.is_empty() {
-            let message = "named argument name is required";
-            return self.error(&name_path, "named-argument-name-required", message);
+            let message = ["named argument name is required"];
+            return self.error(&[path, "name"], "named-argument-name-required", &message);
         }
         if name.contains(['<', '>', ' ', '$']) {
-            let message = format!("invalid named argument name, not only a flag: {name}");
-            self.error(&name_path, "invalid-named-argument-name", &message);
+            let message = ["invalid named argument name, not only a flag: ", name];
+            self.error(&[path, "name"], "invalid-named-argument-name", &message);
         }
         for (member, reference) in [
             ("value", "argument-value-starts-with-name"),
             ("default", "argument-default-starts-with-name"),
         ] {
             if text(argument, member).starts_with(name) {
-                let message = format!("argument {member} cannot start with the name {name}");
-                self.error(&format!("{path}.{member}"), reference, &message);
+                let message = ["argument ", member, " cannot start with the name ", name];
+                self.error(&[path, member], reference, &message);
             }
         }
     }
 
     fn transport(&mut self, transport: &Map<String, Value>, variables: &[&str], path: &str) {
         let (kind, url) = (text(transport, "type"), text(transport, "url"));
-        let url_path = format!("{path}.url");
-        match (kind, url.is_empty()) {
-            ("stdio", true) => {}
-            ("stdio", false) => {
-                let message = format!("url must be empty for stdio transport type, got: {url}");
-                self.error(&url_path, "stdio-transport-url-not-empty", &message);
-            }
-            ("streamable-http" | "sse", true) => {
-                let message = format!("url is required for {kind} transport type");
-                self.error(&url_path, "streamable-transport-url-required", &message);
-            }
-            ("streamable-http" | "sse", false) => {
-                if SplitUrl::parse(&fill_template(url)).is_some_and(|url| url.is_http()) {
-                    self.variables(url, variables, "transport", &url_path);
-                } else {
-                    let message = format!("invalid transport URL: {url}");
-                    self.error(&url_path, "invalid-templated-url", &message);
-                }
-            }
-            _ => {
-                let message = format!("unsupported transport type: {kind}");
-                self.error(
-                    &format!("{path}.type"),
-                    "unsupported-transport-type",
-                    &message,
-                );
-            }
-        }
+        let is_http = matches!(kind, "streamable-http" | "sse");
+        let (member, reference, message): (_, _, [&str; 3]) = if !is_http && kind != "stdio" {
+            let message = ["unsupported transport type: ", kind, ""];
+            ("type", "unsupported-transport-type", message)
+        } else if !is_http && url.is_empty() {
+            return;
+        } else if !is_http {
+            let message = ["url must be empty for stdio transport type, got: ", url, ""];
+            ("url", "stdio-transport-url-not-empty", message)
+        } else if url.is_empty() {
+            let message = ["url is required for ", kind, " transport type"];
+            ("url", "streamable-transport-url-required", message)
+        } else if SplitUrl::parse(&fill_template(url)).is_some_and(|url| url.is_http()) {
+            return self.variables(url, variables, path);
+        } else {
+            (
+                "url",
+                "invalid-templated-url",
+                ["invalid transport URL: ", url, ""],
+            )
+        };
+        self.error(&[path, member], reference, &message);
     }
 
     fn remote(&mut self, remote: &Map<String, Value>, path: &str) {
         let (kind, url) = (text(remote, "type"), text(remote, "url"));
-        if !matches!(kind, "streamable-http" | "sse") {
-            let message = format!(
-                "unsupported transport type for remotes: {kind} (only streamable-http and sse are)"
-            );
-            let path = format!("{path}.type");
-            return self.error(&path, "unsupported-remote-transport-type", &message);
-        }
-        let path = format!("{path}.url");
-        if url.is_empty() {
-            let message = format!("url is required for {kind} transport type");
-            self.error(&path, "remote-transport-url-required", &message);
-        } else if !is_remote_url(url, self.rules) {
-            let message = format!("invalid remote URL, not https to a public host: {url}");
-            self.error(&path, "invalid-remote-url", &message);
-        } else {
-            let variables = remote.get("variables").and_then(Value::as_object);
-            let names: Vec<&str> = variables
-                .into_iter()
-                .flatten()
-                .map(|(name, _)| &**name)
-                .collect();
-            self.variables(url, &names, "remote", &path);
-        }
+        let (member, reference, message): (_, _, [&str; 3]) =
+            if !matches!(kind, "streamable-http" | "sse") {
+                let message = ["unsupported transport type for remotes: ", kind, ""];
+                ("type", "unsupported-remote-transport-type", message)
+            } else if url.is_empty() {
+                let message = ["url is required for ", kind, " transport type"];
+                ("url", "remote-transport-url-required", message)
+            } else if is_remote_url(url, self.rules) {
+                let variables = remote.get("variables").and_then(Value::as_object);
+                let names: Vec<&str> = variables
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| &**name)
+                    .collect();
+                return self.variables(url, &names, path);
+            } else {
+                let message = ["invalid remote URL, not https to a public host: ", url, ""];
+                ("url", "invalid-remote-url", message)
+            };
+        self.error(&[path, member], reference, &message);
     }
 
-    fn variables(&mut self, url: &str, known: &[&str], of: &str, path: &str) {
+    fn variables(&mut self, url: &str, known: &[&str], path: &str) {
         if template_variables(url)
             .iter()
             .any(|name| !known.contains(name))
         {
-            let message = format!(
-                "invalid {of} URL: template variables in URL {url} reference undefined variables"
-            );
-            self.error(path, "invalid-templated-url", &message);
+            let message = [
+                "template variables in URL ",
+                url,
+                " reference undefined variables",
+            ];
+            self.error(&[path, "url"], "invalid-templated-url", &message);
         }
     }
 }
