@@ -114,7 +114,9 @@ for (const prefix of PREFIXES) {
     });
 
     test("updated_since goes by what changed here, and tells of what is the latest no more", async () => {
-      await authority.importServers(entry("com.since/one", { publishedAt: "2020-01-01T00:00:00Z" }));
+      const first = entry("com.since/one", { publishedAt: "2020-01-01T00:00:00Z" });
+      first._meta[OFFICIAL].updatedAt = "2020-01-01T00:00:00Z";
+      await authority.importServers(first);
       const since = async (date) => walk(`search=com.since&limit=1&updated_since=${encodeURIComponent(date)}`);
       const database = await authority.database();
       const { changed_at } = await database.prepare("SELECT max(changed_at) AS changed_at FROM versions").first();
@@ -127,6 +129,7 @@ for (const prefix of PREFIXES) {
       const { _meta } = (await version("com.since/one", "1.0.0")).body;
       assert.equal(_meta[OFFICIAL].isLatest, false);
       assert.ok(_meta[OFFICIAL].updatedAt > date, "whoever asks by updatedAt sees it, too");
+      assert.equal((await authority.importServers(first))[0].outcome, "unchanged", "that it is the latest no more is known here");
     });
 
     test("what is deleted or held back is shown to whoever asks for it", async () => {

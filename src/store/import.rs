@@ -59,12 +59,14 @@ impl<'a> Source<'a> {
 const MAX_PARAMETER_BYTES: usize = 1_900_000;
 
 /// Whether an item `i` says something else of a version `v` than is known, beside its content. What it
-/// leaves out stays as it is.
+/// leaves out stays as it is. A version that is the latest no more is newer here than where it comes
+/// from, unless it is mirrored.
 macro_rules! is_other {
     () => {
         "((v.status, v.status_message, v.meta)
             IS NOT (i.value ->> 'status', i.value ->> 'status_message', i.value ->> 'meta')
-          OR v.updated_at <> coalesce(i.value ->> 'updated_at', v.updated_at)
+          OR iif(s.upstream IS NULL, v.updated_at < i.value ->> 'updated_at',
+                 v.updated_at <> i.value ->> 'updated_at') IS 1
           OR v.status_changed_at <> coalesce(i.value ->> 'status_changed_at', v.status_changed_at))"
     };
 }
@@ -172,7 +174,8 @@ fn update_versions() -> String {
            status_message = i.value ->> 'status_message', meta = i.value ->> 'meta',
            status_changed_at = coalesce(i.value ->> 'status_changed_at',
              iif(v.status <> i.value ->> 'status', m.moment, v.status_changed_at)),
-           updated_at = coalesce(i.value ->> 'updated_at', m.moment), changed_at = m.moment
+           updated_at = max(coalesce(i.value ->> 'updated_at', m.moment),
+             iif(s.upstream IS NULL, v.updated_at, 0)), changed_at = m.moment
          FROM json_each(?1) i, servers s, (SELECT {MOMENT} AS moment) m
          WHERE s.name = i.value ->> 'name' AND v.server_id = s.id AND v.version = i.value ->> 'version'
            AND v.content_hash = i.value ->> 'content_hash' AND {}",
