@@ -18,8 +18,11 @@ before(async () => {
 });
 after(() => authority?.stop());
 
-/// Every endpoint of the API's description, with real names in its path.
-const ENDPOINTS = describedEndpoints(readFileSync(`${REPOSITORY}/schema/openapi.yaml`, "utf8"));
+/// Every endpoint of the API's description, with real names in its path; those of the registry, which refuse
+/// in another form, have tests of their own.
+const ENDPOINTS = describedEndpoints(readFileSync(`${REPOSITORY}/schema/openapi.yaml`, "utf8")).filter(
+  ({ path }) => !path.startsWith("/v0"),
+);
 
 function describedEndpoints(openapi) {
   const paths = openapi.slice(openapi.indexOf("\npaths:"), openapi.indexOf("\ncomponents:"));

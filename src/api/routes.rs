@@ -340,12 +340,23 @@ mod tests {
         let document = include_str!("../../schema/openapi.yaml");
         let paths = document.split("\npaths:\n").nth(1).unwrap();
         let paths = paths.split("\ncomponents:\n").next().unwrap();
-        let mut described = Vec::new();
-        let (mut path, mut changes) = ("", Vec::new());
+        let (mut described, mut same) = (Vec::new(), Vec::new());
+        let (mut path, mut changes) = (String::new(), Vec::new());
         for line in paths.lines() {
-            if let Some(named) = line.strip_prefix("  /") {
-                path = named.strip_suffix(':').unwrap();
+            if let Some((named, rest)) = line
+                .strip_prefix("  /")
+                .and_then(|line| line.split_once(':'))
+            {
+                path = format!("/{named}");
                 changes.clear();
+                if let Some(pointer) = rest.split('"').nth(1) {
+                    let pointer = pointer.strip_prefix("#/paths/").unwrap();
+                    let other = pointer
+                        .replace("~1", "/")
+                        .replace("%7B", "{")
+                        .replace("%7D", "}");
+                    same.push((path.clone(), other));
+                }
             } else if line.trim().starts_with("- { name: change,") {
                 let names = line.split(['[', ']']).nth(1).unwrap();
                 changes = names.split(", ").collect();
@@ -356,16 +367,23 @@ mod tests {
             {
                 let method = method.to_uppercase();
                 if path.contains("{change}") {
-                    for change in &changes {
-                        described.push((
-                            method.clone(),
-                            format!("/{}", path.replace("{change}", change)),
-                        ));
-                    }
+                    described.extend(
+                        changes
+                            .iter()
+                            .map(|change| (method.clone(), path.replace("{change}", change))),
+                    );
                 } else {
-                    described.push((method, format!("/{path}")));
+                    described.push((method, path.clone()));
                 }
             }
+        }
+        for (path, other) in same {
+            let methods = described.iter().filter(|(_, known)| *known == other);
+            let methods: Vec<_> = methods
+                .map(|(method, _)| (method.clone(), path.clone()))
+                .collect();
+            assert!(!methods.is_empty(), "{other}");
+            described.extend(methods);
         }
         described.sort();
         described
@@ -373,10 +391,19 @@ mod tests {
 
     #[test]
     fn the_description_has_each_and_no_other() {
-        let mut routes: Vec<(String, String)> = ROUTES
-            .iter()
-            .map(|(method, route, _)| (method.to_string(), (*route).to_owned()))
-            .collect();
+        let mut routes = Vec::new();
+        for (prefixes, table) in [
+            (&[""][..], &ROUTES[..]),
+            (&registry::PREFIXES, &REGISTRY_ROUTES),
+        ] {
+            for prefix in prefixes {
+                routes.extend(
+                    table
+                        .iter()
+                        .map(|(method, route, _)| (method.to_string(), format!("{prefix}{route}"))),
+                );
+            }
+        }
         routes.sort();
         assert_eq!(described(), routes);
     }
