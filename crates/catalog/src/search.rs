@@ -175,13 +175,13 @@ fn mistakes(word: &[char], known: &str) -> usize {
         let mut current = vec![row + 1];
         let mut known_previous = None;
         for (column, other) in known.iter().enumerate() {
-            let mut least = (at(&last, column) + usize::from(letter != other))
+            let mut fewest = (at(&last, column) + usize::from(letter != other))
                 .min(at(&last, column + 1) + 1)
                 .min(at(&current, column) + 1);
             if column > 0 && known_previous == Some(letter) && previous == Some(other) {
-                least = least.min(at(&before_last, column - 1) + 1);
+                fewest = fewest.min(at(&before_last, column - 1) + 1);
             }
-            current.push(least);
+            current.push(fewest);
             known_previous = Some(other);
         }
         previous = Some(letter);
