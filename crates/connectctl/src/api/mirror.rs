@@ -23,7 +23,8 @@ pub(crate) struct Mirror {
 
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Crawl {
-    pub(crate) crawl: String,
+    #[serde(rename = "crawl")]
+    pub(crate) kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) began_at: Option<String>,
     pub(crate) pages: u64,

@@ -79,7 +79,7 @@ fn show(mirror: &Mirror, json: bool) -> Result<(), Failure> {
     let mut crawls = output::table(&["crawl", "under way since", "pages", "entries", "completed"]);
     for crawl in &mirror.crawls {
         crawls.add_row([
-            output::cell(&crawl.crawl),
+            output::cell(&crawl.kind),
             output::maybe(crawl.began_at.as_deref()),
             output::cell(&crawl.pages.to_string()),
             output::cell(&crawl.entries.to_string()),
