@@ -44,7 +44,7 @@ pub(crate) async fn feed_of_all(call: &Call) -> Result<Response, Problem> {
         .collect();
     let feed = feed(rows, issuer, now);
 
-    let etag = etag(&feed.content());
+    let etag = etag(feed.content());
     if let Some(unchanged) = unchanged(&call.head, &etag, CACHEABLE) {
         return Ok(unchanged);
     }
