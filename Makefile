@@ -31,12 +31,8 @@ demo: worker binaries
 bench: worker
 	@$(NODE) bench/connect.mjs
 	@$(NODE) bench/storm.mjs
-	cargo bench -p mcp-connect-descriptor -p mcp-connect-verifier -p mcp-connect-guard -p hapi-server
 	@$(NODE) bench/search.mjs
-	cargo bench -p mcp-connect-descriptor
-	cargo bench -p mcp-connect-verifier
-	cargo bench -p mcp-connect-guard
-	cargo bench -p hapi-server
+	cargo bench -p mcp-connect-descriptor -p mcp-connect-verifier -p mcp-connect-guard -p hapi-server
 
 # FUZZ_SECONDS for each target, 60 by default; needs a nightly compiler and cargo-fuzz.
 fuzz:
