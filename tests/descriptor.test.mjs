@@ -116,5 +116,7 @@ test("each has a jti of its own, and minting writes nothing", async () => {
   assert.equal(new Set(ids).size, 200);
 
   assert.deepEqual(await contents(), before);
-  assert.deepEqual((await (await authority.kv()).list()).keys, []);
+  // Copies of what was imported may still arrive.
+  const { keys } = await (await authority.kv()).list();
+  assert.deepEqual(keys.filter(({ name }) => !name.startsWith("server:")), []);
 });

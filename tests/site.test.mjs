@@ -73,7 +73,7 @@ describe("the page of the API", () => {
 });
 
 test("what is no file is the Worker's to answer", async () => {
-  for (const path of ["/", "/docs/nothing", "/_headers", "/site", "/openapi", "/v0", "/%00", "/docs%00"]) {
+  for (const path of ["/", "/docs/nothing", "/_headers", "/site", "/openapi", "/v9", "/%00", "/docs%00"]) {
     assertProblem(await authority.request(path), 404, "not_found");
   }
   const navigation = { headers: { "sec-fetch-mode": "navigate", accept: "text/html" } };

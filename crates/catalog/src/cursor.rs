@@ -56,7 +56,7 @@ pub struct ListFilter {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[allow(clippy::exhaustive_enums)] // there are these two orders
 pub enum Position {
-    /// In one by name and version. Without a version, before all versions of the name.
+    /// In one by name and version. Without a version, after all versions of the name.
     Name {
         /// The server.
         name: String,

@@ -1,6 +1,5 @@
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{
@@ -19,10 +18,18 @@ pub(crate) struct Body {
     after: String,
 }
 
+#[derive(Serialize)]
+struct Rebuilt {
+    renewed: usize,
+    /// The last server of this call, if there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
 /// Renews the copies of some servers. Whoever calls it again with each `next` until there is none has
 /// renewed all of them.
 pub(crate) async fn rebuild(call: &Call, _: &Operator) -> Result<Response, Problem> {
     let body: Body = call.json()?;
     let (renewed, next) = call.app.store.rebuild_copies(&body.after).await?;
-    respond(StatusCode::OK, &json!({ "renewed": renewed, "next": next }))
+    respond(StatusCode::OK, &Rebuilt { renewed, next })
 }
