@@ -347,6 +347,8 @@ async fn is_asked_where_it_is_said_to_be_or_not_at_all() {
 
     let elsewhere = start().await;
     let url = format!("{}/v1/revocations", elsewhere.issuer);
+    // Before it is revoked, whichever second that is.
+    let token = authority.token();
     elsewhere.tells(&RevocationFeed {
         servers: entry(SERVER_ID, now().as_secs()),
         ..authority.empty_feed()
@@ -357,6 +359,6 @@ async fn is_asked_where_it_is_said_to_be_or_not_at_all() {
         .build()
         .unwrap();
     followed(&verifier).await;
-    assert_eq!(code(&verifier, &authority.token()).await, REVOKED);
+    assert_eq!(code(&verifier, &token).await, REVOKED);
     assert_eq!(authority.polls(), 0);
 }
