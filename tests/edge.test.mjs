@@ -5,6 +5,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 
 import { entry, eventually, startAuthority } from "./support/authority.mjs";
 import { connectctl } from "./support/programs.mjs";
+import { registryToken } from "./support/registry.mjs";
 
 const OFFICIAL = "io.modelcontextprotocol.registry/official";
 const OURS = "org.mcp-connect/authority";
@@ -115,6 +116,31 @@ describe("a copy", () => {
     });
   });
 
+  test("is not made by those who want to know what holds now", async () => {
+    const [asked, other] = ["com.example/asked-exactly", "com.example/asked-otherwise"];
+    await authority.importServers(entry(asked), entry(other));
+    await Promise.all([copied(asked), copied(other)]);
+    const kv = await authority.kv();
+    await Promise.all([kv.delete(`server:${asked}`), kv.delete(`server:${other}`)]);
+    const exact = await latest(asked, "?include_deleted=true");
+    assert.equal(exact.headers.get("cache-control"), "public, no-cache");
+    assert.equal((await latest(other)).status, 200);
+    await copied(other);
+    assert.equal(await copyOf(asked), null);
+  });
+
+  test("is renewed where D1 couldn't say whether a change was made", async () => {
+    const NAME = "com.example/unconfirmed";
+    const bearer = await registryToken(authority, { permissions: [{ action: "publish", resource: "com.example/*" }] });
+    await authority.importServers(entry(NAME));
+    await copied(NAME);
+    await authority.break({ d1: "lost", containing: "version.status" });
+    const path = `/v0.1/servers/${encodeURIComponent(NAME)}/versions/1.0.0/status`;
+    const answer = await authority.request(path, { method: "PATCH", body: { status: "deleted" }, bearer });
+    assert.equal(answer.status, 500);
+    assert.equal((await copyOf(NAME)).versions[0].status, "deleted");
+  });
+
   test("goes where it can't be renewed", async () => {
     const NAME = "com.example/unrenewed";
     await authority.importServers(entry(NAME));
@@ -212,6 +238,9 @@ describe("while D1 is out", () => {
     assert.deepEqual([after.status, after.headers.get("content-type")], [404, "application/problem+json"]);
     assert.equal((await get("/v1/servers/com.example/unknown")).status, 404);
     assert.equal((await latest(KNOWN)).status, 200);
+    // Nor is a copy that KV can't give now one that was never made.
+    await authority.break({ d1: "error", kv: "error" });
+    assert.equal((await latest(KNOWN)).status, 500);
     await authority.mend();
 
     // One that can't be copied ends it.

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { generateKey, startAuthority } from "./support/authority.mjs";
+import { entry, generateKey, startAuthority } from "./support/authority.mjs";
 import { assertProblem } from "./support/problem.mjs";
 import { assertRefused, OFFICIAL, OURS, registryToken, serverJson, tokenFor } from "./support/registry.mjs";
 
@@ -295,7 +295,7 @@ describe("publishing", () => {
     }
     assert.deepEqual(body.servers.map(({ _meta }) => _meta[OFFICIAL].isLatest), [false, false, true]);
     assertRefused(await setStatus(name, null, { status: "deleted", statusMessage: "all of it" }), 400, "No changes to apply");
-    assert.deepEqual((await revoked(name)).map(({ kind }) => kind), ["server"]);
+    assert.deepEqual(await revoked(name), [], "nobody could connect to it");
     assert.equal((await setStatus(name, "1.0.0", { status: "active" })).status, 200);
     const restored = (await setStatus(name, null, { status: "active" })).body;
     assert.equal(restored.updatedCount, 2);
@@ -306,6 +306,77 @@ describe("publishing", () => {
         ["server.status", "active"],
       ],
     );
+  });
+
+  test("the feed hears of what is deleted where somebody may be connected, and once", async () => {
+    const at = async (subject) =>
+      (await database.prepare("SELECT revoked_at FROM revocations WHERE subject = ?").bind(subject).first())?.revoked_at;
+    const [known, unknown] = ["com.feed/known", "com.feed/unknown"];
+    for (const name of [known, unknown]) {
+      await published(...["1.0.0", "2.0.0"].map((version) => serverJson(name, { version, remote: `https://mcp.example.com/${name}` })));
+    }
+    await authority.changeServer(known, "verify");
+    for (const name of [known, unknown]) {
+      assert.equal((await setStatus(name, "1.0.0", { status: "deleted" })).status, 200);
+    }
+    const first = await at(`${known}@1.0.0`);
+    assert.ok(first);
+    assert.equal(await at(`${unknown}@1.0.0`), undefined, "unverified, so without descriptors");
+    assert.equal((await setStatus(known, "1.0.0", { status: "deleted", statusMessage: "other words" })).status, 200);
+    assert.equal(await at(`${known}@1.0.0`), first);
+    assert.equal((await setStatus(known, null, { status: "deleted", statusMessage: "all of it" })).status, 200);
+    assert.ok(await at(known));
+    assert.equal((await setStatus(unknown, null, { status: "deleted" })).status, 200);
+    assert.equal(await at(unknown), undefined);
+  });
+
+  test("what is more than fits into one answer is told of, and can be read by itself", async () => {
+    const name = "com.large/one";
+    const versions = Array.from({ length: 40 }, (_, i) => `1.${i}.0`);
+    for (let from = 0; from < versions.length; from += 3) {
+      await authority.importServers(...versions.slice(from, from + 3).map((version) => {
+        const imported = entry(name, { version });
+        imported.server._meta = { [PUBLISHER_PROVIDED]: { text: "x".repeat(250_000) } };
+        return imported;
+      }));
+    }
+    const all = (await authority.request(path(name, "versions"))).body;
+    assert.ok(all.servers.length >= 20 && all.servers.length < 40, `${all.servers.length}`);
+    assert.deepEqual(all.metadata, { count: all.servers.length, total: 40 });
+    const { status, body } = await setStatus(name, null, { status: "deprecated" });
+    assert.equal(status, 200);
+    assert.equal(body.updatedCount, 40);
+    assert.ok(body.servers.length >= 20 && body.servers.length < 40, `${body.servers.length}`);
+    for (const version of versions) assert.equal((await get(name, version)).body._meta[OFFICIAL].status, "deprecated");
+
+    const seen = [];
+    let pages = 0;
+    for (let more = "limit=100&search=com.large"; more; pages += 1) {
+      const page = (await authority.request(`/v0.1/servers?${more}`)).body;
+      seen.push(...page.servers.map(({ server }) => server.version));
+      more = page.metadata.nextCursor && `limit=100&cursor=${encodeURIComponent(page.metadata.nextCursor)}`;
+    }
+    assert.deepEqual(seen, [...versions].sort());
+    assert.ok(pages >= 3, `${pages} pages`);
+  });
+
+  test("whoever is revoked keeps no URL from others", async () => {
+    const remote = "https://mcp.example.com/squatted";
+    await published(serverJson("com.squatter/one", { remote }));
+    const wanted = serverJson("com.owner/one", { remote });
+    assertRefused(await publish(wanted), 400, "is already used by server com.squatter/one");
+    await authority.changeServer("com.squatter/one", "revoke");
+    await published(wanted);
+  });
+
+  test("a latest version that is held back leaves its place in a search to one that isn't", async () => {
+    const name = "com.held/heldback";
+    await published(...["1.0.0", "2.0.0-rc.1"].map((version) => serverJson(name, { version })));
+    const found = async () =>
+      (await authority.request("/v0.1/x/org.mcp-connect/search?q=heldback")).body.servers.map(({ server }) => server.version);
+    assert.deepEqual(await found(), ["2.0.0-rc.1"]);
+    await authority.changeServer(`${name}@2.0.0-rc.1`, "revoke");
+    assert.deepEqual(await found(), ["1.0.0"]);
   });
 
   test("an edit is another edition, and moving away ends what leads to the old place", async () => {

@@ -34,7 +34,7 @@ for (const prefix of PREFIXES) {
     test("an empty registry lists nothing", async () => {
       const { status, body } = await get("/servers");
       assert.equal(status, 200);
-      assert.deepEqual(body, { servers: [], metadata: { count: 0 } });
+      assert.deepEqual(body, { servers: [], metadata: { count: 0, total: 0 } });
     });
 
     test("what is imported is shown with all that its registry said", async () => {

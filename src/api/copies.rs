@@ -4,21 +4,28 @@
 //! Where D1 is out and there is no copy, a server does not exist if every server was copied once: a
 //! client that takes each answer but 200 and 404 for a reason to block all servers blocks that one.
 
+use mcp_connect_catalog::ServerName;
+
 use super::App;
 use crate::{
     platform::{log, metrics},
-    store::{ServerCopy, StoreError},
+    store::{ServerCopy, StoreError, Written},
 };
 
-/// `None`: no such server. With `is_exact` a copy is looked for only when D1 is out.
+/// `None`: no such server. With `is_exact` a copy is looked for only when D1 is out, and none is kept: what
+/// anybody may ask for at any time must not write.
 pub(super) async fn server(
     app: &App,
     name: &str,
     is_exact: bool,
 ) -> Result<Option<ServerCopy>, StoreError> {
+    if name.parse::<ServerName>().is_err() {
+        return Ok(None);
+    }
     let mut copy = None;
     if !is_exact {
-        copy = app.store.edge_copy(name).await;
+        // Whatever KV says, D1 knows.
+        copy = app.store.edge_copy(name).await.unwrap_or_default();
         let found = match &copy {
             Some(copy) if copy.is_fresh() => "fresh",
             Some(_) => "stale",
@@ -30,15 +37,19 @@ pub(super) async fn server(
         }
     }
     let problem = match app.store.load_server(name).await {
-        Ok(Some(server)) => {
-            keep(app, name, &server);
-            return Ok(Some(server));
+        Ok(server) => {
+            if let Some(server) = server.as_ref().filter(|_| !is_exact) {
+                keep(app, name, server);
+            }
+            return Ok(server);
         }
-        Ok(None) => return Ok(None),
         Err(error) => error,
     };
     if copy.is_none() {
-        copy = app.store.edge_copy(name).await;
+        copy = match app.store.edge_copy(name).await {
+            Ok(copy) => copy,
+            Err(_) => return Err(problem),
+        };
     }
     if copy.is_none() && !app.store.all_are_copied().await {
         return Err(problem);
@@ -50,6 +61,22 @@ pub(super) async fn server(
         &[("problem", &problem.to_string())],
     );
     Ok(copy)
+}
+
+/// Makes a change of a server, and renews its copy, also where it isn't known whether the change was made.
+pub(super) async fn renewed<T>(
+    app: &App,
+    name: &str,
+    change: impl Future<Output = Result<Written<T>, StoreError>>,
+) -> Result<Written<T>, StoreError> {
+    let written = change.await;
+    if matches!(
+        written,
+        Ok(Written::Done(_)) | Err(StoreError::Unconfirmed(_))
+    ) {
+        app.store.renew_copy(name).await;
+    }
+    written
 }
 
 /// After the answer, so that nobody waits for it.

@@ -120,12 +120,16 @@ impl Store {
                UNION SELECT latest_version FROM servers WHERE name = ?2 AND ?3 IS NULL
                UNION SELECT * FROM (
                  SELECT v.id FROM servers s CROSS JOIN versions v ON v.server_id = s.id WHERE s.name = ?2 AND ?3 IS NULL
-                 ORDER BY v.sort_key DESC, v.id DESC LIMIT {MAX_VERSIONS}))
+                 ORDER BY v.sort_key DESC, v.id DESC LIMIT {MAX_VERSIONS})),
+             -- More than a copy can have is more, however much.
+             size AS MATERIALIZED (SELECT count(*) AS versions FROM (
+               SELECT 1 FROM servers s CROSS JOIN versions v ON v.server_id = s.id WHERE s.name = ?2
+               LIMIT 2 * {MAX_VERSIONS}))
              SELECT * FROM (
                SELECT {}, v.title, v.description, s.jwks_uri, {},
                  {} AS published_on, v.id = s.default_version AS is_default,
-                 (SELECT count(*) FROM versions WHERE server_id = s.id) AS version_count,
-                 sum(octet_length(v.server_json)) OVER (
+                 (SELECT versions FROM size) AS version_count,
+                 sum(octet_length(v.server_json) + coalesce(octet_length(v.meta), 0)) OVER (
                    ORDER BY v.id IN (s.default_version, s.latest_version) DESC, v.sort_key DESC, v.id DESC) AS bytes
                FROM newest n CROSS JOIN versions v ON v.id = n.id CROSS JOIN servers s ON s.id = v.server_id
                ORDER BY v.sort_key DESC, v.id DESC)
@@ -143,9 +147,8 @@ impl Store {
         }))
     }
 
-    /// A copy that can't be read, or not in time, is no copy.
-    pub(crate) async fn edge_copy(&self, name: &str) -> Option<ServerCopy> {
-        self.kv_get(&key(name)).await.ok()?
+    pub(crate) async fn edge_copy(&self, name: &str) -> Result<Option<ServerCopy>, StoreError> {
+        self.kv_get(&key(name)).await
     }
 
     pub(crate) async fn put_edge_copy(

@@ -20,11 +20,13 @@ mod key_sets;
 mod kv;
 mod mirror;
 mod moderation;
+mod page;
 mod policies;
 mod proofs;
 mod providers;
 mod registry;
 mod registry_latest;
+mod registry_list;
 mod registry_write;
 mod revocations;
 mod row;
@@ -49,10 +51,12 @@ pub(crate) use self::{
     key_sets::KeySetCopy,
     mirror::{Mirror, Named},
     moderation::{ModerationChange, ModerationFilter, ModerationOutcome},
+    page::Page,
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
     providers::{MAX_PROVIDERS, NewProvider},
-    registry::{LATEST, RegistryVersion},
+    registry::{LATEST, RegistryVersion, UnreadVersion},
+    registry_list::MAX_NUMBER,
     registry_write::{Obstacle, StatusChange, Written},
     revocations::Withdrawn,
     row::Row,
@@ -82,26 +86,6 @@ impl Status {
             Self::Active => "active",
             Self::Suspended => "suspended",
         }
-    }
-}
-
-/// Some rows of a list, and whether there are more.
-pub(crate) struct Page<T> {
-    pub(crate) rows: Vec<T>,
-    pub(crate) more: bool,
-}
-
-impl<T> Page<T> {
-    /// Of rows of which one more than wanted was asked for.
-    fn new(mut rows: Vec<T>, limit: u32) -> Self {
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        Self { rows, more }
-    }
-
-    /// The last row, where another page follows it.
-    pub(crate) fn next_after(&self) -> Option<&T> {
-        self.rows.last().filter(|_| self.more)
     }
 }
 

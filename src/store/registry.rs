@@ -1,16 +1,12 @@
 //! Versions as registries show them to each other.
 
-use mcp_connect_catalog::{ListFilter, Official, Position, SearchQuery, VersionStatus};
+use mcp_connect_catalog::{Official, SearchQuery, VersionStatus};
 use serde_json::json;
 use wasm_bindgen::JsValue;
 
 use super::{
-    Found, Outcome, Page, Row, Store, StoreError,
-    moderation::in_force,
-    now, nth_row, number,
-    proofs::effective_level,
-    search::{ListSearch, Shown, list_search},
-    text,
+    Found, Outcome, Row, Store, StoreError, moderation::in_force, now, nth_row, page::SIZE,
+    proofs::effective_level, search::Shown, text,
 };
 use crate::authority::{Level, Moderation};
 
@@ -40,11 +36,19 @@ impl RegistryVersion {
     }
 }
 
-/// A page of a list.
-pub(crate) struct Listed {
-    pub(crate) page: Page<RegistryVersion>,
-    /// How many servers the list has, where that could be told.
-    pub(crate) total: Option<u64>,
+/// A version that is not read yet.
+pub(crate) struct UnreadVersion {
+    id: u64,
+    bytes: u64,
+}
+
+impl UnreadVersion {
+    pub(super) fn read(row: &Row) -> Self {
+        Self {
+            id: row.number("id").unwrap_or_default(),
+            bytes: row.number("bytes").unwrap_or_default(),
+        }
+    }
 }
 
 /// What stands for a server's latest version.
@@ -65,108 +69,20 @@ pub(super) fn columns(now: &str) -> String {
 
 /// Whether a version is shown to whoever does not ask for what was deleted: clients take what is
 /// listed for what may be used.
-fn is_shown(now: &str) -> String {
+pub(super) fn is_shown(version: &str, now: &str) -> String {
     format!(
-        "v.status <> 'deleted' AND {} = 'active' AND {} = 'active'",
+        "{version}.status <> 'deleted' AND {} = 'active' AND {} = 'active'",
         in_force("s", now),
-        in_force("v", now),
+        in_force(version, now),
     )
 }
 
-/// How many versions are read at once.
-const READ_AT_ONCE: usize = 100;
-/// As much as all versions of one server may have; a Worker has 128 MB for everything.
-const MAX_VERSIONS_CHARS: u64 = 24_000_000;
+/// What is shown at once, in bytes as it is stored, and what is read at once of it: a Worker has 128 MB
+/// for everything.
+const MAX_SHOWN_BYTES: u64 = 8_000_000;
+const MAX_READ_BYTES: u64 = 2_000_000;
 
 impl Store {
-    /// Up to `limit` versions after this position, in the order that it is of. Each order walks one
-    /// index from there. What was changed later than `updated_since` is asked for by the position.
-    pub(crate) async fn registry_list(
-        &self,
-        filter: &ListFilter,
-        after: &Position,
-        limit: u32,
-    ) -> Result<Listed, StoreError> {
-        let search = filter.search.as_deref();
-        let mut values: Vec<JsValue> = vec![
-            now(),
-            u32::from(filter.include_deleted).into(),
-            text(search),
-            number(filter.updated_since.unwrap_or(0)),
-            (limit + 1).into(),
-        ];
-        let wanted = match filter.version.as_deref() {
-            None => "",
-            Some(LATEST) => "AND v.id = s.latest_version",
-            Some(_) => "AND v.version = ?8",
-        };
-        let shown = format!(
-            "{wanted} AND (?2 OR {}) AND v.changed_at > ?4",
-            is_shown("?1")
-        );
-        let (with, from, total, by) = match after {
-            Position::Name { name, version } => {
-                values.extend([name.as_str().into(), text(version.as_deref())]);
-                let (with, servers, total) = match search {
-                    Some(_) => (
-                        list_search(&shown),
-                        "page p CROSS JOIN servers s ON s.id = p.id",
-                        "(SELECT total FROM size)",
-                    ),
-                    // Of every server one version is listed, or all are.
-                    None if wanted != "AND v.version = ?8" && !filter.include_deleted => (
-                        String::new(),
-                        "servers s",
-                        "(SELECT servers FROM search_size)",
-                    ),
-                    None => (String::new(), "servers s", "NULL"),
-                };
-                (
-                    with,
-                    format!(
-                        "{servers} CROSS JOIN versions v ON v.server_id = s.id
-                         WHERE s.name >= ?6 AND v.version > CASE WHEN s.name > ?6 THEN '' ELSE ?7 END"
-                    ),
-                    total,
-                    "s.name, v.version",
-                )
-            }
-            Position::Change { changed_at, id } => {
-                values.extend([number(*changed_at), number(*id)]);
-                (
-                    String::new(),
-                    "versions v CROSS JOIN servers s ON s.id = v.server_id
-                     WHERE (v.changed_at, v.id) > (?6, ?7)
-                       AND (?3 IS NULL OR instr(lower(s.name), lower(?3)))"
-                        .to_owned(),
-                    "NULL",
-                    "v.changed_at, v.id",
-                )
-            }
-        };
-        // D1 wants as many as the statement has.
-        if !with.is_empty() || wanted.contains("?8") {
-            values.push(text(filter.version.as_deref()));
-        }
-        if !with.is_empty() {
-            values.extend(ListSearch::new(search.unwrap_or_default()).values());
-        }
-        // What is long is read of those alone that are listed.
-        let sql = format!(
-            "{with} SELECT {}, {total} AS total
-             FROM (SELECT v.id FROM {from} {shown} ORDER BY {by} LIMIT ?5) l
-             CROSS JOIN versions v ON v.id = l.id CROSS JOIN servers s ON s.id = v.server_id
-             ORDER BY {by}",
-            columns("?1"),
-        );
-        let rows = self.rows(&sql, values).await?;
-        let versions: Result<_, _> = rows.iter().map(read).collect();
-        Ok(Listed {
-            total: rows.first().and_then(|row| row.number("total")),
-            page: Page::new(versions?, limit),
-        })
-    }
-
     /// Up to `limit` servers that a query finds, each in its latest version, the best first.
     pub(crate) async fn registry_search(
         &self,
@@ -174,44 +90,41 @@ impl Store {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Found<RegistryVersion>, StoreError> {
+        // A latest version that is held back by itself leaves its place to the default one.
+        let version = format!(
+            "(SELECT iif({}, l.id, s.default_version) FROM versions l WHERE l.id = s.latest_version)",
+            is_shown("l", "?6")
+        );
         let shown = Shown {
             columns: columns("?6"),
-            version: "latest_version",
+            version: &version,
             held_back: false,
             read,
         };
         self.search(query, after, limit, shown).await
     }
 
-    /// All versions of a server, the newest first; `each` takes them.
+    /// All versions of a server, the newest first, for `registry_by_id` to read.
     pub(crate) async fn registry_versions(
         &self,
         name: &str,
         include_deleted: bool,
-        each: impl FnMut(&RegistryVersion),
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<UnreadVersion>, StoreError> {
         let sql = format!(
-            "SELECT v.id, length(v.server_json) + coalesce(length(v.meta), 0) AS size
-             FROM servers s CROSS JOIN versions v ON v.server_id = s.id
+            "SELECT v.id, {SIZE} FROM servers s CROSS JOIN versions v ON v.server_id = s.id
              WHERE s.name = ?3 AND (?2 OR {})
              ORDER BY coalesce(v.published_at, v.created_at * 1000) DESC, v.id DESC",
-            is_shown("?1"),
+            is_shown("v", "?1"),
         );
         let values = vec![now(), u32::from(include_deleted).into(), name.into()];
         let rows = self.rows(&sql, values).await?;
-        let size: u64 = rows.iter().filter_map(|row| row.number("size")).sum();
-        if size > MAX_VERSIONS_CHARS {
-            let problem = format!("the versions of {name} are too large to be shown at once");
-            return Err(StoreError::Unavailable(problem));
-        }
-        let ids: Vec<u64> = rows.iter().filter_map(|row| row.number("id")).collect();
-        self.registry_by_ids(&ids, each).await
+        Ok(rows.iter().map(UnreadVersion::read).collect())
     }
 
-    /// Those of these versions that there are, in this order, read in parts that fit into memory.
-    pub(crate) async fn registry_by_ids(
+    /// The first of these versions, as many as can be shown at once, in this order.
+    pub(crate) async fn registry_by_id(
         &self,
-        ids: &[u64],
+        versions: &[UnreadVersion],
         mut each: impl FnMut(&RegistryVersion),
     ) -> Result<(), StoreError> {
         let sql = format!(
@@ -219,8 +132,8 @@ impl Store {
              CROSS JOIN servers s ON s.id = v.server_id ORDER BY i.key",
             columns("?1"),
         );
-        for part in ids.chunks(READ_AT_ONCE) {
-            let values = vec![now(), json!(part).to_string().into()];
+        for ids in parts(versions) {
+            let values = vec![now(), json!(ids).to_string().into()];
             for row in &self.rows(&sql, values).await? {
                 each(&read(row)?);
             }
@@ -241,6 +154,27 @@ impl Store {
     }
 }
 
+/// The ids of as many versions as can be shown at once, in parts to read at once.
+fn parts(versions: &[UnreadVersion]) -> Vec<Vec<u64>> {
+    let mut parts = vec![Vec::new()];
+    let (mut shown, mut read) = (0, 0);
+    for version in versions {
+        shown += version.bytes;
+        read += version.bytes;
+        if shown > MAX_SHOWN_BYTES {
+            break;
+        }
+        if read > MAX_READ_BYTES {
+            parts.push(Vec::new());
+            read = version.bytes;
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(version.id);
+        }
+    }
+    parts
+}
+
 /// Of the server ?3 the version ?4, or its latest one where that is NULL; ?1 is now, ?2 whether what is
 /// deleted counts.
 pub(super) fn version_query() -> String {
@@ -249,7 +183,7 @@ pub(super) fn version_query() -> String {
            ELSE (SELECT id FROM versions WHERE server_id = s.id AND version = ?4) END
          WHERE s.name = ?3 AND (?2 OR {})",
         columns("?1"),
-        is_shown("?1"),
+        is_shown("v", "?1"),
     )
 }
 

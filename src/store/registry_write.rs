@@ -12,7 +12,8 @@ use super::{
     changed,
     import::content_hash,
     now, nth_row, nth_rows,
-    registry::{RegistryVersion, nth_version, version_query, version_values},
+    page::SIZE,
+    registry::{RegistryVersion, UnreadVersion, nth_version, version_query, version_values},
     registry_latest::{MOMENT, choose},
     revocations::Revocation,
     text,
@@ -48,14 +49,28 @@ pub(crate) struct StatusChange<'a> {
     pub(crate) status: VersionStatus,
     pub(crate) message: Option<&'a str>,
     pub(crate) actor: &'a str,
+    /// Whether clients are let in to what isn't verified, too.
+    pub(crate) admits_unverified: bool,
+}
+
+/// Whether a version `w` of a server `o` keeps its URLs from others than ?1: not once it was deleted, or
+/// revoked by a moderator.
+macro_rules! holds {
+    () => {
+        "o.name <> ?1 AND w.status <> 'deleted' AND w.moderation <> 'revoked' AND o.moderation <> 'revoked'"
+    };
 }
 
 /// What another server than ?1 has of the URLs in ?3.
 macro_rules! taken {
     () => {
-        "SELECT r.url, o.name AS owner FROM json_each(?3) u JOIN remotes r ON r.url = u.value
-         JOIN versions w ON w.id = r.version_id JOIN servers o ON o.id = w.server_id
-         WHERE o.name <> ?1 AND w.status <> 'deleted' LIMIT 1"
+        concat!(
+            "SELECT r.url, o.name AS owner FROM json_each(?3) u JOIN remotes r ON r.url = u.value
+             JOIN versions w ON w.id = r.version_id JOIN servers o ON o.id = w.server_id
+             WHERE ",
+            holds!(),
+            " LIMIT 1"
+        )
     };
 }
 
@@ -63,12 +78,18 @@ macro_rules! taken {
 /// would come back with the status ?3.
 macro_rules! taken_meanwhile {
     () => {
-        "SELECT b.url, o.name AS owner FROM servers t
-         JOIN versions d ON d.server_id = t.id AND (?2 IS NULL OR d.version = ?2)
-         JOIN remotes a ON a.version_id = d.id JOIN remotes b ON b.url = a.url
-         JOIN versions w ON w.id = b.version_id JOIN servers o ON o.id = w.server_id
-         WHERE t.name = ?1 AND ?3 <> 'deleted' AND d.status = 'deleted'
-           AND o.id <> t.id AND w.status <> 'deleted' LIMIT 1"
+        concat!(
+            "SELECT b.url, o.name AS owner FROM (
+               SELECT DISTINCT a.url FROM servers t
+               JOIN versions d ON d.server_id = t.id AND (?2 IS NULL OR d.version = ?2)
+               JOIN remotes a ON a.version_id = d.id
+               WHERE t.name = ?1 AND ?3 <> 'deleted' AND d.status = 'deleted') a
+             CROSS JOIN remotes b ON b.url = a.url
+             JOIN versions w ON w.id = b.version_id JOIN servers o ON o.id = w.server_id
+             WHERE ",
+            holds!(),
+            " LIMIT 1"
+        )
     };
 }
 
@@ -199,7 +220,7 @@ impl Store {
             reason: "its endpoint changed",
         };
         let mut statements = vec![(FACTS, which(entry)), (&update, values), event.if_changed()];
-        if entry.endpoint.as_ref().map(Endpoint::as_str) != endpoint {
+        if endpoint.is_some() && entry.endpoint.as_ref().map(Endpoint::as_str) != endpoint {
             statements.push(revocation.if_changed());
         }
         let select = version_query();
@@ -220,14 +241,13 @@ impl Store {
         })
     }
 
-    /// The state of one version, or of all of a server, that are there; the ids of those that were in
-    /// another.
+    /// The state of one version, or of all of a server, that are there; those that were in another.
     pub(crate) async fn set_status(
         &self,
         name: &str,
         version: Option<&str>,
         change: StatusChange<'_>,
-    ) -> Result<Written<Vec<u64>>, StoreError> {
+    ) -> Result<Written<Vec<UnreadVersion>>, StoreError> {
         const FACTS: &str = concat!(
             "SELECT s.upstream, t.url, t.owner FROM servers s LEFT JOIN (",
             taken_meanwhile!(),
@@ -241,13 +261,14 @@ impl Store {
              WHERE s.name = ?1 AND s.upstream IS NULL AND v.server_id = s.id
                AND (?2 IS NULL OR v.version = ?2) AND NOT m.is_taken
                AND (v.status, v.status_message) IS NOT (?3, ?4)
-             RETURNING id",
+             RETURNING id, {SIZE}",
             taken_meanwhile!()
         );
         let StatusChange {
             status,
             message,
             actor,
+            admits_unverified,
         } = change;
         let status_text = status.as_str();
         let which = || -> Vec<JsValue> { vec![name.into(), text(version), status_text.into()] };
@@ -273,16 +294,16 @@ impl Store {
         };
         let mut statements = vec![(FACTS, which()), (&update, values), event.if_changed()];
         if status == VersionStatus::Deleted {
-            statements.push(revocation.if_changed());
+            statements.push(revocation.if_deleted(name, version, admits_unverified));
         }
         statements.extend(choose(&json!([name]).to_string()));
         let mut results = self.batch(statements).await?;
-        let ids: Vec<u64> = nth_rows(&mut results, 1)?
+        let changed: Vec<UnreadVersion> = nth_rows(&mut results, 1)?
             .iter()
-            .filter_map(|row| row.number("id"))
+            .map(UnreadVersion::read)
             .collect();
-        if !ids.is_empty() {
-            return Ok(Written::Done(ids));
+        if !changed.is_empty() {
+            return Ok(Written::Done(changed));
         }
         let facts = nth_row(&mut results, 0)?;
         Ok(match facts.as_ref().and_then(obstacle) {

@@ -1,5 +1,6 @@
 use mcp_connect_descriptor::SigningKeys;
 use serde_json::json;
+use wasm_bindgen::JsValue;
 
 use super::{
     Page, Row, Statement, Store, StoreError, audit::Event, changed, date, nth_row, nth_rows,
@@ -19,6 +20,22 @@ pub(super) struct Revocation<'a> {
     pub(super) reason: &'a str,
 }
 
+/// By D1's own clock, at the moment of the change: what was decided before has no later date.
+macro_rules! insert {
+    ($condition:literal) => {
+        concat!(
+            "INSERT INTO revocations (kind, subject, tenant_id, revoked_at, actor, reason)
+             SELECT ?1, ?2,
+               coalesce(?3, (SELECT tenant_id FROM clients WHERE client_id = ?2 AND ?1 = 'client'), ''),
+               CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?4, ?5 WHERE (?6 OR changes() > 0)",
+            $condition,
+            " ON CONFLICT (kind, subject, tenant_id) DO UPDATE
+             SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason
+             WHERE NOT ?6"
+        )
+    };
+}
+
 impl Revocation<'_> {
     /// To stand right after the change's audit row: a row, if there was a change.
     pub(super) fn if_changed(&self) -> Statement<'static> {
@@ -30,25 +47,46 @@ impl Revocation<'_> {
         self.insert(true)
     }
 
-    /// By D1's own clock, at the moment of the change: what was decided before has no later date.
-    fn insert(&self, is_change: bool) -> Statement<'static> {
+    /// … where the change deleted the version of a server, or any of its versions: a row, if somebody
+    /// may have a descriptor for one that it deleted. Else whoever may publish could fill the feed.
+    pub(super) fn if_deleted(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        admits_unverified: bool,
+    ) -> Statement<'static> {
+        let mut values = self.values(false);
+        values.extend([
+            name.into(),
+            text(version),
+            u32::from(admits_unverified).into(),
+        ]);
         (
-            "INSERT INTO revocations (kind, subject, tenant_id, revoked_at, actor, reason)
-             SELECT ?1, ?2,
-               coalesce(?3, (SELECT tenant_id FROM clients WHERE client_id = ?2 AND ?1 = 'client'), ''),
-               CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?4, ?5 WHERE ?6 OR changes() > 0
-             ON CONFLICT (kind, subject, tenant_id) DO UPDATE
-             SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason
-             WHERE NOT ?6",
-            vec![
-                self.kind.into(),
-                self.subject.into(),
-                text(self.tenant_id),
-                self.actor.into(),
-                self.reason.into(),
-                u32::from(is_change).into(),
-            ],
+            insert!(
+                " AND EXISTS (
+                   SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
+                   WHERE s.name = ?7 AND (?8 IS NULL OR v.version = ?8) AND v.endpoint IS NOT NULL
+                     AND v.status_changed_at = (SELECT max(changed_at) FROM versions)
+                     AND (?9 OR s.namespace_proven
+                          OR (s.origin_level <> 'none' AND s.verified_origin IS v.origin)))"
+            ),
+            values,
         )
+    }
+
+    fn insert(&self, is_change: bool) -> Statement<'static> {
+        (insert!(""), self.values(is_change))
+    }
+
+    fn values(&self, is_change: bool) -> Vec<JsValue> {
+        vec![
+            self.kind.into(),
+            self.subject.into(),
+            text(self.tenant_id),
+            self.actor.into(),
+            self.reason.into(),
+            u32::from(is_change).into(),
+        ]
     }
 }
 

@@ -9,7 +9,10 @@
 use mcp_connect_catalog::{SearchCursor, SearchQuery, closest, similar_words};
 use wasm_bindgen::JsValue;
 
-use super::{Row, Store, StoreError, now, nth_rows, number};
+use super::{
+    Row, Store, StoreError, now, nth_rows, number,
+    page::{SIZE, fitting, listed},
+};
 
 /// The most that one search finds.
 const WINDOW: u32 = 500;
@@ -85,11 +88,11 @@ fn ranked() -> String {
 }
 
 /// What is read of a server that was found.
-pub(super) struct Shown<T> {
+pub(super) struct Shown<'a, T> {
     /// Of the server `s` and its version `v`; ?6 is now.
     pub(super) columns: String,
-    /// The column of `servers` that names the version.
-    pub(super) version: &'static str,
+    /// The version of `s` that is shown: its id, as SQL.
+    pub(super) version: &'a str,
     /// Whether what is held back is there, too.
     pub(super) held_back: bool,
     pub(super) read: fn(&Row) -> Result<T, StoreError>,
@@ -103,17 +106,16 @@ impl Store {
         query: &SearchQuery,
         after: Option<&str>,
         limit: u32,
-        shown: Shown<T>,
+        shown: Shown<'_, T>,
     ) -> Result<Found<T>, StoreError> {
-        let sql = format!(
-            "{} SELECT CAST(p.key AS TEXT) AS search_key,
-               max((SELECT total FROM amount), (SELECT count(*) FROM ranked)) AS search_total, {}
-             FROM page p CROSS JOIN servers s ON s.id = p.id CROSS JOIN versions v ON v.id = s.{}
-             ORDER BY p.key",
-            ranked(),
-            shown.columns,
-            shown.version,
+        let rows = format!(
+            "SELECT CAST(p.key AS TEXT) AS search_key,
+               max((SELECT total FROM amount), (SELECT count(*) FROM ranked)) AS search_total, {}, {SIZE}
+             FROM page p CROSS JOIN servers s ON s.id = p.id CROSS JOIN versions v ON v.id = {}",
+            shown.columns, shown.version,
         );
+        let by = "CAST(search_key AS INTEGER)";
+        let sql = format!("{} {}", ranked(), fitting(&rows, by));
         let values = |query: &SearchQuery| {
             let whole_words = query.to_whole_words();
             vec![
@@ -134,9 +136,9 @@ impl Store {
                 rows = self.rows(&sql, values(&query)).await?;
             }
         }
-        let is_last = rows.len() <= limit as usize;
+        let listed = listed(&rows);
         rows.truncate(limit as usize);
-        let last = rows.last().filter(|_| !is_last);
+        let last = rows.last().filter(|_| listed > rows.len());
         Ok(Found {
             next: last.and_then(|row| row.owned("search_key")),
             total: rows
@@ -193,11 +195,11 @@ pub(super) struct ListSearch {
     is_dense: bool,
 }
 
-/// The servers `page`, of which versions are listed: up to ?5 and one more from the name ?6 on, of
-/// which `any` version is to be shown. Where few names have what is searched for, these are sorted;
-/// where many have it, the names are walked until the page is full. `total` is how many there are; where
-/// names are walked, NULL.
-pub(super) fn list_search(any: &str) -> String {
+/// The servers `page`, of which versions are listed: up to ?5 and one more from the name ?6 on, and not
+/// `until` another, of which `any` version is to be shown. Where few names have what is searched for,
+/// these are sorted; where many have it, the names are walked until the page is full. `total` is how many
+/// there are; where names are walked, or more is found than is looked at, NULL.
+pub(super) fn list_search(any: &str, until: &str) -> String {
     let any = format!("EXISTS (SELECT 1 FROM versions v WHERE v.server_id = s.id {any})");
     format!(
         "WITH names AS MATERIALIZED (
@@ -210,12 +212,14 @@ pub(super) fn list_search(any: &str) -> String {
              SELECT * FROM (SELECT id FROM names UNION SELECT id FROM words)
              LIMIT (SELECT iif(yes, 0, 2 * {WINDOW}) FROM dense)) f
            CROSS JOIN servers s ON s.id = f.id WHERE {any}),
-         size AS MATERIALIZED (SELECT iif(yes, NULL, (SELECT count(*) FROM few)) AS total FROM dense),
+         size AS MATERIALIZED (
+           SELECT iif(yes OR (SELECT count(*) FROM words) = {WINDOW}, NULL, (SELECT count(*) FROM few)) AS total
+           FROM dense),
          page AS MATERIALIZED (
-           SELECT * FROM (SELECT id FROM few WHERE name >= ?6 ORDER BY name LIMIT ?5 + 1)
+           SELECT * FROM (SELECT id FROM few s WHERE s.name >= ?6 {until} ORDER BY s.name LIMIT ?5 + 1)
            UNION ALL SELECT * FROM (
              SELECT s.id FROM servers s
-             WHERE s.name >= ?6 AND (instr(lower(s.name), lower(?3)) OR s.id IN (SELECT id FROM words)) AND {any}
+             WHERE s.name >= ?6 {until} AND (instr(lower(s.name), lower(?3)) OR s.id IN (SELECT id FROM words)) AND {any}
              ORDER BY s.name LIMIT (SELECT iif(yes, ?5 + 1, 0) FROM dense)))"
     )
 }

@@ -138,7 +138,7 @@ impl Store {
     ) -> Result<Found<ServerSummary>, StoreError> {
         let shown = Shown {
             columns: summary_columns("?6"),
-            version: "default_version",
+            version: "s.default_version",
             held_back: true,
             read: ServerSummary::read,
         };

@@ -14,7 +14,8 @@ const start = (name, args, stdio, env = {}) =>
 export async function connectctl(args, input = "", env = {}) {
   const program = start("connectctl", args, ["pipe", "pipe", "pipe"], env);
   const collect = async (stream) => (await stream.setEncoding("utf8").toArray()).join("");
-  program.stdin.end(input);
+  // Not every command reads it, and one that ended can't be written to.
+  program.stdin.on("error", () => {}).end(input);
   const [[code], stdout, stderr] = await Promise.all([
     once(program, "close"),
     collect(program.stdout),

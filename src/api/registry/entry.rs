@@ -8,13 +8,17 @@ use crate::{
     store::RegistryVersion,
 };
 
-/// `required` is the level below which nobody is let in; `health` what is known of the endpoint, if
+/// `required` is the level below which nobody is let in, if somebody is; `health` what is known of the endpoint, if
 /// that was looked up.
-pub(super) fn shown(version: &RegistryVersion, required: Level, health: Option<Health>) -> String {
+pub(super) fn shown(
+    version: &RegistryVersion,
+    required: Option<Level>,
+    health: Option<Health>,
+) -> String {
     let connectable = version.official.status != VersionStatus::Deleted
         && version.moderation == Moderation::Active
         && version.endpoint.is_some()
-        && version.level >= required;
+        && required.is_some_and(|required| version.level >= required);
     let mut standing = json!({
         "verified": version.level,
         "connectable": connectable,

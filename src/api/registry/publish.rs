@@ -14,7 +14,7 @@ use super::{
     servers::server_response,
 };
 use crate::{
-    api::{call::Call, respond},
+    api::{call::Call, copies, respond},
     platform::http::Response,
     store::{Obstacle, Written},
 };
@@ -52,11 +52,10 @@ pub(in crate::api) async fn publish(call: &Call) -> Result<Response, Refusal> {
         return Err(Refusal::bad_request(FAILED)
             .because(format!("server.json exceeds 64 KiB limit ({bytes} bytes)")));
     }
-    match call.app.store.publish(&entry, &publisher.actor()).await? {
-        Written::Done(version) => {
-            call.app.store.renew_copy(name).await;
-            server_response(&call.app, &version).await
-        }
+    let actor = publisher.actor();
+    let publication = call.app.store.publish(&entry, &actor);
+    match copies::renewed(&call.app, name, publication).await? {
+        Written::Done(version) => Ok(server_response(&call.app, &version).await),
         Written::Unchanged => Err(refused(FAILED, Obstacle::Duplicate)),
         Written::Refused(obstacle) => Err(refused(FAILED, obstacle)),
     }
@@ -98,12 +97,11 @@ pub(in crate::api) async fn edit(call: &Call) -> Result<Response, Refusal> {
     }
     let entry = entry(call, &body, FAILED)?;
     let endpoint = known.endpoint.as_deref();
-    match store.edit(&entry, endpoint, &publisher.actor()).await? {
-        Written::Done(version) => {
-            call.app.store.renew_copy(name).await;
-            server_response(&call.app, &version).await
-        }
-        Written::Unchanged => server_response(&call.app, &known).await,
+    let actor = publisher.actor();
+    let edition = store.edit(&entry, endpoint, &actor);
+    match copies::renewed(&call.app, name, edition).await? {
+        Written::Done(version) => Ok(server_response(&call.app, &version).await),
+        Written::Unchanged => Ok(server_response(&call.app, &known).await),
         Written::Refused(Obstacle::NotFound) => Err(not_found()),
         Written::Refused(obstacle) => Err(refused(FAILED, obstacle)),
     }

@@ -40,7 +40,7 @@ pub(in crate::api) async fn search(call: &Call) -> Result<Response, Refusal> {
         next_cursor: found.next_cursor(query, corrected),
     };
     Ok(cacheable(
-        server_list(&call.app, &found.rows, &metadata)?,
+        server_list(&call.app, &found.rows, &metadata),
         CACHEABLE,
     ))
 }

@@ -8,13 +8,16 @@ use crate::{
     api::{App, caching::cacheable, call::Call, copies, document},
     authority::{Gating, Health, Level},
     platform::{http::Response, now_millis},
-    store::RegistryVersion,
+    store::{MAX_NUMBER, RegistryVersion},
 };
 
 const DEFAULT_LIMIT: u32 = 30;
 
 /// What is listed or searched may be shown for this long without asking again, in seconds.
 pub(super) const CACHEABLE: &str = "public, max-age=30";
+
+/// What somebody wants to know as it is now must be asked for again each time.
+const EXACT: &str = "public, no-cache";
 
 /// What is told of a list beside its entries.
 #[derive(Default, Serialize)]
@@ -50,29 +53,30 @@ pub(in crate::api) async fn list(call: &Call) -> Result<Response, Refusal> {
         corrected_query = Some(corrected).filter(|_| !listed.page.rows.is_empty());
     }
     let page = listed.page;
-    let next_cursor = page.next_after().map(|last| {
-        let after = match after {
-            Position::Name { .. } => Position::Name {
-                name: last.name.clone(),
-                version: Some(last.version.clone()),
-            },
-            Position::Change { .. } => Position::Change {
-                changed_at: last.changed_at,
-                id: last.id,
-            },
-        };
+    let last = page.next_after().map(|last| match after {
+        Position::Name { .. } => Position::Name {
+            name: last.name.clone(),
+            version: Some(last.version.clone()),
+        },
+        Position::Change { .. } => Position::Change {
+            changed_at: last.changed_at,
+            id: last.id,
+        },
+    });
+    let is_empty = page.rows.is_empty() && is_first(&after) && listed.stopped_at.is_none();
+    let next_cursor = last.or(listed.stopped_at).map(|after| {
         let filter = Some(filter);
         ListCursor { filter, after }.encode()
     });
     let metadata = Metadata {
         count: page.rows.len(),
         next_cursor,
-        total: listed.total,
+        total: listed.total.or(is_empty.then_some(0)),
         total_is_lower_bound: None,
         corrected_query,
     };
     Ok(cacheable(
-        server_list(&call.app, &page.rows, &metadata)?,
+        server_list(&call.app, &page.rows, &metadata),
         CACHEABLE,
     ))
 }
@@ -84,32 +88,40 @@ fn is_first(position: &Position) -> bool {
 /// `GET /servers/{name}/versions`.
 pub(in crate::api) async fn versions(call: &Call) -> Result<Response, Refusal> {
     let include_deleted = flag(call, "include_deleted")?.unwrap_or(false);
-    let required = required_level(&call.app)?;
+    let required = required_level(&call.app);
     let name = call.member("name");
     let server = copies::server(&call.app, name, include_deleted)
         .await?
         .ok_or_else(server_not_found)?;
     let mut servers = Vec::new();
     let mut show = |version: &RegistryVersion| servers.push(shown(version, required, None));
-    if server.is_complete() {
-        server
-            .registry_versions(include_deleted)?
-            .iter()
-            .for_each(&mut show);
+    let total = if server.is_complete() {
+        let versions = server.registry_versions(include_deleted)?;
+        versions.iter().for_each(&mut show);
+        versions.len()
     } else {
         let store = &call.app.store;
-        store
-            .registry_versions(name, include_deleted, &mut show)
-            .await?;
-    }
+        let versions = store.registry_versions(name, include_deleted).await?;
+        store.registry_by_id(&versions, &mut show).await?;
+        versions.len()
+    };
     if servers.is_empty() {
         return Err(server_not_found());
     }
     let metadata = Metadata {
         count: servers.len(),
+        // What is too much for one answer is told of; each can be read by itself.
+        total: (total > servers.len()).then_some(total as u64),
         ..Metadata::default()
     };
-    Ok(cacheable(list_of(&servers, &metadata), CACHEABLE))
+    Ok(cacheable(
+        list_of(&servers, &metadata),
+        caching(include_deleted),
+    ))
+}
+
+fn caching(include_deleted: bool) -> &'static str {
+    if include_deleted { EXACT } else { CACHEABLE }
 }
 
 /// `GET /servers/{name}/versions/{version}`, where `latest` stands for one. Whoever asks for what was
@@ -129,8 +141,8 @@ pub(in crate::api) async fn version(call: &Call) -> Result<Response, Refusal> {
     }
     let found = found.ok_or_else(server_not_found)?;
     Ok(cacheable(
-        server_response(&call.app, &found).await?,
-        CACHEABLE,
+        server_response(&call.app, &found).await,
+        caching(include_deleted),
     ))
 }
 
@@ -139,13 +151,10 @@ fn server_not_found() -> Refusal {
 }
 
 /// The answer where it is about one version.
-pub(super) async fn server_response(
-    app: &App,
-    version: &RegistryVersion,
-) -> Result<Response, Refusal> {
-    let health = health(app, version).await?;
-    let body = shown(version, required_level(app)?, health);
-    Ok(document("application/json", body.into_bytes()))
+pub(super) async fn server_response(app: &App, version: &RegistryVersion) -> Response {
+    let health = health(app, version).await;
+    let body = shown(version, required_level(app), health);
+    document("application/json", body.into_bytes())
 }
 
 /// Health is asked for where one version is shown, not for a hundred.
@@ -153,13 +162,13 @@ pub(super) fn server_list(
     app: &App,
     versions: &[RegistryVersion],
     metadata: &Metadata,
-) -> Result<Response, Refusal> {
-    let required = required_level(app)?;
+) -> Response {
+    let required = required_level(app);
     let servers: Vec<String> = versions
         .iter()
         .map(|version| shown(version, required, None))
         .collect();
-    Ok(list_of(&servers, metadata))
+    list_of(&servers, metadata)
 }
 
 fn list_of(servers: &[String], metadata: &Metadata) -> Response {
@@ -171,22 +180,21 @@ fn list_of(servers: &[String], metadata: &Metadata) -> Response {
 }
 
 /// Without a verdict nothing is said: nobody asks endpoints that no one connects to.
-async fn health(app: &App, version: &RegistryVersion) -> Result<Option<Health>, Refusal> {
-    let Some(endpoint) = &version.endpoint else {
-        return Ok(None);
-    };
-    if app.settings.health_gating()? == Gating::Off {
-        return Ok(None);
+async fn health(app: &App, version: &RegistryVersion) -> Option<Health> {
+    let endpoint = version.endpoint.as_ref()?;
+    // Nor where it isn't known whether they are asked.
+    if app.settings.health_gating().unwrap_or(Gating::Off) == Gating::Off {
+        return None;
     }
-    let verdict = app.store.verdict(endpoint).await;
-    Ok(verdict
-        .filter(|verdict| verdict.is_usable(now_millis()))
-        .map(|verdict| verdict.health()))
+    let verdict = app.store.verdict(endpoint).await?;
+    verdict.is_usable(now_millis()).then(|| verdict.health())
 }
 
-/// What a version must be verified as for anybody to be let in.
-pub(super) fn required_level(app: &App) -> Result<Level, Refusal> {
-    Ok(if app.settings.require_verified()? {
+/// What a version must be verified as for anybody to be let in. `None`: nobody is, until the setting is
+/// mended.
+pub(super) fn required_level(app: &App) -> Option<Level> {
+    let require_verified = app.settings.require_verified().ok()?;
+    Some(if require_verified {
         Level::Namespace
     } else {
         Level::None
@@ -244,7 +252,7 @@ fn wanted(call: &Call) -> Result<(ListFilter, Position), Refusal> {
         // After all that changed at that very time.
         Some(changed_at) => Position::Change {
             changed_at,
-            id: MAX_ID,
+            id: MAX_NUMBER,
         },
         None => Position::Name {
             name: String::new(),
@@ -253,6 +261,3 @@ fn wanted(call: &Call) -> Result<(ListFilter, Position), Refusal> {
     });
     Ok((filter, after))
 }
-
-/// The largest whole number that JavaScript has.
-const MAX_ID: u64 = (1 << 53) - 1;

@@ -12,9 +12,10 @@ use super::{
     servers::{required_level, server_response},
 };
 use crate::{
-    api::{call::Call, document},
+    api::{call::Call, copies, document},
+    authority::Level,
     platform::http::Response,
-    store::{LATEST, Obstacle, StatusChange, Written},
+    store::{LATEST, StatusChange, UnreadVersion, Written},
 };
 
 /// `PATCH /servers/{name}/versions/{version}/status`.
@@ -22,17 +23,19 @@ pub(in crate::api) async fn set(call: &Call) -> Result<Response, Refusal> {
     let (name, version) = (call.member("name"), call.member("version"));
     change(call, Some(version)).await?;
     let found = call.app.store.registry_version(name, version, true).await?;
-    server_response(&call.app, &found.ok_or_else(not_found)?).await
+    let found = found.ok_or_else(not_found)?;
+    Ok(server_response(&call.app, &found).await)
 }
 
-/// `PATCH /servers/{name}/status`: of all versions, in one transaction.
+/// `PATCH /servers/{name}/status`: of all versions, in one transaction. Of those that changed, as many are
+/// shown as fit into one answer.
 pub(in crate::api) async fn set_all(call: &Call) -> Result<Response, Refusal> {
     let changed = change(call, None).await?;
-    let required = required_level(&call.app)?;
+    let required = required_level(&call.app);
     let mut servers = Vec::new();
     let store = &call.app.store;
     store
-        .registry_by_ids(&changed, |version| {
+        .registry_by_id(&changed, |version| {
             servers.push(shown(version, required, None));
         })
         .await?;
@@ -44,8 +47,8 @@ pub(in crate::api) async fn set_all(call: &Call) -> Result<Response, Refusal> {
     Ok(document("application/json", body.into_bytes()))
 }
 
-/// The ids of the versions that are in another state now.
-async fn change(call: &Call, version: Option<&str>) -> Result<Vec<u64>, Refusal> {
+/// The versions that are in another state now.
+async fn change(call: &Call, version: Option<&str>) -> Result<Vec<UnreadVersion>, Refusal> {
     let body = body(call, Checked::ForWriters, status_faults)?;
     let publisher = writer(call).await?;
     let (name, store) = (call.member("name"), &call.app.store);
@@ -72,19 +75,16 @@ async fn change(call: &Call, version: Option<&str>) -> Result<Vec<u64>, Refusal>
         status,
         message,
         actor: &actor,
+        admits_unverified: required_level(&call.app) != Some(Level::Namespace),
     };
-    match store.set_status(name, version, change).await? {
-        Written::Done(ids) => {
-            store.renew_copy(name).await;
-            Ok(ids)
-        }
+    match copies::renewed(&call.app, name, store.set_status(name, version, change)).await? {
+        Written::Done(changed) => Ok(changed),
         Written::Unchanged if version.is_some() => Err(Refusal::bad_request(
             "No changes to apply: status and message are already set to the provided values",
         )),
         Written::Unchanged => Err(Refusal::bad_request(
             "No changes to apply: all versions already have the requested status and message",
         )),
-        Written::Refused(Obstacle::NotFound) => Err(not_found()),
         Written::Refused(obstacle) => Err(refused("Failed to update server status", obstacle)),
     }
 }
