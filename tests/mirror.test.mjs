@@ -246,6 +246,42 @@ describe("a mirrored registry", () => {
     await assertConnects(b);
   });
 
+  test("is swept although what changed is refused, or leads in a circle, or without an end", async () => {
+    upstream.put(server(name()));
+    await follow();
+    const page = (nextCursor) => JSON.stringify({ servers: [], metadata: { nextCursor } });
+    for (const [changes, problem, most] of [
+      [(_, response) => response.writeHead(503).end(), "the upstream answers 503", 1],
+      [(cursor, response) => response.writeHead(200).end(page({ a: "b", b: "c" }[cursor] ?? "a")), /circle/, 7],
+      [(cursor, response) => response.writeHead(200).end(page(`${cursor}x`)), undefined, 20],
+    ]) {
+      const old = { updatedAt: "2026-01-01T00:00:00Z" };
+      const all = Array.from({ length: 250 }, name);
+      upstream.put(...all.map((name) => server(name, { official: old })));
+      let asked = 0;
+      upstream.intervene = (url, response) => {
+        if (!url.searchParams.has("updated_since")) return false;
+        asked += 1;
+        changes(url.searchParams.get("cursor"), response);
+        return true;
+      };
+      await authority.admin("/mirror/sync", { sweep: true });
+      assert.ok(asked <= most, `${asked} questions`);
+      const { problem: told } = await status();
+      if (problem instanceof RegExp) assert.match(told, problem);
+      else assert.equal(told, problem);
+      for (const name of [all[0], all.at(-1)]) await assertConnects(name);
+      upstream.entries.clear();
+    }
+    // Nothing is held against it, once it has come to the end of that.
+    upstream.intervene = () => false;
+    const a = name();
+    upstream.put(server(a));
+    await follow();
+    await follow();
+    await assertConnects(a);
+  });
+
   test("is gone through further where a run broke off", async () => {
     const all = Array.from({ length: 250 }, name);
     // Of long ago: only the sweep meets them.

@@ -1,6 +1,6 @@
 //! How an upstream registry is followed: what it is asked for next, and what is known after each of
-//! its pages. Two crawls go side by side: one of what changed of late, which each run goes through
-//! first, and a sweep of everything, now and then.
+//! its pages. Two crawls go side by side, page by page in turn: one of what changed of late, in each
+//! run, and a sweep of everything, now and then.
 
 use serde::Deserialize;
 
@@ -45,6 +45,8 @@ pub(crate) struct Progress {
     /// `None`: none is under way.
     pub(crate) began_at: Option<u64>,
     pub(crate) cursor: Option<String>,
+    /// An earlier one, which a crawl that leads in a circle comes back to.
+    pub(crate) checkpoint: Option<String>,
     /// Of the crawl under way, or of the last one.
     pub(crate) pages: u64,
     pub(crate) entries: u64,
@@ -66,19 +68,25 @@ pub(crate) struct Following {
 pub(crate) struct Astray;
 
 impl Following {
-    /// What to go on with, in a run that has or has not been through all changes yet.
-    pub(crate) fn due(&self, is_up_to_date: bool, now: u64) -> Option<Crawl> {
+    /// What to go on with, in a run in which these crawls are over: not the last one, where there is
+    /// another, so that neither waits for the other's end.
+    pub(crate) fn due(&self, over: &[Crawl], last: Option<Crawl>, now: u64) -> Option<Crawl> {
         let sweep = &self.sweep;
         let is_swept = sweep
             .completed_at
             .is_some_and(|at| now.saturating_sub(at) < SWEPT_EVERY_MILLIS);
-        if self.heard_until.is_some() && !is_up_to_date {
-            Some(Crawl::Changes)
-        } else if sweep.began_at.is_some() || !is_swept {
-            Some(Crawl::Sweep)
-        } else {
-            None
-        }
+        let is_due = |crawl: &Crawl| {
+            !over.contains(crawl)
+                && match crawl {
+                    Crawl::Changes => self.heard_until.is_some(),
+                    Crawl::Sweep => sweep.began_at.is_some() || !is_swept,
+                }
+        };
+        let in_turn = match last {
+            Some(Crawl::Changes) => [Crawl::Sweep, Crawl::Changes],
+            Some(Crawl::Sweep) | None => [Crawl::Changes, Crawl::Sweep],
+        };
+        in_turn.into_iter().find(is_due)
     }
 
     /// What a crawl asks for: what changed since, and from where on.
@@ -102,15 +110,22 @@ impl Following {
         next: Option<String>,
     ) -> Result<bool, Astray> {
         let progress = self.progress(crawl);
-        if next.is_some() && next == progress.cursor || progress.pages >= MAX_PAGES {
-            return Err(Astray);
-        }
         if progress.began_at.is_none() {
-            (progress.pages, progress.entries) = (0, 0);
+            *progress = Progress {
+                completed_at: progress.completed_at,
+                ..Progress::default()
+            };
+        }
+        if next.is_some() && next == progress.checkpoint || progress.pages >= MAX_PAGES {
+            return Err(Astray);
         }
         let began_at = *progress.began_at.get_or_insert(sent_at);
         progress.pages += 1;
         progress.entries += entries;
+        // Ever farther apart (Brent), so that a circle of any length comes by one.
+        if progress.pages.is_power_of_two() {
+            progress.checkpoint.clone_from(&next);
+        }
         let is_complete = next.is_none();
         progress.cursor = next;
         if is_complete {
@@ -231,18 +246,21 @@ mod tests {
         mirror: &mut BTreeMap<u8, u32>,
         pages: usize,
     ) -> bool {
-        let mut is_up_to_date = false;
+        let (mut over, mut last) = (Vec::new(), None);
         for _ in 0..pages {
-            let Some(crawl) = following.due(is_up_to_date, upstream.now) else {
+            let Some(crawl) = following.due(&over, last, upstream.now) else {
                 return true;
             };
+            last = Some(crawl);
             let (since, cursor) = following.question(crawl);
             let (page, next) = upstream.page(since, cursor);
             mirror.extend(page.iter().copied());
             let complete = following
                 .heard(crawl, upstream.now, page.len() as u64, next)
                 .unwrap();
-            is_up_to_date |= complete && crawl == Crawl::Changes;
+            if complete {
+                over.push(crawl);
+            }
         }
         false
     }
@@ -283,49 +301,74 @@ mod tests {
     }
 
     #[test]
-    fn changes_come_before_the_sweep_and_each_in_its_time() {
+    fn changes_and_the_sweep_take_turns_each_in_its_time() {
+        use Crawl::{Changes, Sweep};
         let mut following = Following::default();
-        assert_eq!(following.due(false, 0), Some(Crawl::Sweep));
-        assert_eq!(following.question(Crawl::Sweep), (None, None));
+        assert_eq!(following.due(&[], None, 0), Some(Sweep));
+        assert_eq!(following.question(Sweep), (None, None));
         let now = 100 * OVERLAP_MILLIS;
         assert_eq!(
-            following.heard(Crawl::Sweep, now, 100, Some("a".into())),
+            following.heard(Sweep, now, 100, Some("a".into())),
             Ok(false)
         );
-        // Under way, what changed since it began is heard of first.
-        assert_eq!(following.due(false, now), Some(Crawl::Changes));
+        // Under way, what changed since it began is heard of, too.
+        assert_eq!(following.due(&[], Some(Sweep), now), Some(Changes));
         assert_eq!(
-            following.question(Crawl::Changes),
+            following.question(Changes),
             (Some(now - OVERLAP_MILLIS), None)
         );
-        assert_eq!(following.heard(Crawl::Changes, now + 7, 0, None), Ok(true));
+        assert_eq!(following.heard(Changes, now + 7, 0, None), Ok(true));
         assert_eq!(following.heard_until, Some(now + 7));
-        assert_eq!(following.due(true, now), Some(Crawl::Sweep));
-        assert_eq!(following.question(Crawl::Sweep), (None, Some("a")));
-        assert_eq!(following.heard(Crawl::Sweep, now + 9, 1, None), Ok(true));
+        assert_eq!(following.due(&[Changes], Some(Changes), now), Some(Sweep));
+        assert_eq!(following.question(Sweep), (None, Some("a")));
+        assert_eq!(following.heard(Sweep, now + 9, 1, None), Ok(true));
         assert_eq!((following.sweep.pages, following.sweep.entries), (2, 101));
         assert_eq!(following.heard_until, Some(now + 7));
-        assert_eq!(following.due(true, now + SWEPT_EVERY_MILLIS - 1), None);
-        assert_eq!(
-            following.due(true, now + SWEPT_EVERY_MILLIS),
-            Some(Crawl::Sweep)
-        );
+        let next_week = now + SWEPT_EVERY_MILLIS;
+        assert_eq!(following.due(&[Changes], None, next_week - 1), None);
+        assert_eq!(following.due(&[Changes], None, next_week), Some(Sweep));
         following.want_sweep();
-        assert_eq!(following.due(true, now), Some(Crawl::Sweep));
+        assert_eq!(following.due(&[Changes], None, now), Some(Sweep));
+        // Neither waits for the other's end, however long that takes; nor for what failed.
+        assert_eq!(following.due(&[], None, now), Some(Changes));
+        assert_eq!(following.due(&[], Some(Changes), now), Some(Sweep));
+        assert_eq!(following.due(&[], Some(Sweep), now), Some(Changes));
+        assert_eq!(following.due(&[Sweep], Some(Changes), now), Some(Changes));
+        assert_eq!(following.due(&[Changes, Sweep], None, now), None);
+    }
+
+    /// The page at which it is seen, of an upstream with the nth cursor.
+    fn seen_at(
+        following: &mut Following,
+        crawl: Crawl,
+        cursor: impl Fn(u64) -> u64,
+    ) -> Option<u64> {
+        (0..=MAX_PAGES).find(|page| {
+            let next = cursor(*page).to_string();
+            following.heard(crawl, 1, 1, Some(next)) == Err(Astray)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_circle_of_any_length_is_seen(way in 0..50u64, length in 1..50u64) {
+            let cursor = |page| if page < way { page } else { way + (page - way) % length };
+            let seen = seen_at(&mut Following::default(), Crawl::Sweep, cursor);
+            prop_assert!(seen.is_some_and(|page| page <= 3 * (way + length)), "{seen:?}");
+        }
     }
 
     #[test]
-    fn a_circle_is_seen() {
+    fn what_led_nowhere_begins_again_with_nothing_held_against_it() {
         let mut following = Following::default();
-        assert_eq!(
-            following.heard(Crawl::Sweep, 1, 1, Some("a".into())),
-            Ok(false)
-        );
-        assert_eq!(
-            following.heard(Crawl::Sweep, 1, 1, Some("a".into())),
-            Err(Astray)
-        );
+        assert_eq!(seen_at(&mut following, Crawl::Sweep, |_| 7), Some(1));
         following.begin_again(Crawl::Sweep);
         assert_eq!(following.question(Crawl::Sweep), (None, None));
+        // The same cursor first, and a registry without an end.
+        let endless = seen_at(&mut following, Crawl::Sweep, |page| 7 + page);
+        assert_eq!(endless, Some(MAX_PAGES));
+        following.begin_again(Crawl::Sweep);
+        assert_eq!(following.heard(Crawl::Sweep, 1, 1, None), Ok(true));
+        assert_eq!((following.sweep.pages, following.sweep.entries), (1, 1));
     }
 }

@@ -89,8 +89,8 @@ impl Store {
         const IS_NEW: &str = "(SELECT upstream FROM mirror) <> ?1";
         let forget = [
             format!(
-                "UPDATE mirror_crawls SET began_at = NULL, cursor = NULL, pages = 0, entries = 0,
-                 completed_at = NULL WHERE {IS_NEW}"
+                "UPDATE mirror_crawls SET began_at = NULL, cursor = NULL, checkpoint = NULL, pages = 0,
+                 entries = 0, completed_at = NULL WHERE {IS_NEW}"
             ),
             format!("DELETE FROM mirror_met WHERE {IS_NEW}"),
             format!("DELETE FROM mirror_poison WHERE {IS_NEW}"),
@@ -114,6 +114,7 @@ impl Store {
             *following.progress(row.one_of("crawl")?) = Progress {
                 began_at: row.number("began_at"),
                 cursor: row.owned("cursor"),
+                checkpoint: row.owned("checkpoint"),
                 pages: row.number("pages").unwrap_or_default(),
                 entries: row.number("entries").unwrap_or_default(),
                 completed_at: row.number("completed_at"),
@@ -301,6 +302,7 @@ fn keep_progress(following: &Following) -> [Statement<'static>; 2] {
             "crawl": crawl.as_str(),
             "began_at": progress.began_at,
             "cursor": progress.cursor,
+            "checkpoint": progress.checkpoint,
             "pages": progress.pages,
             "entries": progress.entries,
             "completed_at": progress.completed_at,
@@ -320,8 +322,8 @@ fn keep_progress(following: &Following) -> [Statement<'static>; 2] {
         ),
         (
             "UPDATE mirror_crawls SET began_at = i.value ->> 'began_at', cursor = i.value ->> 'cursor',
-               pages = i.value ->> 'pages', entries = i.value ->> 'entries',
-               completed_at = i.value ->> 'completed_at'
+               checkpoint = i.value ->> 'checkpoint', pages = i.value ->> 'pages',
+               entries = i.value ->> 'entries', completed_at = i.value ->> 'completed_at'
              FROM json_each(?1) i WHERE mirror_crawls.crawl = i.value ->> 'crawl'",
             vec![crawls.to_string().into()],
         ),

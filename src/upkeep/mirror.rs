@@ -97,8 +97,9 @@ impl From<StoreError> for Stop {
     }
 }
 
-/// Hears of what changed upstream; then goes on with the sweep of everything, if one is under way, or
-/// due, or wanted. For so many milliseconds, unless it is done before. `None`: there is no upstream.
+/// Hears of what changed upstream, and in turn with that goes on with the sweep of everything, if one
+/// is under way, or due, or wanted. For so many milliseconds, unless it is done before. `None`: there
+/// is no upstream.
 pub(crate) async fn follow(
     settings: &Settings,
     store: &Store,
@@ -151,22 +152,36 @@ impl Run<'_> {
         if wants_sweep {
             self.mirror.following.want_sweep();
         }
-        let mut is_up_to_date = false;
-        while let Some(crawl) = self.mirror.following.due(is_up_to_date, now_millis()) {
+        let (mut over, mut last, mut problem) = (Vec::new(), None, None);
+        while let Some(crawl) = self.mirror.following.due(&over, last, now_millis()) {
             if self.followed.pages >= MAX_PAGES || now_millis() > deadline {
-                return Ok(());
+                return problem.map_or(Ok(()), Err);
             }
-            let is_complete = match self.step(crawl).await {
-                Err(Stop::BeginAgain(problem)) => {
-                    self.mirror.following.begin_again(crawl);
-                    self.store.keep_following(&self.mirror).await?;
-                    return Err(Stop::BeginAgain(problem));
+            last = Some(crawl);
+            let before = self.mirror.following.clone();
+            match self.step(crawl).await {
+                Ok(false) => {}
+                Ok(true) => over.push(crawl),
+                Err(Stop::NotItsTurn) => return Err(problem.unwrap_or(Stop::NotItsTurn)),
+                // The other crawl has its turn all the same.
+                Err(stop) => {
+                    over.push(crawl);
+                    self.mirror.following = before;
+                    if matches!(stop, Stop::BeginAgain(_)) {
+                        self.begin_again(crawl).await?;
+                    }
+                    problem.get_or_insert(stop);
                 }
-                other => other?,
-            };
-            is_up_to_date |= is_complete && crawl == Crawl::Changes;
+            }
         }
-        self.followed.is_done = true;
+        self.followed.is_done = problem.is_none();
+        problem.map_or(Ok(()), Err)
+    }
+
+    async fn begin_again(&mut self, crawl: Crawl) -> Result<(), Stop> {
+        self.mirror.following.begin_again(crawl);
+        self.store.keep_following(&self.mirror).await?;
+        self.mirror.turn = self.mirror.turn.next();
         Ok(())
     }
 
