@@ -246,6 +246,40 @@ describe("a mirrored registry", () => {
     await assertConnects(b);
   });
 
+  test("ends use by any entry that says deleted, also one that is contradicted or that D1 refuses", async () => {
+    const [a, b, c] = [name(), name(), name()];
+    upstream.put(server(a), server(b), server(c));
+    await follow();
+    const deleted = server(a, { title: "Other", official: { status: "deleted", updatedAt: new Date().toISOString() } });
+    upstream.entries.set(`${a}:1.0.0 again`, deleted);
+    upstream.change(b, "1.0.0", { status: "deleted" }, { title: "Refused" });
+    upstream.change(c, "1.0.0", {}, { title: "Taken" });
+    const db = await authority.database();
+    await db.prepare("CREATE TRIGGER refused BEFORE UPDATE OF edition ON versions WHEN new.title = 'Refused' BEGIN SELECT RAISE(ABORT, 'refused'); END").run();
+    try {
+      await follow();
+    } finally {
+      await db.prepare("DROP TRIGGER refused").run();
+    }
+    assertProblem(await connect(a), 403, "server_revoked");
+    assertProblem(await connect(b), 403, "server_revoked");
+    await assertConnects(c);
+    const found = await poison();
+    assert.equal(found[`${a}@1.0.0`], "version: the same page says deleted of it");
+    assert.match(found[`${b}@1.0.0`], /refused/);
+
+    // Said again, it is no news.
+    const dates = async () => {
+      const { revocations } = (await authority.admin("/revocations")).body;
+      return [a, b].map((of) => revocations.find(({ id }) => id === `${of}@1.0.0`).revoked_at);
+    };
+    const before = await dates();
+    await follow();
+    await sweep();
+    assert.deepEqual(await dates(), before);
+    assertProblem(await connect(a), 403, "server_revoked");
+  });
+
   test("is swept although what changed is refused, or leads in a circle, or without an end", async () => {
     upstream.put(server(name()));
     await follow();

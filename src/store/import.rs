@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Store, StoreError,
-    mirror::Turn,
+    mirror::{Named, Turn},
     now, nth_rows,
     registry_latest::{MOMENT, choose},
     text,
@@ -33,7 +33,7 @@ pub(crate) enum ImportOutcome {
     Imported,
     Refused,
     Unchanged,
-    /// The content was known; its publisher changed its status.
+    /// The version was known; its publisher says something else of it.
     Updated,
 }
 
@@ -344,8 +344,19 @@ impl ImportResult {
             .filter(|result| is_change(result.outcome))
             .filter_map(|result| result.name.clone())
             .collect();
+        names.sort_unstable();
         names.dedup();
         names
+    }
+
+    pub(crate) fn refused(entry: &Entry, reason: &str) -> Self {
+        Item::new(entry).result(ImportOutcome::Refused, Some(reason))
+    }
+
+    /// The version that was refused, where that can be read.
+    pub(crate) fn refusal_of(&self) -> Option<Named> {
+        let (name, version) = self.name.as_ref().zip(self.version.as_ref())?;
+        matches!(self.outcome, ImportOutcome::Refused).then(|| Named::new(name, version))
     }
 
     /// Of what is no entry: names it as well as it can be named.

@@ -1,3 +1,4 @@
+use mcp_connect_catalog::Entry;
 use serde::Serialize;
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use super::{
 use crate::authority::{Crawl, Following, Progress};
 
 /// A version of a server.
-#[derive(Serialize)]
+#[derive(Eq, Hash, PartialEq, Serialize)]
 pub(crate) struct Named {
     pub(crate) name: String,
     version: String,
@@ -21,6 +22,10 @@ impl Named {
             name: name.to_owned(),
             version: version.to_owned(),
         }
+    }
+
+    pub(crate) fn of(entry: &Entry) -> Self {
+        Self::new(entry.name.as_str(), entry.version.as_str())
     }
 }
 
@@ -181,7 +186,7 @@ impl Store {
     /// Takes these versions for deleted, where they are mirrored.
     pub(crate) async fn withdraw(
         &self,
-        versions: &[Named],
+        versions: &[&Named],
         actor: &str,
         reason: &str,
         turn: Turn,

@@ -1,10 +1,16 @@
 //! Following an upstream registry of the same API: page by page, as much as a run may do, and going
 //! on with the next run where this one ended.
 
-use std::{fmt, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    time::Duration,
+};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use mcp_connect_catalog::{Endpoint, EndpointRules, Entry, OFFICIAL_META, format_date};
+use mcp_connect_catalog::{
+    Endpoint, EndpointRules, Entry, OFFICIAL_META, VersionStatus, format_date,
+};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
@@ -188,27 +194,21 @@ impl Run<'_> {
     /// One page; whether it was the last of its crawl.
     async fn step(&mut self, crawl: Crawl) -> Result<bool, Stop> {
         let page = self.ask(crawl).await?;
-        let mut results: Vec<ImportResult> = Vec::with_capacity(page.servers.len());
-        let mut entries = Vec::with_capacity(page.servers.len());
-        let mut deleted = Vec::new();
-        for json in &page.servers {
-            match Entry::parse(json, self.rules) {
-                Ok(entry) => entries.push(entry),
-                Err(error) => {
-                    let refused = set_aside(json, error.to_string());
-                    if let (Some(name), Some(version), true) =
-                        (&refused.name, &refused.version, is_deleted(json))
-                    {
-                        deleted.push(Named::new(name, version));
-                    }
-                    results.push(refused);
-                }
-            }
-        }
+        self.followed.pages += 1;
+        let Read {
+            entries,
+            mut results,
+            deleted,
+        } = read(&page.servers, self.rules);
         let taken = self.take_in(&entries).await?;
         self.renew_copies(ImportResult::changed_names(&taken)).await;
         results.extend(taken);
-        // What can't be read can still be out of use.
+        // What can't be taken in can still be out of use.
+        let refused: HashSet<Named> = results
+            .iter()
+            .filter_map(ImportResult::refusal_of)
+            .collect();
+        let deleted: Vec<&Named> = deleted.intersection(&refused).collect();
         self.withdraw(&deleted, "its upstream deleted it").await?;
 
         let is_complete = self
@@ -227,7 +227,6 @@ impl Run<'_> {
         }
         self.store.keep_page(&self.mirror, crawl, &results).await?;
         self.mirror.turn = self.mirror.turn.next();
-        self.followed.pages += 1;
         for result in &results {
             match result.outcome {
                 ImportOutcome::Imported => self.followed.imported += 1,
@@ -280,12 +279,7 @@ impl Run<'_> {
                 Err(error) if error.is_not_its_turn() => return Err(Stop::NotItsTurn),
                 Err(error @ (StoreError::Conflict(_) | StoreError::TooLarge)) => {
                     if let [entry] = part {
-                        results.push(ImportResult {
-                            name: Some(entry.name.to_string()),
-                            version: Some(entry.version.to_string()),
-                            outcome: ImportOutcome::Refused,
-                            reason: Some(error.to_string()),
-                        });
+                        results.push(ImportResult::refused(entry, &error.to_string()));
                     } else {
                         let (first, second) = part.split_at(part.len() / 2);
                         parts.extend([second, first]);
@@ -298,15 +292,19 @@ impl Run<'_> {
     }
 
     /// Ends the use of versions that their upstream no longer has.
-    async fn withdraw(&mut self, versions: &[Named], reason: &str) -> Result<(), Stop> {
+    async fn withdraw(&mut self, versions: &[&Named], reason: &str) -> Result<(), Stop> {
         if versions.is_empty() {
             return Ok(());
         }
         let turn = self.mirror.turn;
         self.store.withdraw(versions, ACTOR, reason, turn).await?;
         self.mirror.turn = turn.next();
-        let names = versions.iter().map(|version| version.name.clone());
-        self.renew_copies(names.collect()).await;
+        let names: BTreeSet<&str> = versions
+            .iter()
+            .map(|version| version.name.as_str())
+            .collect();
+        let names = names.into_iter().map(str::to_owned).collect();
+        self.renew_copies(names).await;
         Ok(())
     }
 
@@ -318,6 +316,7 @@ impl Run<'_> {
     ) -> Result<Option<ImportResult>, Stop> {
         let (gone, met) = self.store.gone_upstream(began_at, last, MAX_GONE).await?;
         if gone.len() <= MAX_GONE && gone.len() as u64 <= most_gone(met) {
+            let gone: Vec<&Named> = gone.iter().collect();
             self.withdraw(&gone, "its upstream does not list it any more")
                 .await?;
             return Ok(None);
@@ -392,6 +391,52 @@ fn judge(answer: &Answer, sent_at: u64, has_cursor: bool) -> Result<Page, Stop> 
     }
     page.sent_at = sent_at;
     Ok(page)
+}
+
+/// What is in a page.
+struct Read {
+    entries: Vec<Entry>,
+    /// What can't be an entry, or is contradicted.
+    results: Vec<ImportResult>,
+    /// What any of it says deleted of.
+    deleted: HashSet<Named>,
+}
+
+fn read(servers: &[Box<RawValue>], rules: EndpointRules) -> Read {
+    let mut entries = Vec::with_capacity(servers.len());
+    let mut results = Vec::with_capacity(servers.len());
+    let mut deleted = HashSet::new();
+    for json in servers {
+        match Entry::parse(json, rules) {
+            Ok(entry) => {
+                if entry.status == VersionStatus::Deleted {
+                    deleted.insert(Named::of(&entry));
+                }
+                entries.push(entry);
+            }
+            Err(error) => {
+                let refused = set_aside(json, error.to_string());
+                if is_deleted(json) {
+                    deleted.extend(refused.refusal_of());
+                }
+                results.push(refused);
+            }
+        }
+    }
+    // Of entries that contradict each other, the one that ends use counts.
+    entries.retain(|entry| {
+        let stands = entry.status == VersionStatus::Deleted || !deleted.contains(&Named::of(entry));
+        if !stands {
+            let reason = "version: the same page says deleted of it";
+            results.push(ImportResult::refused(entry, reason));
+        }
+        stands
+    });
+    Read {
+        entries,
+        results,
+        deleted,
+    }
 }
 
 /// What can't be read has a name to be listed under.
