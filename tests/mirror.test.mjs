@@ -399,6 +399,7 @@ describe("a mirrored registry", () => {
       (response) => response.writeHead(200).end(`{"servers":[],"metadata":{"nextCursor":"${"c".repeat(3000)}"}}`),
       (response) => response.writeHead(429).end(),
       (response) => response.destroy(),
+      (response) => response.writeHead(200).end(JSON.stringify({ servers: Array(101).fill({}) })),
     ]) {
       upstream.intervene = (_, response) => {
         answer(response);
@@ -413,6 +414,7 @@ describe("a mirrored registry", () => {
     assert.match(problems[2], /cursor is too long/);
     assert.equal(problems[3], "the upstream answers 429");
     assert.match(problems[4], /^the upstream/);
+    assert.match(problems[5], /more entries than were asked for/);
 
     upstream.intervene = (_, response) => response.writeHead(200).end(`{"servers":[],"metadata":{"nextCursor":"a"}}`);
     await authority.admin("/mirror/sync", {});

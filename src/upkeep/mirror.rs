@@ -39,9 +39,7 @@ pub(crate) const LONGEST_RUN_MILLIS: u64 = 120_000;
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// A page is asked for again with fewer entries where it is longer.
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
-const PAGE_SIZES: [u32; 3] = [100, 10, 1];
-/// An upstream may have its own idea of how long a page is.
-const MAX_ENTRIES: usize = 1000;
+const PAGE_SIZES: [usize; 3] = [100, 10, 1];
 const MAX_CURSOR_CHARS: usize = 2048;
 /// More are not deleted at the end of one sweep.
 const MAX_GONE: usize = 1000;
@@ -250,7 +248,8 @@ impl Run<'_> {
             if let Some(cursor) = cursor {
                 query.append_pair("cursor", cursor);
             }
-            match read_page(&self.list.with_query(&query.finish()), cursor.is_some()).await {
+            let url = self.list.with_query(&query.finish());
+            match read_page(&url, size, cursor.is_some()).await {
                 Err(OutboundError::TooLarge(_)) => {}
                 Err(error) => return Err(Stop::Problem(format!("the upstream: {error}"))),
                 Ok(page) => return page,
@@ -344,7 +343,11 @@ impl Run<'_> {
     }
 }
 
-async fn read_page(url: &Endpoint, has_cursor: bool) -> Result<Result<Page, Stop>, OutboundError> {
+async fn read_page(
+    url: &Endpoint,
+    size: usize,
+    has_cursor: bool,
+) -> Result<Result<Page, Stop>, OutboundError> {
     let begun = now_millis();
     let request = Outbound {
         url,
@@ -359,10 +362,10 @@ async fn read_page(url: &Endpoint, has_cursor: bool) -> Result<Result<Page, Stop
     let answer = outbound::fetch(&request).await?;
     // Later than our own clock has it, it would let changes be missed.
     let sent_at = answer.header("date").map_or(begun, read_date).min(begun);
-    Ok(judge(&answer, sent_at, has_cursor))
+    Ok(judge(&answer, sent_at, size, has_cursor))
 }
 
-fn judge(answer: &Answer, sent_at: u64, has_cursor: bool) -> Result<Page, Stop> {
+fn judge(answer: &Answer, sent_at: u64, size: usize, has_cursor: bool) -> Result<Page, Stop> {
     match answer.status.as_u16() {
         200 => {}
         400 | 404 | 410 | 422 if has_cursor => {
@@ -374,9 +377,10 @@ fn judge(answer: &Answer, sent_at: u64, has_cursor: bool) -> Result<Page, Stop> 
     }
     let mut page: Page = serde_json::from_slice(&answer.body)
         .map_err(|error| Stop::Problem(format!("the upstream's list: {error}")))?;
-    if page.servers.len() > MAX_ENTRIES {
+    // Its cursor stands after all of them, so a part can't be taken in alone.
+    if page.servers.len() > size {
         return Err(Stop::Problem(
-            "the upstream's page has too many entries".into(),
+            "the upstream's page has more entries than were asked for".into(),
         ));
     }
     let cursor = &mut page.metadata.next_cursor;
