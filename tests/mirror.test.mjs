@@ -1,6 +1,7 @@
 // Mirroring another registry: what it says reaches connects, what is decided here stays, and no entry
 // of it, however broken, holds the others back.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import { join } from "node:path";
 import { entry, eventually, REPOSITORY, startAuthority } from "./support/authority.mjs";
 import { assertProblem } from "./support/problem.mjs";
 import { connectctl } from "./support/programs.mjs";
+import { Site } from "./support/site.mjs";
 import { Upstream } from "./support/upstream.mjs";
 
 const CRON = "*/5 * * * *";
@@ -451,6 +453,78 @@ describe("the administration of a mirror", () => {
     const { body } = await authority.request("/healthz");
     assert.deepEqual(body.faults, [{ setting: "UPSTREAM_REGISTRY", problem: "is not https" }]);
   });
+});
+
+test("a proven namespace says nothing of where else its upstream says that a server is", async () => {
+  let issuer;
+  const token = () => createHash("sha256").update(`mcp-connect-challenge\nnamespace\n${issuer}\ncom.example`).digest("base64url");
+  const site = await Site.start((_, response) => response.writeHead(200).end(token()));
+  const own = await startAuthority({ settings: { UPSTREAM_REGISTRY: upstream.origin }, hosts: { "example.com": site.port } });
+  try {
+    issuer = own.url;
+    const key = (await own.createClient("desktop")).api_key;
+    const [a, b] = [name(), name()];
+    const at = (of, version, endpoint, official) => server(of, { version, endpoint, official });
+    const connects = async (ref, expected) => {
+      const { status, body, text } = await own.connect(ref, key);
+      assert.equal(status === 200 ? "connects" : body.code, expected, text);
+    };
+    const prove = async (of) => {
+      const { status, text } = await own.admin(`/servers/${of}/prove`, { level: "namespace" });
+      assert.equal(status, 200, text);
+    };
+    const lapses = async () => {
+      const { entries } = (await own.admin(`/audit?subject=${a}`)).body;
+      return entries.filter(({ action }) => action === "server.unverify");
+    };
+    upstream.put(at(a, "1.0.0", "https://host.net/a"), at(b, "1.0.0", "https://host.net/b"));
+    await own.scheduled(CRON);
+    await prove(a);
+    await prove(b);
+    await own.changeServer(b, "verify");
+    await connects(a, "connects");
+
+    // At the same origin, under the proven domain, or where nobody is sent to.
+    upstream.put(at(a, "1.1.0", "https://host.net/a/v1.1"), at(a, "1.2.0", "https://mcp.example.com/a"), at(a, "1.3.0", "https://example.com/a"));
+    upstream.put(at(a, "0.1.0", "https://deleted.net/a", { status: "deleted" }));
+    upstream.put(at(b, "1.1.0", "https://host.net/b/v1.1"));
+    await own.scheduled(CRON);
+    for (const version of ["1.0.0", "1.1.0", "1.2.0", "1.3.0"]) await connects(`${a}@${version}`, "connects");
+    assert.deepEqual(await lapses(), []);
+
+    // Elsewhere: edited, new, or back again.
+    for (const [origin, move] of [
+      ["https://attacker.net", () => upstream.change(a, "1.0.0", {}, at(a, "1.0.0", "https://attacker.net/mcp").server)],
+      ["https://badexample.com", () => upstream.put(at(a, "2.0.0", "https://badexample.com/mcp"))],
+      ["https://example.com.net:8443", () => upstream.put(at(a, "2.1.0", "https://example.com.net:8443/mcp"))],
+      ["https://deleted.net", () => upstream.change(a, "0.1.0", { status: "active" })],
+    ]) {
+      await connects(a, "connects");
+      const before = (await lapses()).length;
+      move();
+      await own.scheduled(CRON);
+      for (const ref of [a, `${a}@1.0.0`, `${a}@1.1.0`]) await connects(ref, "server_unverified");
+      assert.deepEqual((await own.admin(`/servers/${a}/proofs`)).body.proofs, []);
+      const [{ actor, reason, detail }, ...earlier] = await lapses();
+      assert.deepEqual([actor, reason, detail], ["mirror", `its upstream says that it is at ${origin}`, "namespace"]);
+      assert.equal(earlier.length, before);
+      const { revocations } = (await own.admin("/revocations")).body;
+      assert.ok(revocations.some(({ kind, id }) => kind === "server" && id === a));
+      // Where it is now, it is proven with.
+      await prove(a);
+      await own.scheduled(CRON);
+      await connects(a, "connects");
+    }
+
+    // What a person decided about an origin holds there.
+    upstream.put(at(b, "2.0.0", "https://attacker.net/b"));
+    await own.scheduled(CRON);
+    await connects(`${b}@1.1.0`, "connects");
+    await connects(`${b}@2.0.0`, "server_unverified");
+  } finally {
+    await own.stop();
+    await site.stop();
+  }
 });
 
 // Every entry that the official registry had on that day. It is not part of the repository.

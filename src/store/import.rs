@@ -10,6 +10,7 @@ use super::{
     Store, StoreError,
     mirror::{Named, Turn},
     now, nth_rows,
+    proofs::lapse,
     registry_latest::{MOMENT, choose},
     text,
 };
@@ -83,6 +84,8 @@ struct Item<'a> {
     description: &'a str,
     endpoint: Option<&'a str>,
     origin: Option<String>,
+    #[serde(skip)]
+    host: Option<String>,
     server_json: &'a str,
     content_hash: String,
     published_at: Option<u64>,
@@ -307,6 +310,7 @@ impl Store {
         ];
         if let Source::Upstream(_, turn) = source {
             statements.extend(turn.take());
+            statements.extend(lapse(&reached(items), actor));
             statements.push((&edit_versions, vec![json()]));
         }
         statements.extend([
@@ -327,6 +331,20 @@ impl Store {
         }
         Ok(known)
     }
+}
+
+/// Where the servers are to be reached.
+fn reached(items: &[&Item<'_>]) -> String {
+    let in_use = items
+        .iter()
+        .filter(|item| item.status != VersionStatus::Deleted);
+    let reached: Vec<_> = in_use
+        .filter_map(|item| {
+            let (origin, host) = item.origin.as_ref().zip(item.host.as_ref())?;
+            Some(json!({ "name": item.name, "origin": origin, "host": host }))
+        })
+        .collect();
+    json!(reached).to_string()
 }
 
 /// By which a version is known to say the same.
@@ -392,6 +410,7 @@ impl<'a> Item<'a> {
             description: &entry.description,
             endpoint: entry.endpoint.as_ref().map(Endpoint::as_str),
             origin: entry.endpoint.as_ref().map(Endpoint::origin),
+            host: entry.endpoint.as_ref().map(Endpoint::host),
             server_json: entry.server_json.get(),
             content_hash: content_hash(entry),
             published_at: entry.published_at_micros,

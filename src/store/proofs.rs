@@ -21,7 +21,9 @@ pub(super) fn effective_level(origin: &str) -> String {
 /// What connect reads of a server's proofs, after a change of them. An origin that the default
 /// version is at comes before a higher level elsewhere; what pins a server goes with the operator's
 /// decision.
-const DERIVE: &str = "
+macro_rules! derive {
+    () => {
+        "
 UPDATE servers SET
   namespace_proven = EXISTS (SELECT 1 FROM proofs WHERE server_id = servers.id AND level = 'namespace'),
   (origin_level, verified_origin) = (
@@ -36,7 +38,55 @@ UPDATE servers SET
                  coalesce(?2, jwks_uri), NULL),
   tls_pin_sha256 = iif(EXISTS (SELECT 1 FROM proofs WHERE server_id = servers.id AND level = 'operator'),
                        coalesce(?3, tls_pin_sha256), NULL)
-WHERE name = ?1";
+WHERE "
+    };
+}
+
+const DERIVE: &str = concat!(derive!(), "name = ?1");
+
+/// A mirrored server `s` whose namespace is proven by `p`, and that is to be reached at an origin `i`
+/// which is neither under the proven domain nor where a version of it is in use: with an upstream that
+/// may name any, the proof says nothing of it.
+macro_rules! strays {
+    () => {
+        "FROM json_each(?1) i
+         JOIN servers s ON s.name = i.value ->> 'name' AND s.upstream IS NOT NULL AND s.namespace_proven
+         JOIN proofs p ON p.server_id = s.id AND p.level = 'namespace'
+         WHERE substr('.' || (i.value ->> 'host'), -length(p.subject) - 1) <> '.' || p.subject
+           AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.server_id = s.id
+             AND v.origin = i.value ->> 'origin' AND v.status <> 'deleted')"
+    };
+}
+
+/// With its audit row and, since the proof let clients connect, its row in the revocation feed.
+const LAPSE: [&str; 4] = [
+    concat!(
+        "INSERT INTO audit (at, actor, action, subject, reason, detail)
+         SELECT ?2, ?3, 'server.unverify', s.name,
+           'its upstream says that it is at ' || min(i.value ->> 'origin'), 'namespace' ",
+        strays!(),
+        " GROUP BY s.id"
+    ),
+    concat!(
+        "INSERT INTO revocations (kind, subject, revoked_at, actor, reason)
+         SELECT 'server', s.name, CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?2,
+           'its upstream says that it is at ' || min(i.value ->> 'origin') ",
+        strays!(),
+        " GROUP BY s.id ON CONFLICT (kind, subject, tenant_id) DO UPDATE
+         SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason"
+    ),
+    concat!(
+        "DELETE FROM proofs WHERE (level = 'namespace' OR method = 'domain')
+           AND server_id IN (SELECT s.id ",
+        strays!(),
+        ")"
+    ),
+    concat!(
+        derive!(),
+        "namespace_proven AND name IN (SELECT i.value ->> 'name' FROM json_each(?1) i)
+         AND NOT EXISTS (SELECT 1 FROM proofs WHERE server_id = servers.id AND level = 'namespace')"
+    ),
+];
 
 /// What pins a server that an operator verified; what is left out stays as it is.
 #[derive(Clone, Copy, Default)]
@@ -348,6 +398,18 @@ impl DueProof {
             checked_at: row.number("checked_at").unwrap_or_default(),
         })
     }
+}
+
+/// To stand before a mirror brings in versions that are `reached` there: what of the proofs of their
+/// namespaces does not go along. A JSON list of names with origin and host.
+pub(super) fn lapse(reached: &str, actor: &str) -> [Statement<'static>; 4] {
+    let [audit, revoke, lose, derive] = LAPSE;
+    [
+        (audit, vec![reached.into(), now(), actor.into()]),
+        (revoke, vec![reached.into(), actor.into()]),
+        (lose, vec![reached.into()]),
+        (derive, vec![reached.into(), text(None), text(None)]),
+    ]
 }
 
 fn derive(name: &str) -> Statement<'static> {

@@ -30,7 +30,7 @@ use crate::{
 /// Who the audit trail says it was.
 const ACTOR: &str = "mirror";
 
-/// Of one run: 20 questions to the upstream and some 400 to D1, of a thousand each.
+/// Of one run: 20 questions to the upstream and some 500 to D1, of a thousand each.
 const MAX_PAGES: usize = 20;
 /// Each is one more question to D1, and one to KV.
 const MAX_COPIES: usize = 150;
