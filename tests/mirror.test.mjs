@@ -282,6 +282,42 @@ describe("a mirrored registry", () => {
     assertProblem(await connect(a), 403, "server_revoked");
   });
 
+  test("that withdraws what nobody can have been sent to does not fill the revocation feed", async () => {
+    const [verified, unverified, unreachable, gone, unreadable] = Array.from({ length: 5 }, name);
+    const all = [verified, unverified, unreachable, gone, unreadable];
+    const revoked = async () => {
+      const { revocations } = (await authority.admin("/revocations?limit=100")).body;
+      return all.filter((name) => revocations.some(({ id }) => id.startsWith(`${name}@`)));
+    };
+    const withdraw = async () => {
+      for (const name of [verified, unverified, unreachable]) upstream.change(name, "1.0.0", { status: "deleted" });
+      upstream.entries.delete(`${gone}:1.0.0`);
+      upstream.put({ server: { name: unreadable, version: "1.0.0" }, _meta: { [OFFICIAL]: { status: "deleted" } } });
+      await follow();
+      await sweep();
+      for (const name of all) assert.notEqual((await connect(name)).status, 200);
+    };
+    const restore = async () => {
+      const db = await authority.database();
+      await db.prepare("DELETE FROM revocations").run();
+      upstream.put(server(verified), server(unverified), server(unreachable, { endpoint: null }), server(gone), server(unreadable));
+      await follow();
+      // A sweep takes for gone only what was there before it began.
+      const now = Date.now();
+      await eventually("the next second", () => Date.now() - now > 1000);
+    };
+    await restore();
+    await authority.changeServer(verified, "verify");
+    await withdraw();
+    assert.deepEqual(await revoked(), [verified, unverified, gone, unreadable]);
+    await authority.configure({ UPSTREAM_REGISTRY: upstream.origin, REQUIRE_VERIFIED: "true" });
+    await restore();
+    upstream.change(unverified, "1.0.0", {}, server(unverified, { endpoint: "https://mcp.example.com/elsewhere" }).server);
+    await follow();
+    await withdraw();
+    assert.deepEqual(await revoked(), [verified]);
+  });
+
   test("is swept although what changed is refused, or leads in a circle, or without an end", async () => {
     upstream.put(server(name()));
     await follow();

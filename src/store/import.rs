@@ -10,7 +10,7 @@ use super::{
     Store, StoreError,
     mirror::{Named, Turn},
     now, nth_rows,
-    proofs::lapse,
+    proofs::{effective_level, lapse},
     registry_latest::{MOMENT, choose},
     text,
 };
@@ -44,14 +44,46 @@ pub(crate) enum ImportOutcome {
 pub(crate) enum Source<'a> {
     Here,
     /// A registry whose word holds: what it edits becomes a new edition.
-    Upstream(&'a str, Turn),
+    Upstream {
+        from: &'a str,
+        turn: Turn,
+        connectable: Connectable,
+    },
+}
+
+/// Of what descriptors can exist, beside what has an endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Connectable {
+    All,
+    Verified,
 }
 
 impl<'a> Source<'a> {
     fn upstream(self) -> Option<&'a str> {
         match self {
             Self::Here => None,
-            Self::Upstream(upstream, _) => Some(upstream),
+            Self::Upstream { from, .. } => Some(from),
+        }
+    }
+
+    fn connectable(self) -> Connectable {
+        match self {
+            Self::Here => Connectable::All,
+            Self::Upstream { connectable, .. } => connectable,
+        }
+    }
+}
+
+impl Connectable {
+    /// Of a version `v` of a server `s`: what nobody was sent to, nobody has to be told of. Else an
+    /// upstream could fill the revocation feed with what it invents.
+    pub(super) fn condition(self) -> String {
+        match self {
+            Self::All => "v.endpoint IS NOT NULL".to_owned(),
+            Self::Verified => format!(
+                "v.endpoint IS NOT NULL AND {} <> 'none'",
+                effective_level("v.origin")
+            ),
         }
     }
 }
@@ -126,19 +158,24 @@ const AUDIT: &str = concat!(
 );
 
 /// What descriptors of versions that are deleted, or reached elsewhere, from now on are refused by.
-const REVOKE: &str = "
-INSERT INTO revocations (kind, subject, revoked_at, actor, reason)
-SELECT 'version', s.name || '@' || v.version, CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?2,
-       iif(i.value ->> 'status' = 'deleted',
-         coalesce(i.value ->> 'status_message', 'deleted by its publisher'), 'its endpoint changed')
-FROM json_each(?1) i
-JOIN servers s ON s.name = i.value ->> 'name'
-JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'
-WHERE (?3 IS NOT NULL OR v.content_hash = i.value ->> 'content_hash') AND v.status <> 'deleted'
-  AND (i.value ->> 'status' = 'deleted'
-    OR v.content_hash <> i.value ->> 'content_hash' AND v.endpoint IS NOT i.value ->> 'endpoint')
-ON CONFLICT (kind, subject, tenant_id) DO UPDATE
-SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason";
+fn revoke(connectable: Connectable) -> String {
+    format!(
+        "INSERT INTO revocations (kind, subject, revoked_at, actor, reason)
+         SELECT 'version', s.name || '@' || v.version,
+           CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?2,
+           iif(i.value ->> 'status' = 'deleted',
+             coalesce(i.value ->> 'status_message', 'deleted by its publisher'), 'its endpoint changed')
+         FROM json_each(?1) i
+         JOIN servers s ON s.name = i.value ->> 'name'
+         JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'
+         WHERE (?3 IS NOT NULL OR v.content_hash = i.value ->> 'content_hash') AND v.status <> 'deleted'
+           AND {} AND (i.value ->> 'status' = 'deleted'
+             OR v.content_hash <> i.value ->> 'content_hash' AND v.endpoint IS NOT i.value ->> 'endpoint')
+         ON CONFLICT (kind, subject, tenant_id) DO UPDATE
+         SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason",
+        connectable.condition()
+    )
+}
 
 const INSERT_SERVERS: &str = "
 INSERT INTO servers (name, created_at, upstream)
@@ -300,15 +337,16 @@ impl Store {
         let names: Vec<&str> = items.iter().map(|item| item.name).collect();
         let names = json!(names).to_string();
         let upstream = || text(source.upstream());
+        let revoke = revoke(source.connectable());
         let [edit_versions, update_versions, insert_versions] =
             [edit_versions(), update_versions(), insert_versions()];
         let mut statements = vec![
             (KNOWN, vec![json()]),
             (NONE_FOREIGN, vec![json(), upstream()]),
             (AUDIT, vec![json(), now(), actor.into(), upstream()]),
-            (REVOKE, vec![json(), actor.into(), upstream()]),
+            (&revoke, vec![json(), actor.into(), upstream()]),
         ];
-        if let Source::Upstream(_, turn) = source {
+        if let Source::Upstream { turn, .. } = source {
             statements.extend(turn.take());
             statements.extend(lapse(&reached(items), actor));
             statements.push((&edit_versions, vec![json()]));

@@ -3,7 +3,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    ImportResult, Page, Row, Statement, Store, StoreError, date, now, nth_row, nth_rows, number,
+    Connectable, ImportResult, Page, Row, Statement, Store, StoreError, date, now, nth_row,
+    nth_rows, number,
     registry_latest::{MOMENT, choose},
     text,
 };
@@ -190,6 +191,7 @@ impl Store {
         actor: &str,
         reason: &str,
         turn: Turn,
+        connectable: Connectable,
     ) -> Result<(), StoreError> {
         let names: Vec<&str> = versions
             .iter()
@@ -205,9 +207,10 @@ impl Store {
         let revoke = format!(
             "INSERT INTO revocations (kind, subject, revoked_at, actor, reason)
              SELECT 'version', s.name || '@' || v.version,
-               CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?3, ?2 {IN_USE} AND ?4 > 0
+               CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?3, ?2 {IN_USE} AND ?4 > 0 AND {}
              ON CONFLICT (kind, subject, tenant_id) DO UPDATE
-             SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason"
+             SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason",
+            connectable.condition()
         );
         let update = format!(
             "UPDATE versions SET status = 'deleted', status_message = ?2, changed_at = m.moment,

@@ -47,7 +47,7 @@ pub(crate) use self::{
     clients::NewClient,
     counters::Counter,
     edge::ServerCopy,
-    import::{ImportOutcome, ImportResult, Source},
+    import::{Connectable, ImportOutcome, ImportResult, Source},
     key_sets::KeySetCopy,
     mirror::{Mirror, Named},
     moderation::{ModerationChange, ModerationFilter, ModerationOutcome},

@@ -24,7 +24,7 @@ use crate::{
         outbound::{self, Answer, Outbound, OutboundError},
         read_date,
     },
-    store::{ImportOutcome, ImportResult, Mirror, Named, Source, Store, StoreError},
+    store::{Connectable, ImportOutcome, ImportResult, Mirror, Named, Source, Store, StoreError},
 };
 
 /// Who the audit trail says it was.
@@ -119,11 +119,17 @@ pub(crate) async fn follow(
     let rules = settings.endpoint_rules();
     let list = Endpoint::parse(&format!("{upstream}/v0.1/servers"), rules)
         .map_err(|error| UpkeepError::Setting("UPSTREAM_REGISTRY", error.to_string()))?;
+    // Where the setting is broken nobody connects, but somebody may have just before.
+    let connectable = match settings.require_verified() {
+        Ok(true) => Connectable::Verified,
+        Ok(false) | Err(_) => Connectable::All,
+    };
     let mut run = Run {
         store,
         upstream,
         list,
         rules,
+        connectable,
         mirror: store.mirror(upstream).await?,
         copies: 0,
         followed: Followed::default(),
@@ -146,6 +152,7 @@ struct Run<'a> {
     upstream: &'a str,
     list: Endpoint,
     rules: EndpointRules,
+    connectable: Connectable,
     mirror: Mirror,
     copies: usize,
     followed: Followed,
@@ -269,7 +276,11 @@ impl Run<'_> {
                 continue;
             }
             let entries: Vec<&Entry> = part.iter().collect();
-            let source = Source::Upstream(self.upstream, self.mirror.turn);
+            let source = Source::Upstream {
+                from: self.upstream,
+                turn: self.mirror.turn,
+                connectable: self.connectable,
+            };
             match self.store.import(&entries, ACTOR, source).await {
                 Ok(imported) => {
                     self.mirror.turn = self.mirror.turn.next();
@@ -296,7 +307,9 @@ impl Run<'_> {
             return Ok(());
         }
         let turn = self.mirror.turn;
-        self.store.withdraw(versions, ACTOR, reason, turn).await?;
+        self.store
+            .withdraw(versions, ACTOR, reason, turn, self.connectable)
+            .await?;
         self.mirror.turn = turn.next();
         let names: BTreeSet<&str> = versions
             .iter()
