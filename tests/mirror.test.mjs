@@ -50,6 +50,12 @@ async function follow() {
   assert.equal((await status()).problem, undefined);
 }
 
+/// What came since a sweep began, it need not meet; and an upstream dates that to the second.
+async function nextSecond() {
+  const now = Date.now();
+  await eventually("the next second", () => Date.now() - now > 1000);
+}
+
 /// A sweep of everything, to its end.
 async function sweep() {
   const { status, body, text } = await authority.admin("/mirror/sync", { sweep: true });
@@ -240,6 +246,7 @@ describe("a mirrored registry", () => {
 
     upstream.entries.delete("?1");
     upstream.entries.delete("?2");
+    await nextSecond();
     upstream.put(server(a), server(b));
     await follow();
     await sweep();
@@ -302,9 +309,7 @@ describe("a mirrored registry", () => {
       await db.prepare("DELETE FROM revocations").run();
       upstream.put(server(verified), server(unverified), server(unreachable, { endpoint: null }), server(gone), server(unreadable));
       await follow();
-      // A sweep takes for gone only what was there before it began.
-      const now = Date.now();
-      await eventually("the next second", () => Date.now() - now > 1000);
+      await nextSecond();
     };
     await restore();
     await authority.changeServer(verified, "verify");
@@ -401,9 +406,7 @@ describe("a mirrored registry", () => {
     upstream.entries.delete(`${gone}:1.0.0`);
     await follow();
     await assertConnects(gone);
-    // What came since a sweep began, it need not meet; and an upstream dates that to the second.
-    const now = Date.now();
-    await eventually("the next second", () => Date.now() - now > 1000);
+    await nextSecond();
     await sweep();
     assertProblem(await connect(gone), 403, "server_revoked");
     assert.deepEqual(await poison(), {});
