@@ -13,7 +13,7 @@ use crate::authority::{Crawl, Following, Progress};
 /// A version of a server.
 #[derive(Eq, Hash, PartialEq, Serialize)]
 pub(crate) struct Named {
-    pub(crate) name: String,
+    name: String,
     version: String,
 }
 
@@ -184,7 +184,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes these versions for deleted, where they are mirrored.
+    /// Takes these versions for deleted, where they are mirrored; the servers of which one was in use.
     pub(crate) async fn withdraw(
         &self,
         versions: &[&Named],
@@ -192,7 +192,7 @@ impl Store {
         reason: &str,
         turn: Turn,
         connectable: Connectable,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let names: Vec<&str> = versions
             .iter()
             .map(|version| version.name.as_str())
@@ -200,6 +200,7 @@ impl Store {
         let versions = json!(versions).to_string();
         let values = || vec![versions.as_str().into(), reason.into()];
         let with_actor = || vec![versions.as_str().into(), reason.into(), actor.into(), now()];
+        let select = format!("SELECT DISTINCT s.name {IN_USE}");
         let audit = format!(
             "INSERT INTO audit (at, actor, action, subject, reason, detail)
              SELECT ?4, ?3, 'version.status', s.name || '@' || v.version, ?2, 'deleted' {IN_USE}"
@@ -217,13 +218,15 @@ impl Store {
                updated_at = m.moment, status_changed_at = m.moment
              FROM (SELECT v.id {IN_USE}) gone, (SELECT {MOMENT} AS moment) m WHERE versions.id = gone.id"
         );
-        let mut statements: Vec<Statement<'_>> = turn.take().into();
+        let mut statements: Vec<Statement<'_>> = vec![(&select, vec![versions.as_str().into()])];
+        statements.extend(turn.take());
         statements.push((&audit, with_actor()));
         statements.push((&revoke, with_actor()));
         statements.push((&update, values()));
         statements.extend(choose(&json!(names).to_string()));
-        self.batch(statements).await?;
-        Ok(())
+        let mut results = self.batch(statements).await?;
+        let rows = nth_rows(&mut results, 0)?;
+        rows.iter().map(|row| row.required("name")).collect()
     }
 
     /// Versions that are no longer listed upstream, at the end of a sweep that began then, up to one

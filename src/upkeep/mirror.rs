@@ -1,11 +1,7 @@
 //! Following an upstream registry of the same API: page by page, as much as a run may do, and going
 //! on with the next run where this one ended.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    fmt,
-    time::Duration,
-};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_catalog::{
@@ -307,15 +303,11 @@ impl Run<'_> {
             return Ok(());
         }
         let turn = self.mirror.turn;
-        self.store
+        let names = self
+            .store
             .withdraw(versions, ACTOR, reason, turn, self.connectable)
             .await?;
         self.mirror.turn = turn.next();
-        let names: BTreeSet<&str> = versions
-            .iter()
-            .map(|version| version.name.as_str())
-            .collect();
-        let names = names.into_iter().map(str::to_owned).collect();
         self.renew_copies(names).await;
         Ok(())
     }
