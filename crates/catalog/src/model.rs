@@ -2,6 +2,8 @@
 //! it: one table, for they differ little. Formats are left to the rules of the API, which know what
 //! each URL is for.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 /// One of the descriptions, as a bit of the sets below.
@@ -82,7 +84,7 @@ pub(crate) fn check(schema: Schema, server: &Value) -> Vec<Finding> {
         schema,
         findings: Vec::new(),
     };
-    walk.value(&Kind::Object(&SERVER), server, "");
+    walk.value(&Kind::Object(&SERVER), server, &Place::Root);
     walk.findings
 }
 
@@ -397,40 +399,58 @@ fn is_http_url(text: &str) -> bool {
     rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
 }
 
+/// Where something stands. Written out for findings alone: names may be as long as the document is.
+enum Place<'a> {
+    Root,
+    Member(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(Self::Root, name) => f.write_str(name),
+            Self::Member(place, name) => write!(f, "{place}.{name}"),
+            Self::Item(place, index) => write!(f, "{place}[{index}]"),
+        }
+    }
+}
+
 struct Walk {
     schema: Schema,
     findings: Vec<Finding>,
 }
 
 impl Walk {
-    fn value(&mut self, kind: &Kind, value: &Value, path: &str) {
+    fn value(&mut self, kind: &Kind, value: &Value, place: &Place<'_>) {
         let expected = match (kind, value) {
-            (Kind::Text(rules), Value::String(text)) => return self.text(rules, text, path),
+            (Kind::Text(rules), Value::String(text)) => return self.text(rules, text, place),
             (Kind::Flag, Value::Bool(_)) | (Kind::Any, Value::Object(_)) => return,
             (Kind::Each(kind), Value::Array(items)) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.value(kind, item, &format!("{path}[{index}]"));
+                    self.value(kind, item, &Place::Item(place, index));
                 }
                 return;
             }
             (Kind::Map(object), Value::Object(members)) => {
                 for (name, value) in members {
-                    self.value(&Kind::Object(object), value, &below(path, name));
+                    self.value(&Kind::Object(object), value, &Place::Member(place, name));
                 }
                 return;
             }
             (Kind::Object(object), Value::Object(members)) => {
-                return self.object(object, members, path);
+                return self.object(object, members, place);
             }
             (Kind::Union(object, kinds), Value::Object(members)) => {
-                return self.union(object, kinds, members, path);
+                return self.union(object, kinds, members, place);
             }
             (Kind::Text(_), _) => "string",
             (Kind::Flag, _) => "boolean",
             (Kind::Each(_), _) => "array",
             _ => "object",
         };
-        self.find(path, "type", format!("expected {expected}"), Some(value));
+        self.find(place, "type", format!("expected {expected}"), Some(value));
     }
 
     fn union(
@@ -438,22 +458,23 @@ impl Walk {
         object: &Object,
         kinds: &[(&str, &Object)],
         members: &Map<String, Value>,
-        path: &str,
+        place: &Place<'_>,
     ) {
         if self.schema == Schema::API {
-            return self.object(object, members, path);
+            return self.object(object, members, place);
         }
         let Some(kind) = members.get("type") else {
-            return self.missing("type", path);
+            return self.missing("type", place);
         };
         if let Some((_, object)) = kinds.iter().find(|(name, _)| kind.as_str() == Some(name)) {
-            return self.object(object, members, path);
+            return self.object(object, members, place);
         }
         let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
-        self.find(&below(path, "type"), "enum", one_of(&names), Some(kind));
+        let place = Place::Member(place, "type");
+        self.find(&place, "enum", one_of(&names), Some(kind));
     }
 
-    fn object(&mut self, object: &Object, members: &Map<String, Value>, path: &str) {
+    fn object(&mut self, object: &Object, members: &Map<String, Value>, place: &Place<'_>) {
         let mut known = Vec::new();
         for member in object.members.iter().copied().flatten() {
             if !self.schema.is_in(member.known) {
@@ -461,8 +482,8 @@ impl Walk {
             }
             let name = self.schema.spelling(member.name);
             match members.get(&name) {
-                Some(value) => self.value(&member.kind, value, &below(path, &name)),
-                None if self.schema.is_in(member.required) => self.missing(&name, path),
+                Some(value) => self.value(&member.kind, value, &Place::Member(place, &name)),
+                None if self.schema.is_in(member.required) => self.missing(&name, place),
                 None => {}
             }
             known.push(name);
@@ -470,20 +491,25 @@ impl Walk {
         if let Some((one, other)) = object.either {
             let (one, other) = (self.schema.spelling(one), self.schema.spelling(other));
             if !members.contains_key(&one) && !members.contains_key(&other) {
-                self.missing(&format!("{one} or {other}"), path);
+                self.missing(&format!("{one} or {other}"), place);
             }
         }
         if self.schema.is_in(object.closed) {
             for (name, value) in members {
                 if !known.contains(name) {
-                    let (path, message) = (below(path, name), "unexpected property".to_owned());
-                    self.find(&path, "additionalProperties", message, Some(value));
+                    let (place, message) = (Place::Member(place, name), "unexpected property");
+                    self.find(
+                        &place,
+                        "additionalProperties",
+                        message.to_owned(),
+                        Some(value),
+                    );
                 }
             }
         }
     }
 
-    fn text(&mut self, rules: &[(Rule, u8)], text: &str, path: &str) {
+    fn text(&mut self, rules: &[(Rule, u8)], text: &str, place: &Place<'_>) {
         for (rule, schemas) in rules {
             if !self.schema.is_in(*schemas) {
                 continue;
@@ -512,34 +538,32 @@ impl Walk {
                 ),
             };
             if !kept {
-                self.find(path, keyword, message, Some(&text.into()));
+                self.find(place, keyword, message, Some(&text.into()));
             }
         }
     }
 
-    fn missing(&mut self, name: &str, path: &str) {
+    fn missing(&mut self, name: &str, place: &Place<'_>) {
         let message = format!("expected required property {name} to be present");
-        self.find(path, "required", message, None);
+        self.find(place, "required", message, None);
     }
 
-    fn find(&mut self, path: &str, rule: &'static str, message: String, value: Option<&Value>) {
+    fn find(
+        &mut self,
+        place: &Place<'_>,
+        rule: &'static str,
+        message: String,
+        value: Option<&Value>,
+    ) {
         if self.findings.len() < MAX_FINDINGS {
             let is_short = |value: &&Value| !value.is_object() && !value.is_array();
             self.findings.push(Finding {
-                path: path.to_owned(),
+                path: place.to_string(),
                 message,
                 rule,
                 value: value.filter(is_short).cloned(),
             });
         }
-    }
-}
-
-fn below(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
     }
 }
 

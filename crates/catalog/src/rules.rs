@@ -1,5 +1,7 @@
 //! What the API of registries wants of a `server.json` beyond its schema.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -338,7 +340,7 @@ impl Check {
             self.error(&[path, "identifier"], "package-name-has-spaces", &message);
         }
         self.version(text(package, "version"), path);
-        let mut variables = Vec::new();
+        let mut variables = BTreeSet::new();
         for list in ["runtimeArguments", "packageArguments"] {
             for (place, argument) in items(package, list) {
                 self.argument(argument, &[path, &place].concat());
@@ -346,7 +348,7 @@ impl Check {
             }
         }
         for (_, variable) in items(package, "environmentVariables") {
-            variables.push(text(variable, "name"));
+            variables.insert(text(variable, "name"));
         }
         if let Some(Value::Object(transport)) = package.get("transport") {
             self.transport(transport, &variables, &[path, "transport."].concat());
@@ -377,7 +379,12 @@ impl Check {
         }
     }
 
-    fn transport(&mut self, transport: &Map<String, Value>, variables: &[&str], path: &str) {
+    fn transport(
+        &mut self,
+        transport: &Map<String, Value>,
+        variables: &BTreeSet<&str>,
+        path: &str,
+    ) {
         let (kind, url) = (text(transport, "type"), text(transport, "url"));
         let is_http = matches!(kind, "streamable-http" | "sse");
         let (member, reference, message): (_, _, [&str; 3]) = if !is_http && kind != "stdio" {
@@ -414,12 +421,8 @@ impl Check {
                 ("url", "remote-transport-url-required", message)
             } else if is_remote_url(url, self.rules) {
                 let variables = remote.get("variables").and_then(Value::as_object);
-                let names: Vec<&str> = variables
-                    .into_iter()
-                    .flatten()
-                    .map(|(name, _)| &**name)
-                    .collect();
-                return self.variables(url, &names, path);
+                let variables = variables.into_iter().flatten().map(|(name, _)| &**name);
+                return self.variables(url, &variables.collect(), path);
             } else {
                 let message = ["invalid remote URL, not https to a public host: ", url, ""];
                 ("url", "invalid-remote-url", message)
@@ -427,7 +430,7 @@ impl Check {
         self.error(&[path, member], reference, &message);
     }
 
-    fn variables(&mut self, url: &str, known: &[&str], path: &str) {
+    fn variables(&mut self, url: &str, known: &BTreeSet<&str>, path: &str) {
         if template_variables(url)
             .iter()
             .any(|name| !known.contains(name))
@@ -563,6 +566,28 @@ mod tests {
         ] {
             assert_eq!(found(&with(member, &value)), [], "{member} {value}");
         }
+    }
+
+    #[test]
+    fn what_fits_into_a_request_is_judged_at_once() {
+        let names: Vec<String> = (0..40_000).map(|n| format!("v{n}")).collect();
+        let url = format!("https://example.com/{{{}}}", names.join("}{"));
+        let variables: Map<String, Value> = names
+            .into_iter()
+            .map(|name| (name, json!({"value": "x"})))
+            .collect();
+        let many = json!([{"type": "sse", "url": url, "variables": variables}]);
+        // Each choice stands below a long name.
+        let choices = vec![json!(""); 200_000];
+        let deep = json!([{"type": "sse", "url": "https://example.com/",
+            "variables": {"n".repeat(500_000): {"choices": choices}}}]);
+        let begun = std::time::Instant::now();
+        for remotes in [many, deep] {
+            let server = with("remotes", &remotes);
+            assert_eq!(super::faults(&server), []);
+            assert_eq!(issues(&server, Depth::Full, EndpointRules::Public), []);
+        }
+        assert!(begun.elapsed().as_secs() < 10);
     }
 
     #[test]
