@@ -108,6 +108,11 @@ impl Endpoint {
     }
 }
 
+/// Whether a URL leads to a public host, whatever else there is about it.
+pub(crate) fn is_at_public_host(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.host().is_some_and(|host| is_public(&host)))
+}
+
 fn is_ascii_with_plain_host(text: &str) -> bool {
     let after_scheme = text.split_once(':').map_or("", |(_, rest)| rest);
     let mut parts = after_scheme

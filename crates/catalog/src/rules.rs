@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    Endpoint, EndpointError, EndpointRules, MAX_PUBLISHER_META_BYTES, NameError, PUBLISHER_META,
-    ServerName, Version, VersionError,
+    Endpoint, EndpointRules, MAX_PUBLISHER_META_BYTES, NameError, PUBLISHER_META, ServerName,
+    Version, VersionError,
+    endpoint::is_at_public_host,
     model::{self, CURRENT_URL, Finding, Schema},
-    url::{SplitUrl, fill_template, template_variables},
+    url::{SplitUrl, fill_template, fill_with_hosts, template_variables},
     version::is_range,
 };
 
@@ -481,25 +482,12 @@ fn is_folder(path: &str) -> bool {
 /// With something in the place of its variables.
 fn is_remote_url(url: &str, rules: EndpointRules) -> bool {
     let filled = fill_template(url);
-    let endpoint = Endpoint::parse(&filled, rules);
-    if endpoint.is_ok() {
-        return true;
-    }
-    let Some(split) = SplitUrl::parse(&filled) else {
+    let Some(split) = SplitUrl::parse(&filled).filter(SplitUrl::is_http) else {
         return false;
     };
-    let is_local = matches!(split.host.as_str(), "localhost" | "127.0.0.1")
-        || split.host.ends_with(".localhost");
-    // Of a host that has variables nobody knows who it will be.
-    let (_, host) = url.split_once("://").unwrap_or_default();
-    let is_variable = host
-        .split(['/', '?', '#', ':'])
-        .next()
-        .is_some_and(|host| host.contains('{'));
-    split.scheme == "https"
-        && split.is_http()
-        && !is_local
-        && (is_variable || endpoint != Err(EndpointError::PrivateHost))
+    // Publishers may send to more than clients are sent to, but not to other hosts.
+    Endpoint::parse(&filled, rules).is_ok()
+        || (split.scheme == "https" && is_at_public_host(&fill_with_hosts(url)))
 }
 
 #[cfg(test)]
@@ -561,10 +549,42 @@ mod tests {
             ),
             (
                 "remotes",
-                json!([{"type": "sse", "url": "https://user@example.com/#x"}]),
+                json!([{"type": "sse", "url": "https://user@example.com/#x"},
+                    {"type": "sse", "url": "https://[2606:4700::1111]:8443/é"}]),
             ),
         ] {
             assert_eq!(found(&with(member, &value)), [], "{member} {value}");
+        }
+    }
+
+    #[test]
+    fn nothing_beside_it_hides_where_a_remote_is() {
+        for url in [
+            "https://10.0.0.1/mcp#x",
+            "https://u@169.254.169.254/",
+            "https://[::1]/#x",
+            "https://127.0.0.2/é",
+            "https://{a}@10.0.0.1/",
+            "https://{a}:{a}@10.0.0.1:{a}/{a}",
+            "https://{x#}@10.0.0.1/",
+            "https://2130706433/#x",
+            "https://%31%30.0.0.1/#x",
+            "https://１０.0.0.1/",
+            "https://intranet/#x",
+            "https://{a}.internal/",
+            "https://{a}.localhost/",
+            "https://{a}10.0.0.1/",
+            "https://10.0.0.1\\@example.com/",
+            "https://example.com\\@10.0.0.1/",
+            "https:example.com/",
+            &format!("https://10.0.0.1/{}", "a".repeat(1024)),
+        ] {
+            let server = with(
+                "remotes",
+                &json!([{"type": "sse", "url": url, "variables": {"a": {}, "x#": {}}}]),
+            );
+            let expected = [("invalid-remote-url", "remotes[0].url".to_owned())];
+            assert_eq!(found(&server), expected, "{url}");
         }
     }
 

@@ -44,14 +44,17 @@ impl SplitUrl {
 }
 
 fn host(authority: &str) -> Option<&str> {
-    let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (host, port) = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
     let is_port = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    // With it, the host ends elsewhere for browsers.
+    let is_user = !user.contains('\\');
     let is_host = !host.contains(|char| " \"<>\\^`{|}".contains(char));
-    (is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))).then_some(host)
+    (is_user && is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)))
+        .then_some(host)
 }
 
 fn has_whole_escapes(text: &str) -> bool {
@@ -74,19 +77,30 @@ pub(crate) fn template_variables(url: &str) -> Vec<&str> {
 
 /// The URL with something in the place of each variable that could stand there.
 pub(crate) fn fill_template(url: &str) -> String {
+    let named = |name: &str| match name {
+        "host" => Some("example.com"),
+        "port" => Some("8080"),
+        "path" => Some("api"),
+        "protocol" | "scheme" => Some("http"),
+        _ => None,
+    };
+    fill(url, named, "placeholder")
+}
+
+/// … with a public host in the place of each: what is found of the host is what stands beside them.
+pub(crate) fn fill_with_hosts(url: &str) -> String {
+    let named = |name: &str| (name == "port").then_some("8080");
+    fill(url, named, "example.com")
+}
+
+fn fill(url: &str, named: fn(&str) -> Option<&'static str>, other: &'static str) -> String {
     let mut filled = String::new();
     let mut rest = url;
     while let Some((before, name, after)) = split_template(rest) {
         filled.push_str(before);
         let is_port = filled.ends_with(':') && (after.is_empty() || after.starts_with('/'));
-        filled.push_str(match name {
-            "host" => "example.com",
-            "port" => "8080",
-            "path" => "api",
-            "protocol" | "scheme" => "http",
-            _ if is_port => "8080",
-            _ => "placeholder",
-        });
+        let other = if is_port { "8080" } else { other };
+        filled.push_str(named(name).unwrap_or(other));
         rest = after;
     }
     filled + rest
@@ -135,6 +149,7 @@ mod tests {
             "https://example.com:port/",
             "https://[::1/",
             "https://{host}/",
+            "https://10.0.0.1\\@example.com/",
         ] {
             assert_eq!(split(text), None, "{text}");
         }
@@ -156,6 +171,10 @@ mod tests {
         ] {
             assert_eq!(fill_template(url), filled);
         }
+        assert_eq!(
+            fill_with_hosts("https://{a}@{b}.x:{p}/"),
+            "https://example.com@example.com.x:8080/"
+        );
         assert_eq!(template_variables("{a}{b}/{a}"), ["a", "b", "a"]);
     }
 
