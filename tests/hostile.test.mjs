@@ -242,7 +242,7 @@ test("a body over the limit is refused at each limit, with and without Content-L
     assertProblem(await send("POST", "/v1/connect", { body: padded(8 * 1024 + 1), chunked }), 413, "request_invalid", "8 KiB");
     const imported = (bytes) => `{"servers":["${"x".repeat(bytes - 16)}"]}`;
     assert.equal((await send("POST", "/v1/admin/import", { body: imported(1024 * 1024), chunked })).status, 200);
-    assertProblem(await send("POST", "/v1/admin/import", { body: imported(1024 * 1024 + 1), chunked }), 413, "request_invalid", "1 MiB");
+    assertProblem(await send("POST", "/v1/admin/import", { body: imported(1024 * 1024 + 1), chunked }), 413, "request_invalid", "1024 KiB");
     for (const { path } of ENDPOINTS.filter(({ method }) => method === "POST")) {
       assertProblem(await send("POST", path, { body: padded(2_000_000), chunked }), 413, "request_invalid");
     }

@@ -124,14 +124,17 @@ describe("publishing", () => {
     assertRefused(await authority.request("/v0/publish", { method: "POST" }), 400, "body");
     assertRefused(await publish("[]"), 422, "body");
     assertRefused(await publish('{"name":"com.order/one","name":"com.order/two"}'), 400, "");
-    assertRefused(await publish({ ...server, description: "d".repeat(2 ** 20) }), 413, "");
     assertRefused(await publish({ ...server, license: "MIT" }), 422, "body.license");
     assertRefused(await publish({ ...server, _meta: { tools: {} } }), 422, "unexpected property");
     const provided = (size) => ({ ...server, _meta: { [PUBLISHER_PROVIDED]: { x: "x".repeat(size) } } });
     assertRefused(await publish(provided(4096)), 400, "4KB");
     const headers = Array.from({ length: 900 }, (_, n) => ({ name: `X-${n}`, description: "d".repeat(60) }));
     const large = { ...server, remotes: [{ type: "sse", url: "https://mcp.example.com/large", headers }] };
-    assertRefused(await publish(large), 400, "64 KiB");
+    for (const body of [large, { ...server, description: "d".repeat(2 ** 20) }]) {
+      assertRefused(await publish(body), 413, "64 KiB");
+      assertRefused(await edit(body), 413, "64 KiB");
+      assertRefused(await authority.request("/v0/validate", { body }), 413, "64 KiB");
+    }
 
     assertRefused(await setStatus("com.order/one", "1.0.0", { status: "gone" }, others), 422, "body.status");
     assertRefused(await setStatus("com.order/one", "1.0.0", { status: "deleted" }, others), 404, "Server version not found");

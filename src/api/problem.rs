@@ -50,12 +50,8 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "request_invalid", detail)
     }
 
-    pub(crate) fn body_too_large() -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "request_invalid",
-            "the body is too large: the import takes 1 MiB, a policy 256 KiB, everything else 8 KiB",
-        )
+    fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_invalid", detail)
     }
 
     pub(crate) fn server_not_found() -> Self {
@@ -214,7 +210,9 @@ impl From<NotFound> for Problem {
 impl From<Unreadable> for Problem {
     fn from(fault: Unreadable) -> Self {
         match fault {
-            Unreadable::BodyTooLarge => Self::body_too_large(),
+            Unreadable::BodyLonger(max) => {
+                Self::too_large(format!("the body is longer than {} KiB", max / 1024))
+            }
             Unreadable::Header(name) => {
                 Self::request_invalid(format!("the header {name} has a control character"))
             }
@@ -235,7 +233,9 @@ impl From<worker::Error> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::TooLarge => Self::body_too_large(),
+            StoreError::TooLarge => {
+                Self::too_large("the body has more entries than one call stores; send fewer")
+            }
             StoreError::LastOperator => Self::new(
                 StatusCode::CONFLICT,
                 "last_operator",

@@ -16,8 +16,8 @@ use super::{
 };
 
 const MAX_BODY_BYTES: usize = 8 * 1024;
-/// A server.json, of which 256 KiB are kept.
-const MAX_SERVER_BYTES: usize = 1024 * 1024;
+/// A server.json: a list of a hundred must fit into memory more than once.
+const MAX_SERVER_BYTES: usize = 64 * 1024;
 const MAX_IMPORT_BYTES: usize = 1024 * 1024;
 const MAX_POLICY_BYTES: usize = 256 * 1024;
 
@@ -333,6 +333,10 @@ mod tests {
         assert_eq!(of(POST, "/v1/admin/policy/explain"), 8 * 1024);
         assert_eq!(of(POST, "/v1/admin/import"), 1024 * 1024);
         assert_eq!(of(POST, "/v1/connect"), 8 * 1024);
+        assert_eq!(of(POST, "/v0/publish"), 64 * 1024);
+        assert_eq!(of(POST, "/v0.1/validate"), 64 * 1024);
+        assert_eq!(of(PUT, "/v0/servers/a/versions/1"), 64 * 1024);
+        assert_eq!(of(PATCH, "/v0/servers/a/status"), 8 * 1024);
     }
 
     /// The paths of the API's description with their methods; of `{change}` each that there is.

@@ -34,7 +34,8 @@ impl Head {
 
 /// A request that can't be handed to a handler.
 pub(crate) enum Unreadable {
-    BodyTooLarge,
+    /// Than so many bytes.
+    BodyLonger(usize),
     Header(&'static str),
     Method,
     Target,
@@ -125,11 +126,11 @@ pub(crate) async fn read_body(
     // Where the length is known, one call reads all: a fifth of the adapter's time.
     let length = request.headers().get("content-length")?;
     match length.and_then(|length| length.parse::<usize>().ok()) {
-        Some(length) if length > max => return Ok(Err(Unreadable::BodyTooLarge)),
+        Some(length) if length > max => return Ok(Err(Unreadable::BodyLonger(max))),
         Some(_) => {
             let bytes = Uint8Array::new(&JsFuture::from(request.array_buffer()?).await?);
             return Ok(if bytes.length() as usize > max {
-                Err(Unreadable::BodyTooLarge)
+                Err(Unreadable::BodyLonger(max))
             } else {
                 Ok(bytes.to_vec())
             });
@@ -138,7 +139,7 @@ pub(crate) async fn read_body(
     }
     Ok(read_stream(&stream, max, |_| false)
         .await?
-        .ok_or(Unreadable::BodyTooLarge))
+        .ok_or(Unreadable::BodyLonger(max)))
 }
 /// What comes until the end, or until it is `enough`. `None`: longer than `max` bytes.
 pub(super) async fn read_stream(

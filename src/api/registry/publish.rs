@@ -19,8 +19,6 @@ use crate::{
     store::{Obstacle, Written},
 };
 
-const MAX_PUBLISHED_BYTES: usize = 64 * 1024;
-
 /// `POST /publish`.
 pub(in crate::api) async fn publish(call: &Call) -> Result<Response, Refusal> {
     const FAILED: &str = "Failed to publish server";
@@ -45,12 +43,6 @@ pub(in crate::api) async fn publish(call: &Call) -> Result<Response, Refusal> {
         return Err(Refusal::bad_request(FAILED).because(format!(
             "_meta.{PUBLISHER_META} exceeds 4KB limit ({bytes} bytes)"
         )));
-    }
-    // A list of a hundred must fit into memory more than once.
-    let bytes = call.body.len();
-    if bytes > MAX_PUBLISHED_BYTES {
-        return Err(Refusal::bad_request(FAILED)
-            .because(format!("server.json exceeds 64 KiB limit ({bytes} bytes)")));
     }
     let actor = publisher.actor();
     let publication = call.app.store.publish(&entry, &actor);
