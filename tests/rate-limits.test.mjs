@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { eventually, startAuthority } from "./support/authority.mjs";
 import { assertProblem } from "./support/problem.mjs";
 import { connectctl } from "./support/programs.mjs";
+import { assertRefused, registryToken, serverJson } from "./support/registry.mjs";
 
 const WEATHER = "com.example/weather";
 const LIMITS = { CLIENT: 6, TENANT: 10, ADDRESS: 8 };
@@ -129,6 +130,25 @@ describe("connect", () => {
     // The first is still counted as the client's.
     assert.deepEqual(all, [...times(LIMITS.ADDRESS + 1, 401), ...times(2, 429)]);
   });
+});
+
+test("a publisher's changes have a limit, whatever the address and however its name is written", async () => {
+  const permissions = [{ action: "publish", resource: "com.example/*" }];
+  const token = (auth_method_sub) => registryToken(authority, { permissions, auth_method: "dns", auth_method_sub });
+  const [one, same, other] = await Promise.all(["example.com", "Example.COM", "other.example"].map(token));
+  await freshPeriod();
+  const change = (bearer, n) => {
+    const options = { bearer, headers: from(nextAddress()) };
+    const body = { status: "deprecated" };
+    if (n % 2) return authority.request("/v0.1/servers/com.example%2Fnone/status", { method: "PATCH", body, ...options });
+    return authority.request("/v0/publish", { body: { ...serverJson("com.elsewhere/x") }, ...options });
+  };
+  const all = await statuses(LIMITS.CLIENT, (n) => change(n % 3 ? one : same, n));
+  assert.deepEqual(all, Array.from(all, (_, n) => (n % 2 ? 404 : 403)));
+  const refused = await change(one, 0);
+  assertRefused(refused, 429, "publisher");
+  assert.equal(refused.headers.get("retry-after"), "10");
+  assert.equal((await change(other, 0)).status, 403, "another publisher");
 });
 
 test("administrators who are known have no limit; who guesses has the address's", async () => {

@@ -9,6 +9,7 @@ import { createLocalJWKSet, decodeJwt, jwtVerify } from "jose";
 import { REPOSITORY, startAuthority } from "./support/authority.mjs";
 import { startIdentityProvider } from "./support/identity-provider.mjs";
 import { DomainKey, membership, startGitHub, startResolver } from "./support/publishers.mjs";
+import { assertRefused, serverJson, tokenFor } from "./support/registry.mjs";
 import { Site } from "./support/site.mjs";
 
 const WELL_KNOWN = "/.well-known/mcp-registry-auth";
@@ -369,6 +370,22 @@ describe("the operator", () => {
     await authority.configure({ PUBLISH_ANONYMOUS: undefined, PUBLISH_OIDC: undefined });
     await refused("none", {}, 404, "not open");
     await refused("oidc", { oidc_token: "a.b.c" }, 404, "not open");
+  });
+
+  test("denies namespaces, also to tokens that were given out before", async () => {
+    await authority.configure({});
+    github.users = { gho_both: { login: "fine", orgs: [membership("Evil", "admin")] }, gho_evil: { login: "eviL" } };
+    assert.deepEqual(await permissions("github-at", { github_token: "gho_evil" }), ["publish io.github.eviL/*"]);
+    const [before, staff] = await Promise.all(["io.github.eviL/*", "*"].map((resource) => tokenFor(authority, resource, "publish")));
+    await authority.configure({ PUBLISH_DENIED: "com.example.denied io.github.evil" });
+    assert.deepEqual(await permissions("github-at", { github_token: "gho_both" }), ["publish io.github.fine/*"]);
+    await refused("github-at", { github_token: "gho_evil" }, 403, "denied by the operator");
+    const key = new DomainKey();
+    resolver.zones["example.com"] = [key.record];
+    assert.deepEqual(await permissions("dns", key.proof("example.com")), ["publish com.example/*"]);
+    const publish = (bearer) => authority.request("/v0/publish", { body: serverJson("io.github.eviL/one"), bearer });
+    assertRefused(await publish(before), 403, "You do not have permission");
+    assert.equal((await publish(staff)).status, 200, "who may write everywhere cleans up");
   });
 
   test("can't let everybody in outside of development", async () => {

@@ -128,6 +128,10 @@ describe("publishing", () => {
     assertRefused(await publish({ ...server, _meta: { tools: {} } }), 422, "unexpected property");
     const provided = (size) => ({ ...server, _meta: { [PUBLISHER_PROVIDED]: { x: "x".repeat(size) } } });
     assertRefused(await publish(provided(4096)), 400, "4KB");
+    const remotes = Array.from({ length: 101 }, (_, n) => ({ type: "sse", url: `https://mcp.example.com/${n}` }));
+    assertRefused(await publish({ ...server, remotes }), 400, "has 101 remotes, more than 100");
+    const { issues } = (await authority.request("/v0/validate", { body: { ...server, remotes } })).body;
+    assert.deepEqual(issues.map(({ path, reference }) => [path, reference]), [["remotes", "too-many-remotes"]]);
     const headers = Array.from({ length: 900 }, (_, n) => ({ name: `X-${n}`, description: "d".repeat(60) }));
     const large = { ...server, remotes: [{ type: "sse", url: "https://mcp.example.com/large", headers }] };
     for (const body of [large, { ...server, description: "d".repeat(2 ** 20) }]) {

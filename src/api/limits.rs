@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{App, is_administration, problem::Problem};
 use crate::{
-    authority::Caller,
+    authority::{Caller, Publisher},
     platform::{
         Recent,
         http::Head,
@@ -164,6 +164,14 @@ async fn limit_client(app: &App, client_id: &str, tenant_id: Option<&str>) -> Re
         Some(tenant_id) => limit(app, Scope::Tenant(tenant_id)).await,
         None => Ok(()),
     }
+}
+
+/// Counts a change, whatever the address it comes from.
+pub(super) async fn limit_publisher(app: &App, publisher: &Publisher) -> Result<(), Problem> {
+    let Publisher {
+        method, subject, ..
+    } = publisher;
+    limit(app, Scope::Publisher { method, subject }).await
 }
 
 async fn limit(app: &App, scope: Scope<'_>) -> Result<(), Problem> {

@@ -1,5 +1,7 @@
 //! Who publishes: by the registry token that the authority gave out.
 
+use http::StatusCode;
+
 use super::{call::Call, problem::Problem, signing_key};
 use crate::{
     authority::{Publisher, TokenFault, bearer, read_registry_token},
@@ -44,12 +46,22 @@ pub(crate) async fn publisher(call: &Call) -> Result<Publisher, NotPublisher> {
     if call.app.store.is_withdrawn(key.id(), jti).await? {
         return Err(TokenFault("it was revoked, or its key").into());
     }
-    Ok(publisher)
+    // Denied since it was given out, perhaps.
+    Ok(publisher.without(settings.denied()?))
 }
 
 /// Gives a token to somebody who has proven to be a publisher.
-pub(crate) async fn log_in(call: &Call, publisher: &Publisher) -> Result<Login, Problem> {
+pub(crate) async fn log_in(call: &Call, publisher: Publisher) -> Result<Login, Problem> {
     let settings = &call.app.settings;
+    let publisher = publisher.without(settings.denied()?);
+    if publisher.permissions.is_empty() {
+        log::info("publisher_denied", &[("actor", &publisher.actor())]);
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "publisher_denied",
+            "there is no namespace in which this login may publish here: its own are denied by the operator",
+        ));
+    }
     let (issuer, keys) = (settings.issuer()?, settings.signing_keys()?);
     let revoked = call.app.store.revoked_keys(keys).await?;
     let revoked: Vec<String> = revoked.into_iter().map(|revoked| revoked.id).collect();

@@ -56,6 +56,6 @@ pub(crate) use self::{
         CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
     },
     provider_keys::{KeyHint, NoKey, ProviderKey, ProviderKeys, SignatureAlgorithm},
-    publishing::OidcRules,
+    publishing::{Denied, OidcRules},
     registry_token::{Publisher, read_registry_token},
 };

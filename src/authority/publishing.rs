@@ -1,6 +1,6 @@
 //! Who may publish what, by what other services say of them.
 
-use mcp_connect_catalog::{Action, Permission};
+use mcp_connect_catalog::{Action, NameError, Namespace, Permission};
 use serde_json::{Map, Value};
 
 use super::{Publisher, SignedToken, TokenFault};
@@ -15,7 +15,45 @@ pub(crate) struct OidcRules {
     permissions: Vec<Permission>,
 }
 
+/// Namespaces in which nobody publishes, nor in those below them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Denied(Vec<String>);
+
+impl Denied {
+    /// Of namespaces with blanks between them.
+    pub(crate) fn parse(text: &str) -> Result<Self, NameError> {
+        let namespaces = text.split_ascii_whitespace().map(|namespace| {
+            namespace.parse::<Namespace>()?;
+            Ok(namespace.to_ascii_lowercase())
+        });
+        namespaces.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether a permission reaches into one of them. Case plays no part, as in domains and at GitHub.
+    fn touches(&self, permission: &Permission) -> bool {
+        let resource = permission.resource.to_ascii_lowercase();
+        let (prefix, is_prefix) = match resource.strip_suffix('*') {
+            Some(prefix) => (prefix, true),
+            None => (&*resource, false),
+        };
+        self.0.iter().any(|namespace| {
+            ["/", "."].into_iter().any(|end| {
+                let denied = format!("{namespace}{end}");
+                prefix.starts_with(&denied) || (is_prefix && denied.starts_with(prefix))
+            })
+        })
+    }
+}
+
 impl Publisher {
+    /// … without what reaches into a denied namespace. Whoever may write everywhere may do so there,
+    /// too: what was published before has to be cleaned up.
+    pub(crate) fn without(mut self, denied: &Denied) -> Self {
+        self.permissions
+            .retain(|permission| permission.resource == "*" || !denied.touches(permission));
+        self
+    }
+
     /// A user of GitHub, with the organisations that are the user's.
     pub(crate) fn of_github(user: &Value, memberships: Option<&Value>) -> Option<Self> {
         let login = user.get("login")?.as_str()?;
@@ -217,6 +255,45 @@ mod tests {
                 "{claims}"
             );
         }
+    }
+
+    #[test]
+    fn nobody_publishes_in_a_denied_namespace_or_below() {
+        let denied = Denied::parse(" io.github.Evil\tcom.example.sub ").unwrap();
+        let left = |resources: &[&str]| {
+            let permissions = resources.iter().map(|resource| Permission {
+                action: Action::Publish,
+                resource: (*resource).to_owned(),
+            });
+            let publisher = Publisher {
+                permissions: permissions.collect(),
+                ..Publisher::anonymous()
+            };
+            resources(publisher.without(&denied))
+        };
+        for gone in [
+            "io.github.evil/*",
+            "io.github.EVIL/*",
+            "io.github.evil/one",
+            "io.github.*",
+            "com.example.*",
+            "com.example.sub/*",
+            "com.example.sub.*",
+            "com.example.sub.deeper/*",
+        ] {
+            assert!(left(&[gone]).is_empty(), "{gone}");
+        }
+        let kept = [
+            "*",
+            "io.github.evil2/*",
+            "io.github/*",
+            "io.github.evil",
+            "com.example/*",
+            "com.example.sub2/*",
+        ];
+        assert_eq!(left(&kept), kept);
+        assert!(Denied::parse("io.github.evil/*").is_err());
+        assert!(Denied::parse("a,b").is_err());
     }
 
     #[test]

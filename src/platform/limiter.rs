@@ -23,6 +23,11 @@ pub(crate) enum Scope<'a> {
         tenant_id: &'a str,
     },
     Tenant(&'a str),
+    /// Whoever a registry token is of: logins are by the same name, however that is written.
+    Publisher {
+        method: &'a str,
+        subject: &'a str,
+    },
     /// What is asked for, so that one kind of request does not use up the others' limit, and the
     /// network that asks.
     Address {
@@ -36,11 +41,12 @@ impl Scope<'_> {
         match self {
             Self::Client { .. } => "client",
             Self::Tenant(_) => "tenant",
+            Self::Publisher { .. } => "publisher",
             Self::Address { .. } => "address",
         }
     }
 
-    /// What is counted together has one key; no tenant id has a slash.
+    /// What is counted together has one key; no tenant id has a slash or a blank.
     pub(crate) fn key(self) -> String {
         match self {
             Self::Client {
@@ -48,13 +54,16 @@ impl Scope<'_> {
                 tenant_id,
             } => format!("{tenant_id}/{client_id}"),
             Self::Tenant(tenant_id) => tenant_id.to_owned(),
+            Self::Publisher { method, subject } => {
+                format!("publisher {method}:{subject}").to_ascii_lowercase()
+            }
             Self::Address { family, network } => format!("{family}/{network}"),
         }
     }
 
     const fn binding(self) -> &'static str {
         match self {
-            Self::Client { .. } => "CLIENT_LIMIT",
+            Self::Client { .. } | Self::Publisher { .. } => "CLIENT_LIMIT",
             Self::Tenant(_) => "TENANT_LIMIT",
             Self::Address { .. } => "ADDRESS_LIMIT",
         }
@@ -163,5 +172,8 @@ mod tests {
         assert_ne!(client("b", "a"), client("a", "b"));
         assert_ne!(client("b/c", "a"), client("c", "b"));
         assert_ne!(client("a", ""), Scope::Tenant("a").key());
+        let publisher = |method, subject| Scope::Publisher { method, subject }.key();
+        assert_ne!(publisher("dns", "a.b"), publisher("http", "a.b"));
+        assert_eq!(publisher("dns", "a.b"), publisher("dns", "A.b"));
     }
 }

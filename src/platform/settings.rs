@@ -5,7 +5,7 @@ use mcp_connect_catalog::{Endpoint, EndpointRules};
 use mcp_connect_descriptor::SigningKeys;
 use url::Url;
 
-use crate::authority::{Admission, CredentialHash, Gating, OidcRules};
+use crate::authority::{Admission, CredentialHash, Denied, Gating, OidcRules};
 
 /// The shortest and the longest lifetime of a descriptor in production, in seconds.
 pub(crate) const MIN_LIFETIME: u64 = 30;
@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     health_gating: Result<Gating, Fault>,
     access: Result<Option<Access>, Fault>,
     publishing: Result<Publishing, Fault>,
+    denied: Result<Denied, Fault>,
     upstream: Result<Option<String>, Fault>,
     development: Result<bool, Fault>,
 }
@@ -99,6 +100,7 @@ impl Settings {
                 is_development,
             ),
             publishing: Publishing::parse(&lookup, is_development),
+            denied: parse_denied(lookup("PUBLISH_DENIED").as_deref()),
             upstream: parse_upstream(
                 lookup("UPSTREAM_REGISTRY").as_deref(),
                 lookup("ISSUER").as_deref(),
@@ -119,6 +121,7 @@ impl Settings {
             self.health_gating.as_ref().err(),
             self.access.as_ref().err(),
             self.publishing.as_ref().err(),
+            self.denied.as_ref().err(),
             self.upstream.as_ref().err(),
             self.development.as_ref().err(),
         ]
@@ -188,6 +191,11 @@ impl Settings {
         self.publishing.as_ref().map_err(Clone::clone)
     }
 
+    /// In which namespaces nobody publishes.
+    pub(crate) fn denied(&self) -> Result<&Denied, Fault> {
+        self.denied.as_ref().map_err(Clone::clone)
+    }
+
     /// The base URL of the registry that is mirrored here, if one is.
     pub(crate) fn upstream(&self) -> Result<Option<&str>, Fault> {
         self.upstream
@@ -253,6 +261,11 @@ impl Publishing {
             anonymous,
         })
     }
+}
+
+fn parse_denied(value: Option<&str>) -> Result<Denied, Fault> {
+    let problem = "is no list of namespaces with blanks between them, such as \"io.github.evil\"";
+    Denied::parse(value.unwrap_or_default()).map_err(|_| Fault::new("PUBLISH_DENIED", problem))
 }
 
 fn parse_issuer(value: Option<&str>, development: bool) -> Result<String, Fault> {
@@ -578,6 +591,22 @@ mod tests {
                 .publishing()
                 .is_ok_and(|publishing| publishing.anonymous)
         );
+    }
+
+    #[test]
+    fn a_wrong_list_of_denied_namespaces_is_a_fault_of_its_own() {
+        let of = |value| read(&[("PUBLISH_DENIED", Some(value))]);
+        for value in ["", "io.github.evil", " com.example  io.github.Evil "] {
+            assert!(of(value).denied().is_ok(), "{value}");
+        }
+        for value in ["io.github.evil/*", "a, b", "ü"] {
+            let settings = of(value);
+            assert!(
+                settings.denied().is_err() && settings.publishing().is_ok(),
+                "{value}"
+            );
+            assert_eq!(settings.faults().len(), 1, "{value}");
+        }
     }
 
     #[test]

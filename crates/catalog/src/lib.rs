@@ -26,7 +26,8 @@ pub use meta::{AUTHORITY_META, OFFICIAL_META, Official, PUBLISHER_META};
 pub use name::{NameError, Namespace, ServerName, ServerRef};
 pub use permission::{Action, Permission};
 pub use rules::{
-    Depth, Fault, Issue, IssueKind, Severity, faults, issues, oversized_publisher_meta,
+    Depth, Fault, Issue, IssueKind, Severity, excess_remotes, faults, issues,
+    oversized_publisher_meta,
 };
 pub use search::{QueryError, SearchQuery, closest, similar_words};
 pub use version::{Version, VersionError};
@@ -36,6 +37,9 @@ pub const MAX_VERSIONS: usize = 10_000;
 
 /// The most characters of what a publisher says of a status.
 pub const MAX_STATUS_MESSAGE_CHARS: usize = 500;
+
+/// The most remotes of what is published.
+pub const MAX_REMOTES: usize = 100;
 
 /// The most bytes of what a publisher has to say in `_meta` inside server.json.
 pub const MAX_PUBLISHER_META_BYTES: usize = 4096;

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    Endpoint, EndpointRules, MAX_PUBLISHER_META_BYTES, NameError, PUBLISHER_META, ServerName,
-    Version, VersionError,
+    Endpoint, EndpointRules, MAX_PUBLISHER_META_BYTES, MAX_REMOTES, NameError, PUBLISHER_META,
+    ServerName, Version, VersionError,
     endpoint::is_at_public_host,
     model::{self, CURRENT_URL, Finding, Schema},
     url::{SplitUrl, fill_template, fill_with_hosts, template_variables},
@@ -101,6 +101,12 @@ pub fn oversized_publisher_meta(server: &Value) -> Option<usize> {
     (bytes > MAX_PUBLISHER_META_BYTES).then_some(bytes)
 }
 
+/// What is wrong with the number of remotes, if they are too many.
+pub fn excess_remotes(server: &Value) -> Option<String> {
+    let count = server.get("remotes")?.as_array()?.len();
+    (count > MAX_REMOTES).then(|| format!("has {count} remotes, more than {MAX_REMOTES}"))
+}
+
 /// What somebody should know who wants to publish this, in the order of the rules. It may be
 /// published when nothing of it is an error.
 pub fn issues(server: &Value, depth: Depth, rules: EndpointRules) -> Vec<Issue> {
@@ -130,6 +136,12 @@ pub fn issues(server: &Value, depth: Depth, rules: EndpointRules) -> Vec<Issue> 
     }
     for (place, remote) in items(members, "remotes") {
         check.remote(remote, &place);
+    }
+    // Publishing says it in a way of its own: the official registry has no such rule.
+    if depth == Depth::Full
+        && let Some(message) = excess_remotes(server)
+    {
+        check.error(&["remotes"], "too-many-remotes", &[&message]);
     }
     if check.issues.is_empty()
         && let Err(VersionError::Blank | VersionError::Control) =
@@ -555,6 +567,20 @@ mod tests {
         ] {
             assert_eq!(found(&with(member, &value)), [], "{member} {value}");
         }
+    }
+
+    #[test]
+    fn remotes_are_a_hundred_at_most() {
+        let remote = |n| json!({"type": "sse", "url": format!("https://example.com/{n}")});
+        let of = |count: usize| with("remotes", &(0..count).map(remote).collect());
+        assert_eq!(excess_remotes(&of(100)), None);
+        assert!(excess_remotes(&of(101)).is_some());
+        let issues = issues(&of(101), Depth::Full, EndpointRules::Public);
+        let found: Vec<_> = issues
+            .iter()
+            .map(|issue| (issue.reference, &*issue.path))
+            .collect();
+        assert_eq!(found, [("too-many-remotes", "remotes")]);
     }
 
     #[test]

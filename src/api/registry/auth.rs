@@ -84,7 +84,7 @@ async fn domain(call: &Call, place: Place, failed: &'static str) -> Result<Respo
                 "this proof was used before: sign the time anew",
             )));
         }
-        return admit(call, &proof.publisher(place)).await;
+        return admit(call, proof.publisher(place)).await;
     }
     Err(refuse(ProofFault(
         "signature verification failed with each of the published keys",
@@ -153,7 +153,7 @@ pub(in crate::api) async fn github_token(call: &Call) -> Result<Response, Refusa
     let memberships = github(call, path, token).await?;
     let publisher = Publisher::of_github(&user, memberships.as_ref())
         .ok_or_else(|| Refusal::unauthorized(FAILED).because("GitHub names no user"))?;
-    admit(call, &publisher).await
+    admit(call, publisher).await
 }
 
 /// What GitHub says to whoever has the token; `None`: that it may not be told.
@@ -218,7 +218,7 @@ async fn by_token(
         Ok(publisher(signed)?)
     };
     match prove.await {
-        Ok(publisher) => admit(call, &publisher).await,
+        Ok(publisher) => admit(call, publisher).await,
         Err(Unproven::Refused(fault)) => {
             log::info("publisher_refused", &[("problem", fault.0)]);
             Err(Refusal::unauthorized(failed).because(fault.0))
@@ -235,10 +235,10 @@ pub(in crate::api) async fn nobody(call: &Call) -> Result<Response, Refusal> {
     if !call.app.settings.publishing()?.anonymous {
         return Err(not_here());
     }
-    admit(call, &Publisher::anonymous()).await
+    admit(call, Publisher::anonymous()).await
 }
 
-async fn admit(call: &Call, publisher: &Publisher) -> Result<Response, Refusal> {
+async fn admit(call: &Call, publisher: Publisher) -> Result<Response, Refusal> {
     let login = log_in(call, publisher).await?;
     let body = json!({ "registry_token": login.registry_token, "expires_at": login.expires_at });
     Ok(respond(StatusCode::OK, &body)?)

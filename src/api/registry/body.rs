@@ -9,6 +9,7 @@ use super::{Refusal, refusal::fault};
 use crate::{
     api::{
         call::Call,
+        limits::limit_publisher,
         publishers::{NotPublisher, publisher},
     },
     authority::Publisher,
@@ -60,13 +61,15 @@ fn is_json(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok()
 }
 
-/// Who shows a token of ours.
+/// Who shows a token of ours, and may still change something now.
 pub(super) async fn writer(call: &Call) -> Result<Publisher, Refusal> {
-    publisher(call).await.map_err(|refusal| match refusal {
+    let writer = publisher(call).await.map_err(|refusal| match refusal {
         NotPublisher::NoToken | NotPublisher::NotBearer => {
             Refusal::unauthorized("Invalid Authorization header format. Expected 'Bearer <token>'")
         }
         NotPublisher::BadToken => Refusal::unauthorized("Invalid or expired Registry JWT token"),
         NotPublisher::Unknown(problem) => problem.into(),
-    })
+    })?;
+    limit_publisher(&call.app, &writer).await?;
+    Ok(writer)
 }

@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 use mcp_connect_catalog::{
-    Action, Depth, Entry, MAX_VERSIONS, PUBLISHER_META, Severity, VersionStatus, faults, issues,
-    oversized_publisher_meta,
+    Action, Depth, Entry, MAX_VERSIONS, PUBLISHER_META, Severity, VersionStatus, excess_remotes,
+    faults, issues, oversized_publisher_meta,
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -137,6 +137,9 @@ fn entry(call: &Call, body: &Value, failed: &'static str) -> Result<Entry, Refus
         });
     if refusal.has_faults() {
         return Err(refusal);
+    }
+    if let Some(problem) = excess_remotes(body) {
+        return Err(Refusal::bad_request(failed).because(problem));
     }
     // As it came: whoever reads it finds what its publisher wrote.
     let text = String::from_utf8(call.body.clone()).map_err(|error| error.to_string());
