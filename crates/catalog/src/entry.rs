@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    AUTHORITY_META, Endpoint, EndpointRules, MAX_STATUS_MESSAGE_CHARS, NameError, OFFICIAL_META,
-    ServerName, Version, VersionError, date::date_micros,
+    Endpoint, EndpointRules, MAX_STATUS_MESSAGE_CHARS, NameError, OFFICIAL_META, ServerName,
+    Version, VersionError, date::date_micros, meta::is_own,
 };
 
 /// One version of one server, as registries exchange it: `{"server": server.json, "_meta": {…}}`.
@@ -73,7 +73,7 @@ impl VersionStatus {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EntryError {
-    /// A date that is no RFC 3339 date after 1970.
+    /// A date that is no RFC 3339 date.
     #[error("_meta {0} is not an RFC 3339 date")]
     Date(&'static str),
     /// What others say beside server.json has more than 64 KiB.
@@ -82,6 +82,9 @@ pub enum EntryError {
     /// The name breaks the rules.
     #[error("name: {0}")]
     Name(#[from] NameError),
+    /// Without it, clients refuse a whole page of a list.
+    #[error("description is empty")]
+    NoDescription,
     /// JSON of another shape than a server.json.
     #[error("{0}")]
     Shape(String),
@@ -162,7 +165,7 @@ impl Entry {
             official.status_message.as_deref(),
             MAX_STATUS_MESSAGE_CHARS,
         )?;
-        meta.remove(AUTHORITY_META);
+        meta.retain(|name, _| !is_own(name));
         let mut entry = Self::published(raw.server, rules)?;
         entry.status = official.status;
         entry.status_message = official.status_message.filter(|text| !text.is_empty());
@@ -189,6 +192,9 @@ impl Entry {
             Some(&server.description),
             MAX_DESCRIPTION_CHARS,
         )?;
+        if server.description.is_empty() {
+            return Err(EntryError::NoDescription);
+        }
         let remotes = server.remotes.unwrap_or_default();
         Ok(Self {
             name: ServerName::from_str(&server.name)?,
@@ -319,6 +325,9 @@ mod tests {
             r#"{"server":{"name":"ab/cd","version":"1","description":"d","remotes":[{"type":"stdio"}]},
                 "_meta":{"x.y/z":{"n": 1.00, "big":12345678901234567890123,"unknown":[null]},
                  "org.mcp-connect/authority":{"verified":"endpoint"},
+                 "Org.MCP-connect/Authority":{"verified":"endpoint"},
+                 "io.modelcontextprotocol.registry/OFFICIAL":{"status":"active"},
+                 "io.modelcontextprotocol.registry/offici\u0041l":{"status":"active"},
                  "io.modelcontextprotocol.registry/official":
                  {"status":"deleted","statusMessage":"moved","statusChangedAt":"1970-01-01T00:00:03Z",
                   "publishedAt":"1970-01-01T00:00:01Z","updatedAt":"1970-01-01T00:00:02Z","isLatest":true}}}"#,
@@ -365,6 +374,10 @@ mod tests {
             (
                 server(&format!(r#""name":"ab/cd","version":"1","description":"{}""#, "d".repeat(1001))),
                 "description is longer",
+            ),
+            (
+                server(r#""name":"ab/cd","version":"1","description":"""#),
+                "description is empty",
             ),
             (
                 server(r#""name":"ab/cd","version":"1","description":"d","x":"\ud800""#),

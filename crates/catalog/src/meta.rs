@@ -30,9 +30,17 @@ pub struct Official {
     pub is_latest: bool,
 }
 
+/// Whether a member is a registry's or an authority's own to readers that fold case, as Go's do.
+pub(crate) fn is_own(name: &str) -> bool {
+    [OFFICIAL_META, AUTHORITY_META]
+        .iter()
+        .any(|own| name.eq_ignore_ascii_case(own))
+}
+
 impl Official {
-    /// `_meta` as it is served beside server.json: this, what the authority says, and the members of
-    /// others, given as [`crate::Entry::meta`] has them, untouched.
+    /// `_meta` as it is served beside server.json: the members of others, given as
+    /// [`crate::Entry::meta`] has them, untouched, then this and what the authority says. Readers that
+    /// take names for equal where we don't believe the last.
     pub fn with_others(&self, authority: &Value, others: Option<&str>) -> String {
         let ours = json!({ OFFICIAL_META: self.to_json(), AUTHORITY_META: authority }).to_string();
         let inside = |object: &str| {
@@ -40,7 +48,7 @@ impl Official {
             (!inside.is_empty()).then(|| inside.to_owned())
         };
         match (inside(&ours), others.and_then(inside)) {
-            (Some(ours), Some(others)) => format!("{{{ours},{others}}}"),
+            (Some(ours), Some(others)) => format!("{{{others},{ours}}}"),
             _ => ours,
         }
     }
@@ -116,6 +124,7 @@ mod tests {
         let text = official().with_others(&json!({}), Some(others));
         assert!(text.contains(r#"{"n": 1.00, "big": 12345678901234567890123}"#));
         assert!(served(Some(others)).as_object().unwrap().len() == 3);
+        assert!(text.find(OFFICIAL_META) > text.find("com.example/x"));
         assert_eq!(served(Some("{ }")), served(None));
     }
 }
