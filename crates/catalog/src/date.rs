@@ -5,8 +5,8 @@ const DAY_SECONDS: i64 = 86_400;
 /// From the first day of the year 0 (proleptic Gregorian) to that of 1970.
 const EPOCH_DAYS: i64 = 719_528;
 
-/// Microseconds since the Unix epoch of an RFC 3339 date; `None` for what is none, and for dates
-/// before the epoch.
+/// Microseconds since the Unix epoch of an RFC 3339 date; `None` for what is none. Dates before the
+/// epoch are taken for it: Go's programs write 0001-01-01T00:00:00Z where they have none.
 pub fn date_micros(text: &str) -> Option<u64> {
     let (text, rest) = text.split_at_checked(19)?;
     let field = |from, to| number(text.get(from..to)?);
@@ -34,7 +34,7 @@ pub fn date_micros(text: &str) -> Option<u64> {
     let (micros, zone) = fraction_micros(rest)?;
     let days = days_before(year, month) + day - 1 - EPOCH_DAYS;
     let seconds = days * DAY_SECONDS + hour * 3600 + minute * 60 + second - zone_seconds(zone)?;
-    u64::try_from(seconds * MICROS + micros).ok()
+    u64::try_from((seconds * MICROS + micros).max(0)).ok()
 }
 
 /// The date as registries show it: RFC 3339 in UTC, to the microsecond, without zeros at the end of
@@ -147,10 +147,17 @@ mod tests {
             "1970-01-01T24:00:01Z",
             "+970-01-01T00:00:01Z",
             "1970-01-01T00:00:0\u{661}Z",
-            "1969-12-31T23:59:59Z",
-            "0001-01-01T00:00:00Z",
         ] {
             assert_eq!(date_micros(text), None, "{text}");
+        }
+        for text in [
+            "1970-01-01T00:00:00Z",
+            "1970-01-01T00:00:00+01:00",
+            "1969-12-31T23:59:59.5Z",
+            "0001-01-01T00:00:00Z",
+            "0000-01-01T00:00:00+23:59",
+        ] {
+            assert_eq!(date_micros(text), Some(0), "{text}");
         }
     }
 
