@@ -22,9 +22,9 @@ pub struct SearchCursor {
 #[error("is not a cursor of this registry; leave it out to begin at the first page")]
 pub struct CursorError;
 
-const MAX_CHARS: usize = 2048;
-/// A version and a text that is searched for may be written with four bytes for each character.
-const MAX_LIST_CHARS: usize = 4096;
+/// Fits what is given out at most: two versions of 255 characters and a text of 200, each of four bytes,
+/// beside a name of 200; or two such texts, one of them corrected, and a key.
+const MAX_CHARS: usize = 6 * 1024;
 
 /// Where the next page of a list begins. It is safe in a URL as it is, and carries what the list is
 /// filtered by, so that a client which sends only the cursor goes on with the same list.
@@ -115,7 +115,7 @@ impl ListCursor {
 
     /// Reads a cursor that [`Self::encode`] made, or one of the form `NAME:VERSION` or `NAME`.
     pub fn decode(text: &str) -> Result<Self, CursorError> {
-        if text.len() > MAX_LIST_CHARS {
+        if text.len() > MAX_CHARS {
             return Err(CursorError);
         }
         let Some(ours) = text.strip_prefix(LIST_PREFIX) else {
@@ -230,7 +230,37 @@ mod tests {
         ] {
             assert_eq!(ListCursor::decode(spoilt), Err(CursorError), "{spoilt}");
         }
-        assert_eq!(ListCursor::decode(&"a".repeat(5000)), Err(CursorError));
+        assert_eq!(
+            ListCursor::decode(&"a".repeat(MAX_CHARS + 1)),
+            Err(CursorError)
+        );
+    }
+
+    #[test]
+    fn the_longest_cursor_that_is_given_out_is_read() {
+        // Four bytes each; quotes are escaped, to two.
+        let text = |chars: usize| "𝄞".repeat(chars);
+        let after = Position::Name {
+            name: "n".repeat(200),
+            version: Some(text(255)),
+        };
+        let filter = ListFilter {
+            search: Some(text(200)),
+            version: Some(text(255)),
+            updated_since: Some(u64::MAX),
+            include_deleted: true,
+        };
+        let list = ListCursor {
+            filter: Some(filter),
+            after,
+        };
+        assert_eq!(ListCursor::decode(&list.encode()), Ok(list));
+        let search = SearchCursor {
+            query: Some(text(200)),
+            corrected: Some(text(200)),
+            after: text(255),
+        };
+        assert_eq!(SearchCursor::decode(&search.encode()), Ok(search));
     }
 
     fn positions() -> impl Strategy<Value = Position> {
@@ -255,7 +285,7 @@ mod tests {
             let cursor = ListCursor { filter: Some(filter), after };
             let text = cursor.encode();
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
-            if text.len() <= MAX_LIST_CHARS {
+            if text.len() <= MAX_CHARS {
                 prop_assert_eq!(ListCursor::decode(&text), Ok(cursor));
             }
         }
