@@ -19,6 +19,9 @@ const MAX_KEYS: usize = 10;
 /// RFC 3339 with a fraction and a zone.
 const MAX_TIMESTAMP_CHARS: usize = 64;
 
+/// Of Ed25519 and of P-384.
+const SIGNATURE_BYTES: [usize; 2] = [64, 96];
+
 /// A time that somebody signed. Whose key it was is not known yet.
 #[derive(Debug)]
 pub(crate) struct SignedTime {
@@ -63,6 +66,11 @@ impl SignedTime {
         let domain: Domain = domain
             .parse()
             .map_err(|_| ProofFault("invalid domain: give a public one such as example.com"))?;
+        if is_of_github(&domain) {
+            return Err(ProofFault(
+                "names below io.github are of GitHub's users and organisations: log in with GitHub",
+            ));
+        }
         let at = Some(timestamp)
             .filter(|timestamp| timestamp.len() <= MAX_TIMESTAMP_CHARS)
             .and_then(date_micros)
@@ -75,6 +83,11 @@ impl SignedTime {
         }
         let signature = from_hex(signature)
             .ok_or(ProofFault("invalid signature format: expected hexadecimal"))?;
+        if !SIGNATURE_BYTES.contains(&signature.len()) {
+            return Err(ProofFault(
+                "invalid signature length: expected 64 bytes (ed25519) or 96 (ecdsap384)",
+            ));
+        }
         let message = registry.map_or_else(
             || timestamp.to_owned(),
             |registry| format!("{timestamp}\n{registry}\n{domain}"),
@@ -97,9 +110,10 @@ impl SignedTime {
 
     /// Whether a signature of so many bytes can be one of this key.
     pub(crate) fn may_be_of(&self, key: &DomainKey) -> bool {
+        let [ed25519, p384] = SIGNATURE_BYTES;
         let length = match key {
-            DomainKey::Ed25519(_) => 64,
-            DomainKey::P384(_) => 96,
+            DomainKey::Ed25519(_) => ed25519,
+            DomainKey::P384(_) => p384,
         };
         self.signature.len() == length
     }
@@ -240,6 +254,12 @@ fn joined(data: &str) -> String {
     text
 }
 
+/// Who may push pages of an organisation is not its owner, who alone speaks for it.
+fn is_of_github(domain: &Domain) -> bool {
+    let domain = domain.as_str().to_ascii_lowercase();
+    domain == "github.io" || domain.ends_with(".github.io")
+}
+
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
     text.as_bytes()
@@ -267,7 +287,8 @@ mod tests {
     const KEY: &str = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=";
 
     fn read(timestamp: &str, registry: Option<&str>, now: u64) -> Result<SignedTime, ProofFault> {
-        SignedTime::read("example.com", timestamp, "0aFF", registry, ISSUER, now)
+        let signature = "0aFF".repeat(32);
+        SignedTime::read("example.com", timestamp, &signature, registry, ISSUER, now)
     }
 
     fn key_of(place: Place, texts: &[&str]) -> Result<Vec<DomainKey>, ProofFault> {
@@ -307,7 +328,7 @@ mod tests {
     fn what_is_signed_is_the_time_or_what_it_is_for_too() {
         let plain = read(TIMESTAMP, None, NOW).unwrap();
         assert_eq!(plain.signed(), TIMESTAMP.as_bytes());
-        assert_eq!(plain.signature(), [0x0a, 0xff]);
+        assert_eq!(plain.signature(), [0x0a, 0xff].repeat(32));
         let bound = read(TIMESTAMP, Some(ISSUER), NOW).unwrap();
         let expected = format!("{TIMESTAMP}\n{ISSUER}\nexample.com");
         assert_eq!(bound.signed(), expected.as_bytes());
@@ -322,20 +343,36 @@ mod tests {
 
     #[test]
     fn domains_and_signatures_are_read_strictly() {
-        for (domain, signature) in [
-            ("localhost", "00"),
-            ("127.0.0.1", "00"),
-            ("example.com/x", "00"),
-            ("*.example.com", "00"),
-            ("", "00"),
-            ("example.com", "0"),
-            ("example.com", "0g"),
-            ("example.com", "0x00"),
-            ("example.com", "+f"),
-            ("example.com", "é"),
+        let read = |domain: &str, signature: &str| {
+            SignedTime::read(domain, TIMESTAMP, signature, None, ISSUER, NOW)
+        };
+        let good = "0a".repeat(64);
+        for domain in ["example.com", "github.io.example.com", "notgithub.io"] {
+            assert!(read(domain, &good).is_ok(), "{domain}");
+        }
+        for domain in [
+            "localhost",
+            "127.0.0.1",
+            "example.com/x",
+            "*.example.com",
+            "",
+            "github.io",
+            "octo.github.io",
+            "a.Octo.GitHub.IO",
         ] {
-            let read = SignedTime::read(domain, TIMESTAMP, signature, None, ISSUER, NOW);
-            assert!(read.is_err(), "{domain} {signature}");
+            assert!(read(domain, &good).is_err(), "{domain}");
+        }
+        for digits in [63, 65, 95, 97, 0] {
+            assert!(
+                read("example.com", &"0a".repeat(digits)).is_err(),
+                "{digits}"
+            );
+        }
+        assert!(read("example.com", &"0a".repeat(96)).is_ok());
+        assert!(read("example.com", &good[1..]).is_err());
+        for signature in ["0g", "0x", "+f", "é"] {
+            let signature = format!("{}{signature}", &good[signature.len()..]);
+            assert!(read("example.com", &signature).is_err(), "{signature}");
         }
     }
 
