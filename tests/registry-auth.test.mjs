@@ -55,6 +55,9 @@ beforeEach(() => {
   github.isDown = false;
 });
 
+let jti = 0;
+/// No two tokens of a provider are one: each opens once.
+const unique = () => ({ jti: String(++jti) });
 const logIn = (way, body, prefix = "/v0") => authority.request(`${prefix}/auth/${way}`, { method: "POST", body: body ?? "{}" });
 
 /// The claims of the token that a login gives.
@@ -139,9 +142,14 @@ for (const kind of ["ed25519", "ecdsap384"]) {
       const later = { ...good, timestamp: key.proof("example.com").timestamp };
       const cut = { ...good, signed_timestamp: good.signed_timestamp.slice(2) };
       for (const way of ["dns", "http"]) {
-        for (const proof of [stranger, other, later, cut, { ...good, signed_timestamp: "" }]) {
+        for (const proof of [stranger, other, later]) {
           await refused(way, proof, 401, "signature verification failed");
         }
+        const asked = [...resolver.asked, ...site.asked];
+        for (const proof of [cut, { ...good, signed_timestamp: "" }]) {
+          await refused(way, proof, 401, "invalid signature length");
+        }
+        assert.deepEqual([...resolver.asked, ...site.asked], asked, "nobody is asked for what can't be good");
       }
     });
 
@@ -203,6 +211,10 @@ describe("a proof", () => {
       const proof = new DomainKey().proof(domain);
       await refused("dns", proof, 401, "invalid domain");
       await refused("http", proof, 401, "invalid domain");
+    }
+    for (const domain of ["octo.github.io", "octo.GitHub.IO", "github.io"]) {
+      resolver.zones[domain] = [key.record];
+      for (const way of ["dns", "http"]) await refused(way, key.proof(domain), 401, "log in with GitHub");
     }
     for (const domain of ["metadata.google.internal", "a.localhost", "printer.local"]) {
       await refused("http", key.proof(domain), 401, "failed to fetch");
@@ -303,6 +315,19 @@ describe("GitHub", () => {
     assert.equal((await permissions("github-at", { github_token: "gho_tycoon" })).length, 101);
   });
 
+  test("that was asked too often says nothing of a token", async () => {
+    const orgs = [membership("owned", "admin")];
+    for (const path of ["/user", "/user/memberships/orgs"]) {
+      for (const answer of [[429, {}], [403, { "x-ratelimit-remaining": "0" }], [403, { "retry-after": "60" }]]) {
+        github.users = { gho_busy: { login: "busy", orgs, limited: { [path]: answer } } };
+        await refused("github-at", { github_token: "gho_busy" }, 502, "too many requests");
+      }
+    }
+    const forbidden = [403, { "x-ratelimit-remaining": "7" }];
+    github.users = { gho_shy: { login: "shy", orgs, limited: { "/user/memberships/orgs": forbidden } } };
+    assert.deepEqual(await permissions("github-at", { github_token: "gho_shy" }), ["publish io.github.shy/*"]);
+  });
+
   test("that doesn't take a token, or doesn't answer, lets nobody in", async () => {
     github.users = { gho_odd: { login: "a/b" } };
     for (const github_token of ["gho_unknown", "gho_odd", "", "a b", "a\nb", "ü"]) {
@@ -316,12 +341,27 @@ describe("GitHub", () => {
 
 describe("a workflow of GitHub's", () => {
   const workflow = (claims, header) =>
-    actions.forge({ aud: authority.url, sub: "repo:octo/app:ref:refs/heads/main", repository_owner: "octo", ...claims }, { alg: "RS256", typ: "JWT", ...header });
+    actions.forge({ aud: authority.url, sub: "repo:octo/app:ref:refs/heads/main", repository_owner: "octo", ...unique(), ...claims }, { alg: "RS256", typ: "JWT", ...header });
 
   test("publishes for the owner of its repository", async () => {
     const token = await claims("github-oidc", { oidc_token: await workflow() });
     assert.deepEqual([token.auth_method, token.auth_method_sub], ["github-oidc", "repo:octo/app:ref:refs/heads/main"]);
     assert.deepEqual(token.permissions, [{ action: "publish", resource: "io.github.octo/*" }]);
+  });
+
+  test("logs in once with one token, while that is good", async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const database = await authority.database();
+    for (const lifetime of [300, 3600]) {
+      const oidc_token = await workflow({ iat: now, exp: now + lifetime });
+      const answers = await Promise.all(["/v0", "/v0.1", "/v0"].map((prefix) => logIn("github-oidc", { oidc_token }, prefix)));
+      assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 401, 401]);
+      // As if what signed proofs are remembered for were over.
+      await database.prepare("UPDATE spent_proofs SET spent_at = spent_at - 120000").run();
+      await claims("github-oidc", { oidc_token: await workflow() });
+      await refused("github-oidc", { oidc_token }, 401, "used before");
+    }
+    await refused("github-oidc", { oidc_token: await workflow({ iat: now, exp: now + 3601 }) }, 401, "lives for too long");
   });
 
   test("has a token of GitHub's for this registry", async () => {
@@ -343,7 +383,7 @@ describe("a workflow of GitHub's", () => {
 });
 
 describe("another provider", () => {
-  const employee = (claims) => staff.forge({ aud: "registry", sub: "7", hd: "example.com", ...claims }, { typ: "JWT" });
+  const employee = (claims) => staff.forge({ aud: "registry", sub: "7", hd: "example.com", ...unique(), ...claims }, { typ: "JWT" });
 
   test("lets in whom the operator's rules describe", async () => {
     const token = await claims("oidc", { oidc_token: await employee() });

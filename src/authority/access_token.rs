@@ -6,6 +6,7 @@ use std::fmt;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_descriptor::{MAX_LEEWAY_SECONDS, strict_json};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::authority::{KeyHint, SignatureAlgorithm, is_id};
 
@@ -107,6 +108,12 @@ impl AccessToken {
         &self.signature
     }
 
+    /// What is the same each time that this token is shown. Not the signature, of which there may be
+    /// several that say the same.
+    pub(crate) fn id(&self) -> String {
+        Base64UrlUnpadded::encode_string(&Sha256::digest(&self.signed))
+    }
+
     /// What it says of the key that signed it.
     pub(crate) const fn key(&self) -> &KeyHint {
         &self.key
@@ -152,6 +159,15 @@ impl AccessToken {
             return Err(TokenFault("lives for too long"));
         }
         Ok(())
+    }
+
+    /// Until when it is taken, in seconds since the Unix epoch, where it says so.
+    pub(crate) fn good_until(&self) -> Option<u64> {
+        Some(
+            self.seconds("exp")
+                .ok()??
+                .saturating_add(MAX_LEEWAY_SECONDS),
+        )
     }
 
     /// A numeric date (RFC 7519, section 2), whole.

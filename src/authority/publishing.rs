@@ -260,8 +260,8 @@ mod tests {
     #[test]
     fn nobody_publishes_in_a_denied_namespace_or_below() {
         let denied = Denied::parse(" io.github.Evil\tcom.example.sub ").unwrap();
-        let left = |resources: &[&str]| {
-            let permissions = resources.iter().map(|resource| Permission {
+        let left = |names: &[&str]| {
+            let permissions = names.iter().map(|resource| Permission {
                 action: Action::Publish,
                 resource: (*resource).to_owned(),
             });

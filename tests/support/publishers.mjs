@@ -85,7 +85,8 @@ export async function startResolver() {
 }
 
 /// GitHub: the two calls of its API by which a user is known, and the device flow (RFC 8628). `users` are, by token, {login,
-/// orgs}; where `orgs` is left out, the token may not read them. `apps` are the client ids of OAuth apps, each with the token
+/// orgs, limited}; where `orgs` is left out, the token may not read them; `limited` are, by path, status and headers of
+/// an answer in the place of another. `apps` are the client ids of OAuth apps, each with the token
 /// that who enters a code at once is given.
 export async function startGitHub() {
   let polls = 0;
@@ -96,6 +97,10 @@ export async function startGitHub() {
     if (url.pathname.startsWith("/login/")) return json(response, 200, await device(url.pathname, request));
     const user = site.users[request.headers.authorization?.replace(/^Bearer /, "")];
     if (!user) return json(response, 401, { message: "Bad credentials" });
+    if (user.limited?.[url.pathname]) {
+      const [status, headers] = user.limited[url.pathname];
+      return response.writeHead(status, { "content-type": "application/json", ...headers }).end('{"message":"API rate limit exceeded"}');
+    }
     if (url.pathname === "/user") return json(response, 200, { login: user.login, id: 1, type: "User" });
     if (url.pathname !== "/user/memberships/orgs") return json(response, 404, { message: "Not Found" });
     if (!user.orgs) return json(response, 403, { message: "Resource not accessible by personal access token" });

@@ -20,8 +20,8 @@ use crate::{
         respond,
     },
     authority::{
-        AccessToken, Expected, KeySource, MAX_ACCESS_TOKEN_LIFETIME, MAX_RECORD_BYTES, Place,
-        ProofFault, Publisher, RECORD_PATH, SignedTime, SignedToken, TokenFault, txt_records,
+        AccessToken, Expected, KeySource, MAX_RECORD_BYTES, Place, ProofFault, Publisher,
+        RECORD_PATH, SignedTime, SignedToken, TokenFault, txt_records,
     },
     platform::{
         has_signed,
@@ -37,6 +37,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 const MAX_DNS_BYTES: usize = 128 * 1024;
 /// A hundred memberships of GitHub, with all that it says of each.
 const MAX_GITHUB_BYTES: usize = 1024 * 1024;
+/// Of a token that vouches for a publisher; Google's live so long.
+const MAX_TOKEN_LIFETIME_SECONDS: u64 = 60 * 60;
 const USER_AGENT: (&str, &str) = ("user-agent", "mcp-connect-authority");
 
 pub(in crate::api) async fn dns(call: &Call) -> Result<Response, Refusal> {
@@ -79,7 +81,7 @@ async fn domain(call: &Call, place: Place, failed: &'static str) -> Result<Respo
         if !has_signed(key, &proof).await {
             continue;
         }
-        if !call.app.store.spend_proof(&proof.id(key)).await? {
+        if !call.app.store.spend_proof(&proof.id(key), None).await? {
             return Err(refuse(ProofFault(
                 "this proof was used before: sign the time anew",
             )));
@@ -169,6 +171,11 @@ async fn github(call: &Call, path: &str, token: &str) -> Result<Option<Value>, R
     ];
     let answer = ask(&call.app, &url, &headers, TIME_LIMIT, MAX_GITHUB_BYTES).await;
     let answer = answer.ok_or_else(unavailable)?;
+    // Its limits say nothing of the token: neither that it is bad nor what it may not read.
+    if is_limited(&answer) {
+        let detail = "GitHub answers no more for this token or this registry for now: there were too many requests; try again later";
+        return Err(Refusal::new(StatusCode::BAD_GATEWAY, detail));
+    }
     match answer.status.as_u16() {
         200 => serde_json::from_slice(&answer.body)
             .map(Some)
@@ -176,6 +183,14 @@ async fn github(call: &Call, path: &str, token: &str) -> Result<Option<Value>, R
         401 | 403 | 404 => Ok(None),
         _ => Err(unavailable()),
     }
+}
+
+/// As GitHub tells of its limits, primary and secondary ones.
+fn is_limited(answer: &Answer) -> bool {
+    answer.status == StatusCode::TOO_MANY_REQUESTS
+        || (answer.status == StatusCode::FORBIDDEN
+            && (answer.header("retry-after").is_some()
+                || answer.header("x-ratelimit-remaining") == Some("0")))
 }
 
 pub(in crate::api) async fn github_workflow(call: &Call) -> Result<Response, Refusal> {
@@ -202,12 +217,16 @@ async fn by_token(
     publisher: impl Fn(SignedToken<'_>) -> Result<Publisher, TokenFault>,
 ) -> Result<Response, Refusal> {
     let body = Body::read(call, &["oidc_token"], None)?;
+    let refuse = |fault: TokenFault| {
+        log::info("publisher_refused", &[("problem", fault.0)]);
+        Refusal::unauthorized(failed).because(fault.0)
+    };
     let prove = async {
         let token = AccessToken::parse(body.text("oidc_token"))?;
         let expected = Expected {
             issuer,
             audience,
-            max_lifetime: MAX_ACCESS_TOKEN_LIFETIME,
+            max_lifetime: MAX_TOKEN_LIFETIME_SECONDS,
         };
         token.check(&expected, now_millis() / 1000)?;
         let source = KeySource {
@@ -215,14 +234,19 @@ async fn by_token(
             jwks_uri: None,
         };
         let signed = provider_keys::check_signature(&call.app, &source, &token).await?;
-        Ok(publisher(signed)?)
+        Ok((publisher(signed)?, token.id(), token.good_until()))
     };
     match prove.await {
-        Ok(publisher) => admit(call, publisher).await,
-        Err(Unproven::Refused(fault)) => {
-            log::info("publisher_refused", &[("problem", fault.0)]);
-            Err(Refusal::unauthorized(failed).because(fault.0))
+        Ok((publisher, id, good_until)) => {
+            let good_until = good_until.map(|seconds| seconds.saturating_mul(1000));
+            if call.app.store.spend_proof(&id, good_until).await? {
+                return admit(call, publisher).await;
+            }
+            Err(refuse(TokenFault(
+                "this token was used before: get another",
+            )))
         }
+        Err(Unproven::Refused(fault)) => Err(refuse(fault)),
         Err(error) => {
             let problem = error.to_string();
             log::error("publisher_unchecked", &[("problem", &problem)]);
