@@ -43,8 +43,8 @@ pub fn format_date(micros: u64) -> String {
     let micros = i64::try_from(micros.min(LATEST_MICROS)).unwrap_or_default();
     let (seconds, fraction) = (micros / MICROS, micros % MICROS);
     let days = seconds / DAY_SECONDS + EPOCH_DAYS;
-    // Never too late, and a year too early at most.
-    let mut year = days * 400 / 146_097;
+    // By the average year, less one: late in a leap year the average has come to the next already.
+    let mut year = days * 400 / 146_097 - 1;
     while days_before(year + 1, 1) <= days {
         year += 1;
     }
@@ -167,6 +167,8 @@ mod tests {
             (0, "1970-01-01T00:00:00Z"),
             (1_764_780_312_148_830, "2025-12-03T16:45:12.14883Z"),
             (951_782_400_000_001, "2000-02-29T00:00:00.000001Z"),
+            // More leap years were before it than there are on the average.
+            (2_240_524_800_000_000, "2040-12-31T00:00:00Z"),
             (u64::MAX, "9999-12-31T23:59:59.999999Z"),
         ] {
             assert_eq!(format_date(micros), text);
