@@ -399,7 +399,8 @@ fn is_http_url(text: &str) -> bool {
     rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
 }
 
-/// Where something stands. Written out for findings alone: names may be as long as the document is.
+/// Where something stands. Written out for findings alone, and of each name the beginning: they may
+/// be as long as the document is.
 enum Place<'a> {
     Root,
     Member(&'a Place<'a>, &'a str),
@@ -410,8 +411,8 @@ impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
-            Self::Member(Self::Root, name) => f.write_str(name),
-            Self::Member(place, name) => write!(f, "{place}.{name}"),
+            Self::Member(Self::Root, name) => write!(f, "{name:.200}"),
+            Self::Member(place, name) => write!(f, "{place}.{name:.200}"),
             Self::Item(place, index) => write!(f, "{place}[{index}]"),
         }
     }

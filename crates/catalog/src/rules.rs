@@ -686,6 +686,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_told_in_short() {
+        let variables = json!({"é".repeat(20_000): {"choices": vec![json!(1); 200]}});
+        let remotes =
+            json!([{"type": "sse", "url": "https://example.com", "variables": variables}]);
+        let faults = super::faults(&with("remotes", &remotes));
+        assert_eq!(faults.len(), 100);
+        let begins = format!("body.remotes[0].variables.{}.choices[", "é".repeat(200));
+        assert!(
+            faults
+                .iter()
+                .all(|fault| fault.location.starts_with(&begins))
+        );
+    }
+
+    #[test]
     fn the_publishers_part_of_meta_has_4096_bytes() {
         let meta = |text: usize| {
             with(
