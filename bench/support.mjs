@@ -19,7 +19,7 @@ const TENANT = "bench-tenant";
 const authorityKey = generateKey();
 
 /** More than any benchmark asks for. */
-export const NO_LIMITS = { CLIENT: Infinity, TENANT: Infinity, ADDRESS: Infinity };
+export const NO_LIMITS = { CLIENT: Infinity, TENANT: Infinity, ADDRESS: Infinity, READER: Infinity };
 
 /** One workerd for all; each Worker listens at a port of its own, with nothing before it. */
 export async function startWorkerd(workers) {

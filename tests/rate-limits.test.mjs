@@ -8,7 +8,7 @@ import { connectctl } from "./support/programs.mjs";
 import { assertRefused, registryToken, serverJson } from "./support/registry.mjs";
 
 const WEATHER = "com.example/weather";
-const LIMITS = { CLIENT: 6, TENANT: 10, ADDRESS: 8 };
+const LIMITS = { CLIENT: 6, TENANT: 10, ADDRESS: 8, READER: 12 };
 const PERIOD_MS = 10_000;
 let authority;
 
@@ -54,6 +54,10 @@ test("an address has its own limit, for each kind of request", async () => {
   assert.equal(keys.status, 200, "servers get their keys, whoever searches from there");
   const unknown = await authority.request("/nothing", { headers: from(one) });
   assertProblem(unknown, 429, "rate_limited", "address");
+  const latest = `/v0.1/servers/${encodeURIComponent(WEATHER)}/versions/latest`;
+  const read = (query) => authority.request(`${latest}${query}`, { headers: from(one) });
+  assert.equal((await read("?include_deleted=true")).status, 429);
+  assert.deepEqual(await statuses(LIMITS.READER + 1, () => read("")), [...times(LIMITS.READER, 200), 429]);
   const logIn = (n) => authority.request(`/v0${n % 2 ? ".1" : ""}/auth/dns`, { headers: from(one), body: {} });
   assert.deepEqual(await statuses(LIMITS.ADDRESS + 2, logIn), [...times(LIMITS.ADDRESS, 422), ...times(2, 429)]);
 

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use http::Method;
 use sha2::{Digest, Sha256};
 
 use super::{App, is_administration, problem::Problem};
@@ -14,7 +15,7 @@ use crate::{
     platform::{
         Recent,
         http::Head,
-        limiter::{Scope, network},
+        limiter::{Scope, VERSION, network},
         log, metrics,
     },
 };
@@ -61,7 +62,7 @@ impl Visitor {
 
     /// Counts a request before anything is done for it.
     pub(crate) async fn enter(&mut self, head: &Head, app: &App) -> Result<(), Problem> {
-        let family = family(head.path());
+        let family = family(head);
         match (family, self.known()) {
             (
                 "connect",
@@ -138,8 +139,10 @@ impl Visitor {
 }
 
 /// What is counted together of what one address asks for: many servers that poll keys and
-/// revocations from one network leave room for its connects. Logins have us ask others.
-pub(crate) fn family(path: &str) -> &'static str {
+/// revocations from one network leave room for its connects. Logins have us ask others. Some clients take
+/// a 429 on a server's version for a reason to block the server.
+pub(crate) fn family(head: &Head) -> &'static str {
+    let path = head.path();
     if path == "/v1/connect" {
         "connect"
     } else if is_administration(path) {
@@ -148,9 +151,20 @@ pub(crate) fn family(path: &str) -> &'static str {
         "keys"
     } else if path.starts_with("/v0/auth/") || path.starts_with("/v0.1/auth/") {
         "login"
+    } else if head.method == Method::GET && head.target.query().is_none() && is_version(path) {
+        VERSION
     } else {
         "discovery"
     }
+}
+
+/// `/v0.1/servers/{name}/versions/{version}`, which comes from a copy near the reader.
+fn is_version(path: &str) -> bool {
+    let of_server = path
+        .strip_prefix("/v0/servers/")
+        .or_else(|| path.strip_prefix("/v0.1/servers/"));
+    let segments = of_server.map(|rest| rest.split('/').collect::<Vec<_>>());
+    matches!(segments.as_deref(), Some([_, "versions", _]))
 }
 
 /// The client first: what it is refused is not counted against its tenant.
@@ -190,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_path_has_a_family() {
+    fn every_request_has_a_family() {
         for (path, expected) in [
             ("/v1/connect", "connect"),
             ("/v1/admin/audit", "admin"),
@@ -199,11 +213,25 @@ mod tests {
             ("/v0/auth/dns", "login"),
             ("/v0.1/auth/github-at", "login"),
             ("/v0/servers", "discovery"),
+            ("/v0/servers/a%2Fb/versions/latest", VERSION),
+            ("/v0.1/servers/a%2Fb/versions/1.0.0", VERSION),
+            ("/v0.1/servers/a%2Fb/versions", "discovery"),
+            ("/v0.1/servers/a%2Fb/versions/1.0.0/status", "discovery"),
+            (
+                "/v0.1/servers/a%2Fb/versions/1.0.0?include_deleted=true",
+                "discovery",
+            ),
             ("/v1/servers/a/b", "discovery"),
             ("/v1/connect/", "discovery"),
             ("/", "discovery"),
         ] {
-            assert_eq!(family(path), expected);
+            let mut head = Head {
+                target: path.parse().unwrap(),
+                ..Head::default()
+            };
+            assert_eq!(family(&head), expected, "{path}");
+            head.method = Method::PUT;
+            assert_ne!(family(&head), VERSION);
         }
     }
 }

@@ -12,7 +12,15 @@ use super::{Fault, log, metrics};
 /// again, well before the descriptor that it holds runs out.
 pub(crate) const RETRY_SECONDS: u32 = 10;
 
-const BINDINGS: [&str; 3] = ["CLIENT_LIMIT", "TENANT_LIMIT", "ADDRESS_LIMIT"];
+const BINDINGS: [&str; 4] = [
+    "CLIENT_LIMIT",
+    "TENANT_LIMIT",
+    "ADDRESS_LIMIT",
+    "READER_LIMIT",
+];
+
+/// The kind of request of which an address may make more than of others.
+pub(crate) const VERSION: &str = "version";
 
 /// Whose requests are counted together.
 #[derive(Clone, Copy)]
@@ -61,10 +69,13 @@ impl Scope<'_> {
         }
     }
 
-    const fn binding(self) -> &'static str {
+    fn binding(self) -> &'static str {
         match self {
             Self::Client { .. } | Self::Publisher { .. } => "CLIENT_LIMIT",
             Self::Tenant(_) => "TENANT_LIMIT",
+            Self::Address {
+                family: VERSION, ..
+            } => "READER_LIMIT",
             Self::Address { .. } => "ADDRESS_LIMIT",
         }
     }

@@ -61,7 +61,7 @@ export function entry(name, { version = "1.0.0", endpoint = "https://mcp.example
 }
 
 /// More than any test asks for.
-const NO_LIMITS = { CLIENT: 1_000_000, TENANT: 1_000_000, ADDRESS: 1_000_000 };
+const NO_LIMITS = { CLIENT: 1_000_000, TENANT: 1_000_000, ADDRESS: 1_000_000, READER: 1_000_000 };
 
 /// `settings` are vars and secrets by name; `undefined` takes one away. `limits` are how many
 /// requests `CLIENT`, `TENANT` and `ADDRESS` have in 10 s; `undefined` takes away the binding.
