@@ -82,7 +82,10 @@ pub(crate) async fn answer(request: &web_sys::Request, app: App) -> Response {
         Ok(Err(unreadable)) => return Problem::from(unreadable).into_response(),
         Err(error) => return Problem::from(error).into_response(),
     };
-    let (method, family) = (head.method.clone(), limits::family(&head));
+    let (method, family) = (
+        head.method.clone(),
+        limits::family(&head.method, &head.target),
+    );
     let is_registry = registry::is_registry(head.path());
     let may_change = !method.is_safe() && (family == "admin" || registry::is_change(&head));
     let known = head.if_none_match.clone();
@@ -110,7 +113,7 @@ async fn handle(request: &web_sys::Request, head: Head, app: App) -> Result<Resp
     let begun = now_millis();
     let mut visitor = Visitor::of(&head);
     if let Err(limited) = visitor.enter(&head, &app).await {
-        if limits::family(&head) == "connect" {
+        if limits::family(&head.method, &head.target) == "connect" {
             connect::refused_on_entry(&app, &visitor, &limited, begun);
         }
         return Err(limited);

@@ -12,7 +12,6 @@ use web_sys::{ReadableStream, ReadableStreamDefaultReader, ResponseInit};
 use crate::authority::CertificateFacts;
 
 /// What comes before the body. No handler sees another header.
-#[cfg_attr(test, derive(Default))]
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) target: PathAndQuery,
