@@ -1,11 +1,18 @@
 /// What somebody searches for: words, each of which must begin a word of a server's name, title,
-/// description or tags, and phrases in quotes, which must stand there as they are.
+/// description or tags, and phrases in quotes, which must stand there as they are. A word to which
+/// another is joined, as in a name, is whole.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SearchQuery {
     text: String,
-    words: Vec<String>,
+    words: Vec<Word>,
     /// Words with a blank between them.
     phrases: Vec<String>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Word {
+    text: String,
+    is_whole: bool,
 }
 
 /// Why a text can't be searched for.
@@ -51,7 +58,8 @@ impl SearchQuery {
             count += found.len();
             // What follows a quote that nothing closes is no phrase.
             if is_quoted && parts.peek().is_some() && !found.is_empty() {
-                phrases.push(found.join(" "));
+                let texts: Vec<&str> = found.iter().map(|word| &*word.text).collect();
+                phrases.push(texts.join(" "));
             } else {
                 words.extend(found);
             }
@@ -61,7 +69,7 @@ impl SearchQuery {
             0 => Err(QueryError::Wordless),
             1..=MAX_WORDS => Ok(Self {
                 text: text.trim().to_owned(),
-                words: words.into_iter().map(str::to_owned).collect(),
+                words,
                 phrases,
             }),
             _ => Err(QueryError::TooManyWords),
@@ -73,23 +81,23 @@ impl SearchQuery {
         &self.text
     }
 
-    /// The query as an FTS5 expression: each word a quoted prefix, so that nothing a person types is
-    /// an operator.
+    /// The query as an FTS5 expression: each word quoted, and a prefix unless it is whole, so that nothing a
+    /// person types is an operator.
     pub fn to_fts5(&self) -> String {
-        self.expression("*")
+        self.expression(|word| if word.is_whole { "" } else { "*" })
     }
 
     /// The same, where each word must be there as a whole.
     pub fn to_whole_words(&self) -> String {
-        self.expression("")
+        self.expression(|_| "")
     }
 
-    fn expression(&self, after_word: &str) -> String {
+    fn expression(&self, after_word: fn(&Word) -> &'static str) -> String {
         let mut expression = String::new();
         for (text, after) in self
             .words
             .iter()
-            .map(|word| (word, after_word))
+            .map(|word| (&word.text, after_word(word)))
             .chain(self.phrases.iter().map(|phrase| (phrase, "")))
         {
             if !expression.is_empty() {
@@ -102,13 +110,13 @@ impl SearchQuery {
 
     /// The words that may have been mistyped.
     pub fn correctable(&self) -> impl Iterator<Item = &str> {
-        let words = self.words.iter().map(String::as_str);
+        let words = self.words.iter().map(|word| &*word.text);
         words.filter(|word| word.chars().count() >= MIN_CORRECTED_CHARS)
     }
 
     /// The text with other words in the place of some.
     pub fn corrected(&self, corrections: &[(String, String)]) -> String {
-        let mut corrected = self.words.clone();
+        let mut corrected: Vec<String> = self.words.iter().map(|word| word.text.clone()).collect();
         for word in &mut corrected {
             if let Some((_, better)) = corrections.iter().find(|(wrong, _)| wrong == word) {
                 word.clone_from(better);
@@ -119,10 +127,23 @@ impl SearchQuery {
     }
 }
 
-fn words_of(text: &str) -> Vec<&str> {
-    text.split(|char: char| !char.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .collect()
+fn words_of(text: &str) -> Vec<Word> {
+    let is_between = |char: char| !char.is_alphanumeric();
+    let mut parts = text.split_inclusive(is_between).peekable();
+    let mut words = Vec::new();
+    while let Some(part) = parts.next() {
+        let goes_on = parts
+            .peek()
+            .is_some_and(|next| !next.starts_with(is_between));
+        let word = part.trim_end_matches(is_between);
+        if !word.is_empty() {
+            words.push(Word {
+                text: word.to_owned(),
+                is_whole: goes_on && part.ends_with(['.', '/', '-', '_']),
+            });
+        }
+    }
+    words
 }
 
 /// An FTS5 expression for the words that share three letters in a row with this one, or how it begins
@@ -201,7 +222,9 @@ mod tests {
     fn operators_are_only_separators() {
         for (text, fts5) in [
             ("payment", "\"payment\"*"),
-            ("ai.exa/exa", "\"ai\"* \"exa\"* \"exa\"*"),
+            ("ai.exa/exa-mcp", "\"ai\" \"exa\" \"exa\" \"mcp\"*"),
+            ("ai. exa-", "\"ai\"* \"exa\"*"),
+            ("node.js, c++", "\"node\" \"js\"* \"c\"*"),
             ("a\" OR name:*", "\"a\"* \"OR\"* \"name\"*"),
             ("'; DROP TABLE x--", "\"DROP\"* \"TABLE\"* \"x\"*"),
             ("Überweisung 支付", "\"Überweisung\"* \"支付\"*"),
