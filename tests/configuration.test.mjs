@@ -62,6 +62,9 @@ describe("what can't be used names itself and stops issuing", () => {
       assert.equal(jwks.status, "SIGNING_KEYS" in wrong ? 503 : 200);
       const { status, body } = await authority.request("/v1/servers?query=weather");
       assert.deepEqual([status, body.servers.length], [200, 1], "discovery goes on");
+      const latest = await authority.request("/v0.1/servers/com.example%2Fweather/versions/latest");
+      assert.equal(latest.status, 200);
+      if ("REQUIRE_VERIFIED" in wrong) assert.equal(latest.body._meta["org.mcp-connect/authority"].connectable, false);
 
       await eventually("each is in the log", () => {
         const logged = authority.logged("configuration_fault").map(({ setting }) => setting);
