@@ -1,7 +1,6 @@
-use mcp_connect_catalog::Official;
 use serde_json::{Value, json};
 
-use super::{Row, Store, StoreError, date, nth_row, nth_rows, number};
+use super::{Row, Store, StoreError, date, nth_row, nth_rows, number, registry::official};
 
 /// A part of what changed, oldest first.
 pub(crate) struct Changes {
@@ -68,15 +67,7 @@ fn entry(mut row: Row) -> Result<String, StoreError> {
         return serde_json::to_string(&row.with("namespace_proven", namespace_proven))
             .map_err(|error| StoreError::Unavailable(error.to_string()));
     };
-    let number = |column| row.number(column).unwrap_or_default();
-    let official = Official {
-        status: row.one_of("status")?,
-        status_message: row.owned("status_message"),
-        status_changed_at: number("status_changed_at"),
-        published_at: number("published_at"),
-        updated_at: number("updated_at"),
-        is_latest: row.flag("is_latest"),
-    };
+    let official = official(&row)?;
     // Only what is of the version: the rest is said of its server.
     let mut authority = json!({ "moderation": row.text("moderation") });
     for (member, column) in [
@@ -89,7 +80,7 @@ fn entry(mut row: Row) -> Result<String, StoreError> {
     }
     Ok(format!(
         r#"{{"seq":{},"id":{},"version":{},"server":{},"_meta":{}}}"#,
-        number("seq"),
+        row.number("seq").unwrap_or_default(),
         Value::from(row.text("id")),
         Value::from(row.text("version")),
         server_json.as_str().unwrap_or("null"),

@@ -204,6 +204,18 @@ pub(super) fn nth_version(
     nth_row(results, index)?.as_ref().map(read).transpose()
 }
 
+pub(super) fn official(row: &Row) -> Result<Official, StoreError> {
+    let number = |column| row.number(column).unwrap_or_default();
+    Ok(Official {
+        status: row.one_of("status")?,
+        status_message: row.owned("status_message"),
+        status_changed_at: number("status_changed_at"),
+        published_at: number("published_at"),
+        updated_at: number("updated_at"),
+        is_latest: row.flag("is_latest"),
+    })
+}
+
 pub(super) fn read(row: &Row) -> Result<RegistryVersion, StoreError> {
     let moderation = [row.one_of("moderation")?, row.one_of("version_moderation")?];
     let number = |column| row.number(column).unwrap_or_default();
@@ -212,14 +224,7 @@ pub(super) fn read(row: &Row) -> Result<RegistryVersion, StoreError> {
         name: row.required("name")?,
         version: row.required("version")?,
         server_json: row.required("server_json")?,
-        official: Official {
-            status: row.one_of("status")?,
-            status_message: row.owned("status_message"),
-            status_changed_at: number("status_changed_at"),
-            published_at: number("published_at"),
-            updated_at: number("updated_at"),
-            is_latest: row.flag("is_latest"),
-        },
+        official: official(row)?,
         meta: row.owned("meta"),
         changed_at: number("changed_at"),
         endpoint: row.owned("endpoint"),

@@ -922,7 +922,7 @@ pub(crate) enum LoginCommand {
     Dns(DomainArgs),
     /// By a key at /.well-known/mcp-registry-auth of a domain: for its namespace
     Http(DomainArgs),
-    /// By an account of GitHub: for io.github.<you> and the organisations that you own
+    /// By an account of GitHub: for `io.github.YOU` and the organisations that you own
     Github {
         /// A token of GitHub's that may read you and your organisations; without one, a browser is asked
         #[arg(
