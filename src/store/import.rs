@@ -10,8 +10,9 @@ use super::{
     Store, StoreError,
     mirror::{Named, Turn},
     now, nth_rows,
-    proofs::{effective_level, lapse},
+    proofs::lapse,
     registry_latest::{MOMENT, choose},
+    revocations::Connectable,
     text,
 };
 use crate::platform::now_millis;
@@ -51,13 +52,6 @@ pub(crate) enum Source<'a> {
     },
 }
 
-/// Of what descriptors can exist, beside what has an endpoint.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Connectable {
-    All,
-    Verified,
-}
-
 impl<'a> Source<'a> {
     fn upstream(self) -> Option<&'a str> {
         match self {
@@ -70,20 +64,6 @@ impl<'a> Source<'a> {
         match self {
             Self::Here => Connectable::All,
             Self::Upstream { connectable, .. } => connectable,
-        }
-    }
-}
-
-impl Connectable {
-    /// Of a version `v` of a server `s`: what nobody was sent to, nobody has to be told of. Else an
-    /// upstream could fill the revocation feed with what it invents.
-    pub(super) fn condition(self) -> String {
-        match self {
-            Self::All => "v.endpoint IS NOT NULL".to_owned(),
-            Self::Verified => format!(
-                "v.endpoint IS NOT NULL AND {} <> 'none'",
-                effective_level("v.origin")
-            ),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
     page::SIZE,
     registry::{RegistryVersion, UnreadVersion, nth_version, version_query, version_values},
     registry_latest::{MOMENT, choose},
-    revocations::Revocation,
+    revocations::{Connectable, Revocation},
     text,
 };
 
@@ -49,8 +49,7 @@ pub(crate) struct StatusChange<'a> {
     pub(crate) status: VersionStatus,
     pub(crate) message: Option<&'a str>,
     pub(crate) actor: &'a str,
-    /// Whether clients are let in to what isn't verified, too.
-    pub(crate) admits_unverified: bool,
+    pub(crate) connectable: Connectable,
 }
 
 /// Whether a version `w` of a server `o` keeps its URLs from others than ?1: not once it was deleted, or
@@ -268,7 +267,7 @@ impl Store {
             status,
             message,
             actor,
-            admits_unverified,
+            connectable,
         } = change;
         let status_text = status.as_str();
         let which = || -> Vec<JsValue> { vec![name.into(), text(version), status_text.into()] };
@@ -292,9 +291,10 @@ impl Store {
             actor,
             reason: message.unwrap_or("deleted by its publisher"),
         };
+        let (deletion, of_deletion) = revocation.if_deleted(name, version, connectable);
         let mut statements = vec![(FACTS, which()), (&update, values), event.if_changed()];
         if status == VersionStatus::Deleted {
-            statements.push(revocation.if_deleted(name, version, admits_unverified));
+            statements.push((&deletion, of_deletion));
         }
         statements.extend(choose(&json!([name]).to_string()));
         let mut results = self.batch(statements).await?;

@@ -4,7 +4,7 @@ use wasm_bindgen::JsValue;
 
 use super::{
     Page, Row, Statement, Store, StoreError, audit::Event, changed, date, nth_row, nth_rows,
-    number, text,
+    number, proofs::effective_level, text,
 };
 use crate::authority::FeedRow;
 
@@ -18,6 +18,36 @@ pub(super) struct Revocation<'a> {
     pub(super) tenant_id: Option<&'a str>,
     pub(super) actor: &'a str,
     pub(super) reason: &'a str,
+}
+
+/// Of what descriptors can exist, beside what has an endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Connectable {
+    All,
+    Verified,
+}
+
+impl Connectable {
+    /// A setting that can't be read counts as `false`: somebody may have been let in before it broke.
+    pub(crate) const fn when(requires_verified: bool) -> Self {
+        if requires_verified {
+            Self::Verified
+        } else {
+            Self::All
+        }
+    }
+
+    /// Of a version `v` of a server `s`: what nobody was sent to, nobody has to be told of. Else whoever
+    /// may publish, or an upstream, could fill the revocation feed.
+    pub(super) fn condition(self) -> String {
+        match self {
+            Self::All => "v.endpoint IS NOT NULL".to_owned(),
+            Self::Verified => format!(
+                "v.endpoint IS NOT NULL AND {} <> 'none'",
+                effective_level("v.origin")
+            ),
+        }
+    }
 }
 
 /// By D1's own clock, at the moment of the change: what was decided before has no later date.
@@ -48,30 +78,25 @@ impl Revocation<'_> {
     }
 
     /// … where the change deleted the version of a server, or any of its versions: a row, if somebody
-    /// may have a descriptor for one that it deleted. Else whoever may publish could fill the feed.
+    /// may have a descriptor for one that it deleted.
     pub(super) fn if_deleted(
         &self,
         name: &str,
         version: Option<&str>,
-        admits_unverified: bool,
-    ) -> Statement<'static> {
-        let mut values = self.values(false);
-        values.extend([
-            name.into(),
-            text(version),
-            u32::from(admits_unverified).into(),
-        ]);
-        (
+        connectable: Connectable,
+    ) -> (String, Vec<JsValue>) {
+        let sql = format!(
             insert!(
                 " AND EXISTS (
                    SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
-                   WHERE s.name = ?7 AND (?8 IS NULL OR v.version = ?8) AND v.endpoint IS NOT NULL
-                     AND v.status_changed_at = (SELECT max(changed_at) FROM versions)
-                     AND (?9 OR s.namespace_proven
-                          OR (s.origin_level <> 'none' AND s.verified_origin IS v.origin)))"
+                   WHERE s.name = ?7 AND (?8 IS NULL OR v.version = ?8)
+                     AND v.status_changed_at = (SELECT max(changed_at) FROM versions) AND {})"
             ),
-            values,
-        )
+            connectable.condition()
+        );
+        let mut values = self.values(false);
+        values.extend([name.into(), text(version)]);
+        (sql, values)
     }
 
     fn insert(&self, is_change: bool) -> Statement<'static> {

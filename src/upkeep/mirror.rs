@@ -115,11 +115,7 @@ pub(crate) async fn follow(
     let rules = settings.endpoint_rules();
     let list = Endpoint::parse(&format!("{upstream}/v0.1/servers"), rules)
         .map_err(|error| UpkeepError::Setting("UPSTREAM_REGISTRY", error.to_string()))?;
-    // Where the setting is broken nobody connects, but somebody may have just before.
-    let connectable = match settings.require_verified() {
-        Ok(true) => Connectable::Verified,
-        Ok(false) | Err(_) => Connectable::All,
-    };
+    let connectable = Connectable::when(settings.require_verified().unwrap_or(false));
     let mut run = Run {
         store,
         upstream,

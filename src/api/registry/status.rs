@@ -13,9 +13,8 @@ use super::{
 };
 use crate::{
     api::{call::Call, copies, document},
-    authority::Level,
     platform::http::Response,
-    store::{LATEST, StatusChange, UnreadVersion, Written},
+    store::{Connectable, LATEST, StatusChange, UnreadVersion, Written},
 };
 
 /// `PATCH /servers/{name}/versions/{version}/status`.
@@ -75,7 +74,7 @@ async fn change(call: &Call, version: Option<&str>) -> Result<Vec<UnreadVersion>
         status,
         message,
         actor: &actor,
-        admits_unverified: required_level(&call.app) != Some(Level::Namespace),
+        connectable: Connectable::when(call.app.settings.require_verified().unwrap_or(false)),
     };
     match copies::renewed(&call.app, name, store.set_status(name, version, change)).await? {
         Written::Done(changed) => Ok(changed),
