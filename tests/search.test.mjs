@@ -86,6 +86,33 @@ describe("the search of registries", () => {
     assert.deepEqual(await ranked("zzzzzzzzzz"), { servers: [], metadata: { count: 0, total: 0 } });
   });
 
+  test("knows what was meant without asking, and asks whether it is there as typed", async () => {
+    const trips = () => authority.logged("d1").length;
+    assert.equal((await ranked("gihtub")).metadata.correctedQuery, "github");
+    for (const search of [ranked, listed]) {
+      authority.clearLog();
+      assert.equal((await search("observabilty")).metadata.correctedQuery, "observability");
+      assert.equal(trips(), 1);
+    }
+    await authority.importServers(entry("com.typo/observabilty", { description: "New words" }));
+    for (const search of [ranked, listed]) {
+      authority.clearLog();
+      const found = await search("observabilty");
+      assert.deepEqual([names(found), found.metadata.correctedQuery], [["com.typo/observabilty"], undefined]);
+      assert.equal(trips(), 2);
+    }
+    await authority.changeServer("com.typo/observabilty", "quarantine");
+  });
+
+  test("says nothing of a correction that finds nothing either", async () => {
+    await authority.changeServer("com.acme/tickets", "quarantine");
+    for (const search of [ranked, listed]) {
+      assert.deepEqual(await search("tikets jira"), { servers: [], metadata: { count: 0, total: 0 } });
+    }
+    await authority.changeServer("com.acme/tickets", "reinstate");
+    assert.equal((await ranked("tikets jira")).metadata.correctedQuery, "tickets jira");
+  });
+
   test("counts, and goes on by a cursor that carries the query", async () => {
     for (const q of ["payment", "paymnet"]) {
       const all = names(await ranked(q));
@@ -210,7 +237,7 @@ describe("in a catalogue of thousands", () => {
   const reads = () => authority.logged("d1").reduce((sum, { rows_read }) => sum + rows_read, 0);
 
   test("no search reads more than a few thousand rows in one round trip, whatever its page", async () => {
-    for (const q of ["f", "fl", "fleet", "sails", "sails wind", "steam", "fleet-77", "org"]) {
+    for (const q of ["f", "fl", "fleet", "sails", "sails wind", "steam", "fleet-77", "org.bulk3/fleet-3", "org"]) {
       let cursor;
       for (let page = 0; page < 6; page += 1) {
         authority.clearLog();

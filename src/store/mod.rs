@@ -10,6 +10,7 @@ mod changes;
 mod clients;
 mod compiled;
 mod connect;
+mod corrections;
 mod counters;
 mod credentials;
 mod d1;

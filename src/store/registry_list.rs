@@ -1,6 +1,6 @@
 //! Lists of versions, as registries read them from each other: by name, or by when something changed.
 
-use mcp_connect_catalog::{ListFilter, Position};
+use mcp_connect_catalog::{ListFilter, Position, SearchQuery};
 use wasm_bindgen::JsValue;
 
 use super::{
@@ -18,6 +18,8 @@ pub(crate) struct Listed {
     pub(crate) total: Option<u64>,
     /// Where to go on, if it wasn't looked further for what the filter lets through.
     pub(crate) stopped_at: Option<Position>,
+    /// What was searched for instead.
+    pub(crate) corrected: Option<String>,
 }
 
 /// How many servers, or versions, are looked at for a page where the filter may let none through.
@@ -179,13 +181,22 @@ impl Store {
             columns("?1"),
         );
         let sql = format!("{with} {}", fitting(&rows, by));
-        let mut statements: Vec<Statement<'_>> = vec![(&sql, values(filter, after, limit, &sql))];
-        let (end, of_end) = end(after);
         let is_sparse = is_sparse(filter, after);
-        if is_sparse {
-            statements.push((&end, of_end));
-        }
-        let mut results = self.read(statements).await?;
+        let (end, of_end) = end(after);
+        let statements = |corrected: Option<&SearchQuery>| {
+            let search = corrected
+                .map(SearchQuery::text)
+                .or(filter.search.as_deref());
+            let listed = (&*sql, values(filter, search, after, limit, &sql));
+            let mut statements: Vec<Statement<'_>> = vec![listed];
+            if is_sparse {
+                statements.push((&*end, of_end.clone()));
+            }
+            statements
+        };
+        let query = filter.search.as_deref().filter(|_| after.is_first_name());
+        let query = query.and_then(|text| SearchQuery::parse(text).ok());
+        let (mut results, corrected) = self.read_correcting(query.as_ref(), &statements).await?;
         let rows = nth_rows(&mut results, 0)?;
         let versions: Result<_, _> = rows.iter().map(read).collect();
         let page = Page::fitting(versions?, listed(&rows), limit);
@@ -198,13 +209,19 @@ impl Store {
             total: rows.first().and_then(|row| row.number("total")),
             page,
             stopped_at: end.as_ref().map(stopped_at),
+            corrected: corrected.map(|query| query.text().to_owned()),
         })
     }
 }
 
 /// D1 wants as many as the statement has.
-fn values(filter: &ListFilter, after: &Position, limit: u32, sql: &str) -> Vec<JsValue> {
-    let search = filter.search.as_deref();
+fn values(
+    filter: &ListFilter,
+    search: Option<&str>,
+    after: &Position,
+    limit: u32,
+    sql: &str,
+) -> Vec<JsValue> {
     let mut values: Vec<JsValue> = vec![
         now(),
         u32::from(filter.include_deleted).into(),

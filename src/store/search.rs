@@ -3,10 +3,11 @@
 //! Of each kind, what is verified and can be reached comes first, and of that what bm25 prefers.
 //!
 //! All of it is a whole number, by which pages follow one another. Whatever page it is, as much is read:
-//! of what the index finds, the first `WINDOW` in the order of `servers.place`. Where more is found,
-//! all have what was searched for and bm25 would tell them apart by chance: there `place` decides.
+//! of what the index finds, the first `WINDOW` in the order of `servers.place`. bm25 first counts wherever
+//! each word is: it is left out where more is found, which it would tell apart by chance, and where one
+//! is found, or the name of one was typed. There `place` decides.
 
-use mcp_connect_catalog::{SearchCursor, SearchQuery, closest, similar_words};
+use mcp_connect_catalog::{SearchCursor, SearchQuery};
 use wasm_bindgen::JsValue;
 
 use super::{
@@ -16,6 +17,8 @@ use super::{
 
 /// The most that one search finds.
 const WINDOW: u32 = 500;
+/// The most that a list has for their words, beside those for their names.
+const LISTED_BY_WORDS: u32 = 200;
 /// `servers.place` is below this, of what is held back, too; and below this of all else.
 const ALL: u64 = 4 << 40;
 const SHOWN: u64 = 3 << 40;
@@ -23,8 +26,6 @@ const SHOWN: u64 = 3 << 40;
 const ID: &str = "((1 << 40) - 1)";
 /// Longer is no name.
 const MAX_NAME_CHARS: usize = 200;
-/// The most words of which the one is looked for that was meant.
-const MAX_CORRECTED: usize = 5;
 
 /// A page of what was found.
 pub(crate) struct Found<T> {
@@ -60,14 +61,16 @@ fn ranked() -> String {
         "WITH found AS MATERIALIZED (
            SELECT rowid AS place FROM search_fts WHERE search_fts MATCH ?1 AND rowid < ?7
            ORDER BY rowid LIMIT {WINDOW}),
-         amount AS MATERIALIZED (SELECT count(*) AS total FROM found),
+         amount AS MATERIALIZED (
+           SELECT count(*) AS total, count(*) BETWEEN 2 AND {WINDOW} - 1
+             AND NOT EXISTS (SELECT 1 FROM servers WHERE name = ?3 COLLATE NOCASE) AS is_scored FROM found),
          scored AS (
            SELECT * FROM (
              SELECT rowid AS place,
                CAST((max(bm25(search_fts, 10, 4, 6, 1, 3), -250) + 250) * 1000 AS INTEGER) AS score
              FROM search_fts WHERE search_fts MATCH ?1 AND rowid < ?7
-             LIMIT (SELECT iif(total < {WINDOW}, {WINDOW}, 0) FROM amount))
-           UNION ALL SELECT place, 0 FROM found, amount WHERE total = {WINDOW}),
+             LIMIT (SELECT iif(is_scored, {WINDOW}, 0) FROM amount))
+           UNION ALL SELECT place, 0 FROM found, amount WHERE NOT is_scored),
          named AS (
            SELECT place, 0 AS level FROM servers WHERE name = ?3 COLLATE NOCASE
            UNION ALL SELECT * FROM (
@@ -116,9 +119,10 @@ impl Store {
         );
         let by = "CAST(search_key AS INTEGER)";
         let sql = format!("{} {}", ranked(), fitting(&rows, by));
-        let values = |query: &SearchQuery| {
+        let statements = |corrected: Option<&SearchQuery>| {
+            let query = corrected.unwrap_or(query);
             let whole_words = query.to_whole_words();
-            vec![
+            let values = vec![
                 query.to_fts5().into(),
                 format!("{{project namespace}} : ({whole_words})").into(),
                 query.text().into(),
@@ -126,16 +130,12 @@ impl Store {
                 (limit + 1).into(),
                 now(),
                 number(if shown.held_back { ALL } else { SHOWN }),
-            ]
+            ];
+            vec![(&*sql, values)]
         };
-        let mut rows = self.rows(&sql, values(query)).await?;
-        let mut corrected = None;
-        if rows.is_empty() && after.is_none() {
-            corrected = self.corrected(query).await?;
-            if let Some(Ok(query)) = corrected.as_deref().map(SearchQuery::parse) {
-                rows = self.rows(&sql, values(&query)).await?;
-            }
-        }
+        let correctable = after.is_none().then_some(query);
+        let (mut results, corrected) = self.read_correcting(correctable, &statements).await?;
+        let mut rows = nth_rows(&mut results, 0)?;
         let listed = listed(&rows);
         rows.truncate(limit as usize);
         let last = rows.last().filter(|_| listed > rows.len());
@@ -145,48 +145,14 @@ impl Store {
                 .first()
                 .and_then(|row| row.number("search_total"))
                 .unwrap_or(0),
-            corrected: corrected.filter(|_| !rows.is_empty()),
+            corrected: corrected.map(|query| query.text().to_owned()),
             rows: rows.iter().map(shown.read).collect::<Result<_, _>>()?,
         })
-    }
-
-    /// The text that was probably meant, where a query finds nothing.
-    pub(crate) async fn corrected(
-        &self,
-        query: &SearchQuery,
-    ) -> Result<Option<String>, StoreError> {
-        const SIMILAR: &str = "
-            SELECT trim(w.word) AS word,
-              coalesce((SELECT doc FROM search_terms WHERE term = trim(w.word)), 0) AS found
-            FROM (SELECT rowid AS id FROM words_fts WHERE words_fts MATCH ?1
-                  ORDER BY bm25(words_fts) LIMIT 50) f
-            CROSS JOIN search_words w ON w.id = f.id";
-        let words: Vec<&str> = query.correctable().take(MAX_CORRECTED).collect();
-        if words.is_empty() {
-            return Ok(None);
-        }
-        let statements = words
-            .iter()
-            .map(|word| (SIMILAR, vec![similar_words(word).into()]));
-        let mut results = self.read(statements.collect()).await?;
-        let mut corrections = Vec::new();
-        for (index, word) in words.into_iter().enumerate() {
-            let rows = nth_rows(&mut results, index)?;
-            let known: Vec<(&str, u64)> = rows
-                .iter()
-                .map(|row| (row.text("word"), row.number("found").unwrap_or(0)))
-                .filter(|(_, found)| *found > 0)
-                .collect();
-            if let Some(better) = closest(word, &known) {
-                corrections.push((word.to_owned(), better.to_owned()));
-            }
-        }
-        Ok((!corrections.is_empty()).then(|| query.corrected(&corrections)))
     }
 }
 
 /// What registries search for in a list, whose order is by name: part of a name, or, of the first
-/// `WINDOW` servers, words anywhere.
+/// `LISTED_BY_WORDS` servers, words anywhere.
 pub(super) struct ListSearch {
     /// FTS5 expressions; of names, by trigrams.
     names: Option<String>,
@@ -205,15 +171,15 @@ pub(super) fn list_search(any: &str, until: &str) -> String {
         "WITH names AS MATERIALIZED (
            SELECT rowid AS id FROM names_fts WHERE names_fts MATCH ?9 LIMIT {WINDOW} + 1),
          words AS MATERIALIZED (
-           SELECT rowid & {ID} AS id FROM search_fts WHERE search_fts MATCH ?10 ORDER BY rowid LIMIT {WINDOW}),
+           SELECT rowid & {ID} AS id FROM search_fts WHERE search_fts MATCH ?10 ORDER BY rowid LIMIT {LISTED_BY_WORDS}),
          dense AS MATERIALIZED (SELECT ?11 OR count(*) > {WINDOW} AS yes FROM names),
          few AS MATERIALIZED (
            SELECT s.id, s.name FROM (
              SELECT * FROM (SELECT id FROM names UNION SELECT id FROM words)
-             LIMIT (SELECT iif(yes, 0, 2 * {WINDOW}) FROM dense)) f
+             LIMIT (SELECT iif(yes, 0, -1) FROM dense)) f
            CROSS JOIN servers s ON s.id = f.id WHERE {any}),
          size AS MATERIALIZED (
-           SELECT iif(yes OR (SELECT count(*) FROM words) = {WINDOW}, NULL, (SELECT count(*) FROM few)) AS total
+           SELECT iif(yes OR (SELECT count(*) FROM words) = {LISTED_BY_WORDS}, NULL, (SELECT count(*) FROM few)) AS total
            FROM dense),
          page AS MATERIALIZED (
            SELECT * FROM (SELECT id FROM few s WHERE s.name >= ?6 {until} ORDER BY s.name LIMIT ?5 + 1)
@@ -254,12 +220,12 @@ impl ListSearch {
 
     /// ?9 to ?11.
     pub(super) fn values(&self) -> [JsValue; 3] {
-        // FTS5 finds nothing by an empty phrase, and fails on NULL.
-        let expression = |text: &Option<String>| text.as_deref().unwrap_or("\"\"").into();
-        [
-            expression(&self.names),
-            expression(&self.words),
-            self.is_dense.into(),
-        ]
+        let [names, words] = self.expressions();
+        [names, words, self.is_dense.into()]
+    }
+
+    /// What FTS5 finds the names and the words by. It finds nothing by an empty phrase, and fails on NULL.
+    pub(super) fn expressions(&self) -> [JsValue; 2] {
+        [&self.names, &self.words].map(|text| text.as_deref().unwrap_or("\"\"").into())
     }
 }

@@ -72,6 +72,13 @@ pub enum Position {
     },
 }
 
+impl Position {
+    /// Whether it is before all names.
+    pub fn is_first_name(&self) -> bool {
+        matches!(self, Self::Name { name, .. } if name.is_empty())
+    }
+}
+
 /// No name of a server begins with it.
 const LIST_PREFIX: char = '_';
 

@@ -16,6 +16,7 @@ mod rules;
 mod search;
 mod url;
 mod version;
+mod vocabulary;
 
 pub use cursor::{CursorError, ListCursor, ListFilter, Position, SearchCursor};
 pub use date::{date_micros, format_date};
@@ -29,8 +30,9 @@ pub use rules::{
     Depth, Fault, Issue, IssueKind, Severity, excess_remotes, faults, issues,
     oversized_publisher_meta,
 };
-pub use search::{QueryError, SearchQuery, closest, similar_words};
+pub use search::{QueryError, SearchQuery};
 pub use version::{Version, VersionError};
+pub use vocabulary::Vocabulary;
 
 /// The most versions that a name may have.
 pub const MAX_VERSIONS: usize = 10_000;

@@ -35,10 +35,6 @@ pub enum QueryError {
 
 const MAX_CHARS: usize = 200;
 const MAX_WORDS: usize = 10;
-/// Shorter words are too much like others.
-const MIN_CORRECTED_CHARS: usize = 4;
-/// Words as long as this may have two mistakes.
-const LONG_CHARS: usize = 8;
 
 impl SearchQuery {
     /// Takes the words and phrases out of a text; everything else only separates them.
@@ -108,22 +104,22 @@ impl SearchQuery {
         expression
     }
 
-    /// The words that may have been mistyped.
-    pub fn correctable(&self) -> impl Iterator<Item = &str> {
-        let words = self.words.iter().map(|word| &*word.text);
-        words.filter(|word| word.chars().count() >= MIN_CORRECTED_CHARS)
+    /// The words outside of phrases.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(|word| &*word.text)
     }
 
-    /// The text with other words in the place of some.
-    pub fn corrected(&self, corrections: &[(String, String)]) -> String {
-        let mut corrected: Vec<String> = self.words.iter().map(|word| word.text.clone()).collect();
-        for word in &mut corrected {
-            if let Some((_, better)) = corrections.iter().find(|(wrong, _)| wrong == word) {
-                word.clone_from(better);
-            }
+    /// A query for other words in the place of some: pairs of a word and the better one.
+    pub(crate) fn with_words(&self, better: &[(&str, &str)]) -> Option<Self> {
+        let words = self.words().map(|word| {
+            let better = better.iter().find(|(worse, _)| *worse == word);
+            better.map_or(word, |(_, better)| better)
+        });
+        let mut text = words.collect::<Vec<_>>().join(" ");
+        for phrase in &self.phrases {
+            text.extend([" \"", phrase, "\""]);
         }
-        corrected.extend(self.phrases.iter().map(|phrase| format!("\"{phrase}\"")));
-        corrected.join(" ")
+        Self::parse(&text).ok()
     }
 }
 
@@ -144,72 +140,6 @@ fn words_of(text: &str) -> Vec<Word> {
         }
     }
     words
-}
-
-/// An FTS5 expression for the words that share three letters in a row with this one, or how it begins
-/// or ends, in an index by trigrams of words between blanks.
-pub fn similar_words(word: &str) -> String {
-    let letters: Vec<char> = format!(" {} ", word.to_lowercase()).chars().collect();
-    let mut expression = String::new();
-    for trigram in letters.windows(3) {
-        if !expression.is_empty() {
-            expression.push_str(" OR ");
-        }
-        expression.push('"');
-        expression.extend(trigram);
-        expression.push('"');
-    }
-    expression
-}
-
-/// Of words, each with how often it is found, the one that was probably meant. `None`: none of them,
-/// or the word itself.
-pub fn closest<'a>(word: &str, candidates: &[(&'a str, u64)]) -> Option<&'a str> {
-    let letters: Vec<char> = word.to_lowercase().chars().collect();
-    let word: String = letters.iter().collect();
-    if candidates.iter().any(|(known, _)| known.starts_with(&word)) {
-        return None;
-    }
-    let most = if letters.len() >= LONG_CHARS { 2 } else { 1 };
-    let mut best: Option<(usize, u64, &str)> = None;
-    for (known, found) in candidates {
-        let mistakes = mistakes(&letters, known);
-        let is_better = best.is_none_or(|(least, most_found, _)| {
-            mistakes < least || (mistakes == least && *found > most_found)
-        });
-        if mistakes <= most && is_better {
-            best = Some((mistakes, *found, known));
-        }
-    }
-    best.map(|(.., known)| known)
-}
-
-/// How many letters are left out, put in, changed, or in the place of their neighbour.
-fn mistakes(word: &[char], known: &str) -> usize {
-    // The rows of the matrix for the two letters before.
-    let known: Vec<char> = known.chars().collect();
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=known.len()).collect();
-    let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
-    let mut previous = None;
-    for (row, letter) in word.iter().enumerate() {
-        let mut current = vec![row + 1];
-        let mut known_previous = None;
-        for (column, other) in known.iter().enumerate() {
-            let mut fewest = (at(&last, column) + usize::from(letter != other))
-                .min(at(&last, column + 1) + 1)
-                .min(at(&current, column) + 1);
-            if column > 0 && known_previous == Some(letter) && previous == Some(other) {
-                fewest = fewest.min(at(&before_last, column - 1) + 1);
-            }
-            current.push(fewest);
-            known_previous = Some(other);
-        }
-        previous = Some(letter);
-        before_last = last;
-        last = current;
-    }
-    at(&last, known.len())
 }
 
 #[cfg(test)]
@@ -268,50 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_counted() {
-        for (word, known, expected) in [
-            ("github", "github", 0),
-            ("gihtub", "github", 1),
-            ("githb", "github", 1),
-            ("githhub", "github", 1),
-            ("gitbub", "github", 1),
-            ("kuberntse", "kubernetes", 2),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("ab", "ba", 1),
-        ] {
-            let letters: Vec<char> = word.chars().collect();
-            assert_eq!(mistakes(&letters, known), expected, "{word} {known}");
-        }
-    }
-
-    #[test]
-    fn the_closest_word_is_meant_and_of_those_the_one_that_is_found_most() {
-        let known = [("github", 900), ("githuc", 2), ("gitlab", 500), ("git", 70)];
-        assert_eq!(closest("gihtub", &known), Some("github"));
-        assert_eq!(closest("GITHB", &known), Some("github"));
-        assert_eq!(closest("githud", &known), Some("github"));
-        assert_eq!(closest("gitlba", &known), Some("gitlab"));
-        assert_eq!(closest("gith", &known), None, "how others begin");
-        assert_eq!(closest("bitbucket", &known), None);
-        assert_eq!(closest("kubrentse", &[("kubernetes", 1)]), None);
-        assert_eq!(
-            closest("kuberntse", &[("kubernetes", 1)]),
-            Some("kubernetes")
-        );
-    }
-
-    #[test]
-    fn a_correction_leaves_the_rest() {
+    fn other_words_leave_the_rest() {
         let query = SearchQuery::parse("gihtub \"pull requests\" api").unwrap();
-        assert_eq!(query.correctable().collect::<Vec<_>>(), ["gihtub"]);
-        let corrected = query.corrected(&[("gihtub".into(), "github".into())]);
-        assert_eq!(corrected, "github api \"pull requests\"");
-    }
-
-    #[test]
-    fn similar_words_share_trigrams() {
-        assert_eq!(similar_words("Git"), "\" gi\" OR \"git\" OR \"it \"");
+        let better = query.with_words(&[("gihtub", "github")]);
+        assert_eq!(better.unwrap().text(), "github api \"pull requests\"");
     }
 
     proptest! {
@@ -322,13 +212,6 @@ mod tests {
                 prop_assert_eq!(query.to_fts5().matches('"').count(), 2 * parts);
                 prop_assert_eq!(query.to_whole_words().matches('"').count(), 2 * parts);
             }
-        }
-
-        #[test]
-        fn mistakes_are_the_same_both_ways(a in "[a-d]{0,6}", b in "[a-d]{0,6}") {
-            let letters = |text: &str| text.chars().collect::<Vec<_>>();
-            prop_assert_eq!(mistakes(&letters(&a), &b), mistakes(&letters(&b), &a));
-            prop_assert_eq!(mistakes(&letters(&a), &b) == 0, a == b);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What registries read from each other, and clients from them.
 
-use mcp_connect_catalog::{ListCursor, ListFilter, Position, SearchQuery, date_micros};
+use mcp_connect_catalog::{ListCursor, ListFilter, Position, date_micros};
 use serde::Serialize;
 
 use super::{Refusal, entry::shown, flag, invalid_parameter, parameter};
@@ -41,16 +41,9 @@ pub(in crate::api) async fn list(call: &Call) -> Result<Response, Refusal> {
     let limit = limit(call)?;
     let (mut filter, after) = wanted(call)?;
     let store = &call.app.store;
-    let mut listed = store.registry_list(&filter, &after, limit).await?;
-    let mut corrected_query = None;
-    if listed.page.rows.is_empty()
-        && is_first(&after)
-        && let Some(Ok(query)) = filter.search.as_deref().map(SearchQuery::parse)
-        && let Some(corrected) = store.corrected(&query).await?
-    {
-        filter.search = Some(corrected.clone());
-        listed = store.registry_list(&filter, &after, limit).await?;
-        corrected_query = Some(corrected).filter(|_| !listed.page.rows.is_empty());
+    let listed = store.registry_list(&filter, &after, limit).await?;
+    if listed.corrected.is_some() {
+        filter.search.clone_from(&listed.corrected);
     }
     let page = listed.page;
     let last = page.next_after().map(|last| match after {
@@ -63,7 +56,7 @@ pub(in crate::api) async fn list(call: &Call) -> Result<Response, Refusal> {
             id: last.id,
         },
     });
-    let is_empty = page.rows.is_empty() && is_first(&after) && listed.stopped_at.is_none();
+    let is_empty = page.rows.is_empty() && after.is_first_name() && listed.stopped_at.is_none();
     let next_cursor = last.or(listed.stopped_at).map(|after| {
         let filter = Some(filter);
         ListCursor { filter, after }.encode()
@@ -73,16 +66,12 @@ pub(in crate::api) async fn list(call: &Call) -> Result<Response, Refusal> {
         next_cursor,
         total: listed.total.or(is_empty.then_some(0)),
         total_is_lower_bound: None,
-        corrected_query,
+        corrected_query: listed.corrected,
     };
     Ok(cacheable(
         server_list(&call.app, &page.rows, &metadata),
         CACHEABLE,
     ))
-}
-
-fn is_first(position: &Position) -> bool {
-    matches!(position, Position::Name { name, .. } if name.is_empty())
 }
 
 /// `GET /servers/{name}/versions`.
