@@ -156,7 +156,9 @@ describe("a registry's list with search", () => {
   test("finds every part of a name, whatever its length and case, in the order of names", async () => {
     const all = names(await get("/v0.1/servers", { limit: "100", version: "latest" }));
     for (const part of ["a", "/", ".", "-", "ac", "me", "tp", "b-", "/p", "cp", "s", "acme", "m/p", "com.acme/", "github", "HUB", "ithub-mc", "qx", "com.acme/payments"]) {
-      const found = names(await listed(part, { limit: "100", version: "latest" }));
+      const answer = await listed(part, { limit: "100", version: "latest" });
+      assert.equal(answer.metadata.correctedQuery, undefined, part);
+      const found = names(answer);
       const having = all.filter((name) => name.toLowerCase().includes(part.toLowerCase()));
       assert.deepEqual(found.filter((name) => having.includes(name)), having, part);
       assert.deepEqual(found, found.toSorted(), part);
@@ -172,6 +174,23 @@ describe("a registry's list with search", () => {
     assert.deepEqual(names(found), ["com.acme/github-mcp", "com.acme/tickets"]);
     const second = await get("/v0.1/servers", { cursor: found.metadata.nextCursor, search: "gihtub", limit: "2" });
     assert.deepEqual(names(second), ["com.verified/tickets", "io.github.Acme/github"]);
+    for (const filter of [{ version: "latest" }, { version: "1.0.0" }, { include_deleted: "true" }]) {
+      assert.equal((await listed("gihtub", filter)).metadata.correctedQuery, "github");
+    }
+    assert.equal((await listed("gihtub", { version: "9.9.9" })).metadata.correctedQuery, undefined);
+    assert.equal((await get("/v1/servers", { query: "gihtub" })).corrected_query, "github");
+  });
+
+  test("finds a part of a word in names, before it takes it for another word", async () => {
+    await ranked("gihtub");
+    for (const [part, first] of [["ithub", "com.acme/github-mcp"], ["ubernetes", "com.acme/kubernetes-tools"]]) {
+      authority.clearLog();
+      const found = await listed(part);
+      assert.deepEqual([names(found)[0], found.metadata.correctedQuery], [first, undefined]);
+      assert.equal(authority.logged("d1").length, 1);
+    }
+    // The ranked search knows how words begin.
+    assert.equal((await ranked("ithub")).metadata.correctedQuery, "github");
   });
 
   test("lists all versions, or the latest, once each over its pages", async () => {

@@ -5,10 +5,10 @@ use std::{cell::RefCell, rc::Rc};
 use mcp_connect_catalog::{SearchQuery, Vocabulary};
 
 use super::{Outcome, Statement, Store, StoreError, search::ListSearch};
-use crate::platform::now_millis;
+use crate::platform::{log, now_millis};
 
 /// Words that came or went later are known to this isolate after that time, in milliseconds.
-const HELD_FOR_MILLIS: u64 = 5 * 60 * 1000;
+const HELD_FOR_MILLIS: u64 = 15 * 60 * 1000;
 
 /// The words that most servers have, of so many that are looked at: fewer than 2 MB, the most that D1 has in
 /// a value.
@@ -34,58 +34,73 @@ struct Held {
 }
 
 impl Store {
-    /// Reads by `statements`, the first of which has rows if something is found; where nothing is, by those
-    /// for another query, which is told. The isolate mostly knows that query before it asks, and then only
-    /// looks along with it whether there is what was typed.
+    /// Reads by `statements`, which give rows if something is found; where nothing is, by those for another
+    /// query, which is told. The isolate mostly knows that query before it asks, and then only looks along
+    /// with it whether there is what was typed.
     pub(super) async fn read_correcting<'a>(
         &self,
         query: Option<&SearchQuery>,
         statements: &dyn Fn(Option<&SearchQuery>) -> Vec<Statement<'a>>,
     ) -> Result<(Vec<Outcome>, Option<SearchQuery>), StoreError> {
         let held = HELD.with_borrow(Held::clone);
-        let likely = query.and_then(|query| held.words.correct(query));
-        let mut corrected = Vec::new();
-        if let (Some(query), Some(_)) = (query, &likely) {
-            let mut asked = statements(likely.as_ref());
+        let is_fresh = now_millis() < held.until;
+        let mut corrected = query
+            .filter(|_| is_fresh)
+            .and_then(|query| held.words.correct(query));
+        // The part of a word may well be that of a name.
+        let typo = query.filter(|query| corrected.is_some() && !held.words.has_part(query));
+        if let Some(query) = typo {
+            let mut asked = statements(corrected.as_ref());
             asked.push((IS_THERE, ListSearch::new(query.text()).expressions().into()));
-            corrected = self.read(asked).await?;
-            let there = corrected.pop();
-            if there.is_some_and(|there| there.rows.is_empty()) && is_found(&corrected) {
-                return Ok((corrected, likely));
+            let mut outcomes = self.read(asked).await?;
+            let is_there = outcomes.pop().is_some_and(|there| !there.rows.is_empty());
+            if !is_there {
+                let told = corrected.filter(|_| is_found(&outcomes));
+                return Ok((outcomes, told));
             }
         }
         let outcomes = self.read(statements(None)).await?;
         if is_found(&outcomes) {
             return Ok((outcomes, None));
         }
-        if is_found(&corrected) {
-            return Ok((corrected, likely));
+        if let Some(query) = query.filter(|_| !is_fresh) {
+            corrected = self.words(held).await.correct(query);
         }
-        let Some(query) = query.filter(|_| held.until <= now_millis()) else {
-            return Ok((outcomes, None));
-        };
-        let likely = self.words().await?.correct(query);
-        if likely.is_some() {
-            corrected = self.read(statements(likely.as_ref())).await?;
-            if is_found(&corrected) {
-                return Ok((corrected, likely));
+        if corrected.is_some() {
+            let meant = self.read(statements(corrected.as_ref())).await?;
+            if is_found(&meant) {
+                return Ok((meant, corrected));
             }
         }
         Ok((outcomes, None))
     }
 
-    async fn words(&self) -> Result<Rc<Vocabulary>, StoreError> {
-        let rows = self.rows(WORDS, Vec::new()).await?;
-        let words = rows.first().map_or("", |row| row.text("words"));
-        let words = Rc::new(Vocabulary::parse(words));
+    async fn words(&self, held: Held) -> Rc<Vocabulary> {
+        let until = now_millis() + HELD_FOR_MILLIS;
+        // One request reads them; others go on with what there is, and so does this one if it can't.
+        HELD.set(Held {
+            until,
+            ..held.clone()
+        });
+        let words = match self.rows(WORDS, Vec::new()).await {
+            Ok(rows) => {
+                let words = rows.first().map_or("", |row| row.text("words"));
+                Rc::new(Vocabulary::parse(words))
+            }
+            Err(error) => {
+                log::error("words_unread", &[("problem", &error.to_string())]);
+                held.words
+            }
+        };
         HELD.set(Held {
             words: Rc::clone(&words),
-            until: now_millis() + HELD_FOR_MILLIS,
+            until,
         });
-        Ok(words)
+        words
     }
 }
 
+/// Whether there are rows, or more to look through.
 fn is_found(outcomes: &[Outcome]) -> bool {
-    outcomes.first().is_some_and(|first| !first.rows.is_empty())
+    outcomes.iter().any(|outcome| !outcome.rows.is_empty())
 }

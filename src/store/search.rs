@@ -63,7 +63,7 @@ fn ranked() -> String {
            ORDER BY rowid LIMIT {WINDOW}),
          amount AS MATERIALIZED (
            SELECT count(*) AS total, count(*) BETWEEN 2 AND {WINDOW} - 1
-             AND NOT EXISTS (SELECT 1 FROM servers WHERE name = ?3 COLLATE NOCASE) AS is_scored FROM found),
+             AND NOT EXISTS (SELECT 1 FROM servers WHERE name = ?3 COLLATE NOCASE AND place < ?7) AS is_scored FROM found),
          scored AS (
            SELECT * FROM (
              SELECT rowid AS place,

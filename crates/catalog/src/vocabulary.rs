@@ -11,6 +11,8 @@ const MIN_CHARS: usize = 4;
 const LONG_CHARS: usize = 8;
 /// The most words of a query that are corrected.
 const MAX_CORRECTED: usize = 5;
+/// The most words that one is compared with letter by letter, whatever somebody publishes.
+const MAX_COMPARED: usize = 1000;
 
 /// The words that searches find, each with the number of servers it is found in.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +53,10 @@ impl Shape {
         let others = (self.letters ^ other.letters).count_ones();
         self.length.abs_diff(other.length) <= most && others as usize <= 2 * most
     }
+
+    fn may_be_in(self, longer: Self) -> bool {
+        self.length <= longer.length && self.letters & !longer.letters == 0
+    }
 }
 
 impl Vocabulary {
@@ -72,11 +78,7 @@ impl Vocabulary {
 
     /// What was probably meant by a query that finds nothing. `None`: no word is better known by another.
     pub fn correct(&self, query: &SearchQuery) -> Option<SearchQuery> {
-        let long = query
-            .words()
-            .filter(|word| word.chars().count() >= MIN_CHARS);
-        let better: Vec<(&str, &str)> = long
-            .take(MAX_CORRECTED)
+        let better: Vec<(&str, &str)> = correctable(query)
             .filter_map(|word| Some((word, self.closest(word)?)))
             .collect();
         if better.is_empty() {
@@ -85,25 +87,54 @@ impl Vocabulary {
         query.with_words(&better)
     }
 
+    /// Whether a word of this query is the inside or the end of a known one, and begins none.
+    pub fn has_part(&self, query: &SearchQuery) -> bool {
+        correctable(query).any(|word| {
+            let word = word.to_lowercase();
+            let shape = Shape::of(word.chars());
+            let mut known = self.words.iter();
+            !self.is_begin(&word)
+                && known.any(|known| shape.may_be_in(known.shape) && known.word.contains(&word))
+        })
+    }
+
+    fn is_begin(&self, word: &str) -> bool {
+        let from = self.words.partition_point(|known| *known.word < *word);
+        let next = self.words.get(from);
+        next.is_some_and(|known| known.word.starts_with(word))
+    }
+
     /// The word with the fewest mistakes; of those the one that is found most. `None`: none is like it, or
     /// it is how one begins.
     fn closest(&self, word: &str) -> Option<&str> {
         let word = word.to_lowercase();
-        let from = self.words.partition_point(|known| *known.word < *word);
-        let next = self.words.get(from);
-        if next.is_some_and(|known| known.word.starts_with(&word)) {
+        if self.is_begin(&word) {
             return None;
         }
         let shape = Shape::of(word.chars());
         let most = if shape.length >= LONG_CHARS { 2 } else { 1 };
         (1..=most).find_map(|most| {
-            let alike = self.words.iter().filter(|known| {
-                shape.may_be(known.shape, most) && osa_distance(&word, &known.word) <= most
-            });
-            let found_most = alike.max_by_key(|known| known.found);
-            found_most.map(|known| &*known.word)
+            let words = self.words.iter();
+            let similar = words.filter(|known| shape.may_be(known.shape, most));
+            similar
+                .take(MAX_COMPARED)
+                .filter(|known| osa_distance(&word, &known.word) <= most)
+                .max_by_key(|known| known.found)
+                .map(|known| &*known.word)
         })
     }
+}
+
+fn correctable(query: &SearchQuery) -> impl Iterator<Item = &str> {
+    let words = query.words();
+    words
+        .filter(|word| word.chars().count() >= MIN_CHARS && !word.contains(is_marked))
+        .take(MAX_CORRECTED)
+}
+
+/// Whether it is a Latin letter with a mark. The index has the words without, and nothing here knows those.
+fn is_marked(char: char) -> bool {
+    matches!(char, '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}')
 }
 
 #[cfg(test)]
@@ -160,11 +191,40 @@ mod tests {
             ("cts github", None),
             ("\"gihtub\"", None),
             ("zzzz gihtub", Some("zzzz github")),
+            ("gîhtub", None),
         ] {
             let query = SearchQuery::parse(text).unwrap();
             let correct = known.correct(&query);
             assert_eq!(correct.as_ref().map(SearchQuery::text), meant, "{text}");
         }
+    }
+
+    #[test]
+    fn parts_of_words_are_known() {
+        let known = vocabulary(&[("github", 2), ("kubernetes", 1)]);
+        for (text, is_part) in [
+            ("ithub", true),
+            ("zzzz UBERNET", true),
+            ("gihtub", false),
+            ("gihtub kubernetes git", false),
+            ("hub", false),
+            ("\"ithub\"", false),
+        ] {
+            let query = SearchQuery::parse(text).unwrap();
+            assert_eq!(known.has_part(&query), is_part, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_similar_words_is_not_compared_to_its_end() {
+        let flood =
+            (0..1 << 11).map(|n: u32| format!("{n:011b}").replace('0', "a").replace('1', "b"));
+        let words: Vec<String> = flood.chain(["zeros".to_owned()]).collect();
+        let words: Vec<(&str, u32)> = words.iter().map(|word| (&**word, 1)).collect();
+        let known = vocabulary(&words);
+        assert_eq!(known.closest("aaaaaaaaaac"), Some("aaaaaaaaaab"));
+        assert_eq!(known.closest("bbbbbbbbbbc"), None);
+        assert_eq!(known.closest("zeors"), Some("zeros"));
     }
 
     #[test]
