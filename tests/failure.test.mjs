@@ -55,6 +55,13 @@ describe("while D1 fails", () => {
     }
   });
 
+  test("a search that finds nothing says so, though the words to correct it by can't be read", async () => {
+    await authority.break({ d1: "error", containing: "search_terms" });
+    const found = await authority.request("/v1/servers?query=wether");
+    assert.deepEqual([found.status, found.body.servers], [200, []]);
+    assert.equal(authority.logged("words_unread").length, 1);
+  });
+
   test("an answer that doesn't come is not waited for", async () => {
     await authority.break({ d1: "hang" });
     const begun = Date.now();

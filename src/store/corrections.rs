@@ -9,6 +9,8 @@ use crate::platform::{log, now_millis};
 
 /// Words that came or went later are known to this isolate after that time, in milliseconds.
 const HELD_FOR_MILLIS: u64 = 15 * 60 * 1000;
+/// So long it is left to one request to read them, in milliseconds, and to none after a failure.
+const LEFT_TO_ONE_MILLIS: u64 = 10 * 1000;
 
 /// The words that most servers have, of so many that are looked at: fewer than 2 MB, the most that D1 has in
 /// a value.
@@ -75,26 +77,24 @@ impl Store {
         Ok((outcomes, None))
     }
 
+    /// The words anew, or, where they can't be read, those that are held.
     async fn words(&self, held: Held) -> Rc<Vocabulary> {
-        let until = now_millis() + HELD_FOR_MILLIS;
-        // One request reads them; others go on with what there is, and so does this one if it can't.
         HELD.set(Held {
-            until,
+            until: now_millis() + LEFT_TO_ONE_MILLIS,
             ..held.clone()
         });
-        let words = match self.rows(WORDS, Vec::new()).await {
-            Ok(rows) => {
-                let words = rows.first().map_or("", |row| row.text("words"));
-                Rc::new(Vocabulary::parse(words))
-            }
+        let rows = match self.rows(WORDS, Vec::new()).await {
+            Ok(rows) => rows,
             Err(error) => {
                 log::error("words_unread", &[("problem", &error.to_string())]);
-                held.words
+                return held.words;
             }
         };
+        let words = rows.first().map_or("", |row| row.text("words"));
+        let words = Rc::new(Vocabulary::parse(words));
         HELD.set(Held {
             words: Rc::clone(&words),
-            until,
+            until: now_millis() + HELD_FOR_MILLIS,
         });
         words
     }
