@@ -19,7 +19,7 @@ const { createTestHarness } = await import("wrangler");
 export const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
 
 // The harness sends what the Worker asks of the network through this process's fetch, which follows
-// redirects and fails where there is no answer. Of what hosts.worker.mjs marks, both are taken back.
+// redirects and fails where there is no answer. Of what platform.worker.mjs marks, both are taken back.
 const platformFetch = globalThis.fetch;
 globalThis.fetch = async (input, init) => {
   // The harness has a Headers class of its own.
@@ -63,34 +63,31 @@ export function entry(name, { version = "1.0.0", endpoint = "https://mcp.example
 /// More than any test asks for.
 const NO_LIMITS = { CLIENT: 1_000_000, TENANT: 1_000_000, ADDRESS: 1_000_000, READER: 1_000_000 };
 
-/// `settings` are vars and secrets by name; `undefined` takes one away. `limits` are how many
-/// requests `CLIENT`, `TENANT` and `ADDRESS` have in 10 s; `undefined` takes away the binding.
-/// `meterD1` puts a line into the log for each round trip to D1 and each data point; `faults` lets D1 and KV fail, by
-/// `authority.break`; `hosts` are https hosts that live at a port of this machine; with `certificates`, clients may say which TLS client
-/// certificate they have, by a header.
-export async function startAuthority({ settings = {}, limits = {}, meterD1 = false, faults = false, certificates = false, hosts } = {}) {
+/// Starts an authority of its own. `settings` are vars and secrets by name; `undefined` takes one away. `limits` are how
+/// many requests each binding of NO_LIMITS has in 10 s; `undefined` takes away the binding. The rest is told to
+/// platform.worker.mjs, which says what each does; any of it may be combined: `kvLimit`, `meterD1`, `faults` (set by
+/// `authority.break`), `certificates`, `hosts`.
+export async function startAuthority(options = {}) {
+  const { settings = {}, limits = {}, kvLimit = false, meterD1 = false, faults = false, certificates = false, hosts, ...unknown } = options;
+  for (const name of Object.keys(unknown)) throw new Error(`startAuthority knows no option ${name}`);
+  for (const name of Object.keys(limits)) if (!(name in NO_LIMITS)) throw new Error(`there is no rate limit ${name}`);
   // Only these files, so that a developer's .dev.vars doesn't reach the tests.
   const root = mkdtempSync(join(tmpdir(), "connect-authority-"));
   symlinkSync(join(REPOSITORY, "schema"), join(root, "schema"));
   writeFileSync(join(root, "wrangler.toml"), configuration({ ...NO_LIMITS, ...limits }));
   cpSync(join(REPOSITORY, "build"), join(root, "build"), { recursive: true });
   symlinkSync(join(REPOSITORY, "dist"), join(root, "dist"));
-  const front =
-    (meterD1 && "d1-meter.worker.mjs") ||
-    (faults && "faults.worker.mjs") ||
-    (certificates && "client-certificate.worker.mjs") ||
-    (hosts && "hosts.worker.mjs");
-  if (front) {
-    renameSync(join(root, "build/index.js"), join(root, "build/authority.mjs"));
-    cpSync(new URL(front, import.meta.url), join(root, "build/index.js"));
+  renameSync(join(root, "build/index.js"), join(root, "build/authority.mjs"));
+  for (const [file, name] of Object.entries(PLATFORM)) {
+    cpSync(new URL(file, import.meta.url), join(root, "build", name));
   }
 
-  const authority = new Authority(root, !front, {
+  const authority = new Authority(root, {
     ISSUER: "http://127.0.0.1:1",
     DEVELOPMENT: "true",
     OPERATOR_TOKEN: randomBytes(32).toString("base64url"),
     SIGNING_KEYS: keySet(generateKey()),
-    ...(hosts && { HOSTS: JSON.stringify(hosts) }),
+    TEST_PLATFORM: JSON.stringify({ kvLimit, meterD1, faults, certificates, hosts }),
     ...settings,
   });
   try {
@@ -102,9 +99,19 @@ export async function startAuthority({ settings = {}, limits = {}, meterD1 = fal
   return authority;
 }
 
-/// Our wrangler.toml, with other rate limits.
+/// What stands before the Worker, and under which name.
+const PLATFORM = {
+  "platform.worker.mjs": "index.js",
+  "platform-limits.mjs": "platform-limits.mjs",
+  "wasm-memory.worker.mjs": "wasm-memory.worker.mjs",
+};
+
+/// Our wrangler.toml, with other rate limits, and with the modules of PLATFORM.
 function configuration(limits) {
-  const toml = readFileSync(join(REPOSITORY, "wrangler.toml"), "utf8");
+  const toml = readFileSync(join(REPOSITORY, "wrangler.toml"), "utf8").replace(
+    "rules = [",
+    'rules = [{ type = "ESModule", globs = ["**/*.mjs"] }, ',
+  );
   return toml.replace(/\[\[ratelimits\]\]\nname = "(\w+)_LIMIT"\n(.*\n)simple = .*\n/g, (_, name, namespace) =>
     limits[name] === undefined
       ? ""
@@ -114,7 +121,6 @@ function configuration(limits) {
 
 class Authority {
   #root;
-  #isPrebuilt;
   #harness;
   #worker;
   #first;
@@ -123,9 +129,8 @@ class Authority {
   /// The origin at which the Worker listens.
   url;
 
-  constructor(root, isPrebuilt, settings) {
+  constructor(root, settings) {
     this.#root = root;
-    this.#isPrebuilt = isPrebuilt;
     this.#first = settings;
     this.settings = settings;
     this.#harness = createTestHarness(this.#options());
@@ -159,10 +164,9 @@ class Authority {
     const [secrets, vars] = [true, false].map((secret) =>
       Object.fromEntries(given.filter(([name]) => SECRETS.includes(name) === secret)),
     );
-    const worker = { configPath: join(this.#root, "wrangler.toml"), vars, secrets };
-    // Else wrangler puts the modules together first, which takes longer.
-    if (this.#isPrebuilt) worker.prebuiltWorkerDir = join(this.#root, "build");
-    return { workers: [worker] };
+    // Prebuilt, since wrangler would put the modules together first, which takes longer.
+    const prebuiltWorkerDir = join(this.#root, "build");
+    return { workers: [{ configPath: join(this.#root, "wrangler.toml"), prebuiltWorkerDir, vars, secrets }] };
   }
 
   /// One HTTP request. A body that is no string is sent as JSON; a JSON answer is read, and held against
@@ -230,9 +234,10 @@ class Authority {
     return this.request("/v1/connect", { body, bearer });
   }
 
-  /// Lets calls of D1 or KV fail from now on, until `mend`; see faults.worker.mjs.
+  /// Lets calls of D1 or KV fail from now on, until `mend`; see platform.worker.mjs. Only with the option `faults`.
   async break(fault) {
-    await fetch(`${this.url}/test/faults`, { method: "POST", body: JSON.stringify(fault) });
+    const { status } = await fetch(`${this.url}/test/faults`, { method: "POST", body: JSON.stringify(fault) });
+    if (status !== 200) throw new Error("startAuthority was not told that there would be faults");
   }
 
   async mend() {
@@ -251,6 +256,11 @@ class Authority {
 
   async kv() {
     return (await this.#worker.getEnv()).KV;
+  }
+
+  /// The most bytes of WebAssembly memory that the isolate had at once, since it was started.
+  async memory() {
+    return (await fetch(`${this.url}/test/memory`)).json();
   }
 
   /// What the Worker wrote to its log: the text of each line.
