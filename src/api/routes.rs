@@ -162,6 +162,22 @@ static REGISTRY_ROUTES: [Route; 19] = [
     (GET, "/version", registry!(registry::service::version)),
 ];
 
+/// What the platform serves beside the Worker and clients ask for by name.
+pub(super) const FILES: [&str; 3] = ["/docs", "/openapi.json", "/openapi.yaml"];
+
+/// The paths of all routes: a prefix, and what follows it.
+pub(super) fn templates() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let registry = registry::PREFIXES.into_iter().flat_map(|prefix| {
+        REGISTRY_ROUTES
+            .iter()
+            .map(move |(_, path, _)| (prefix, *path))
+    });
+    ROUTES
+        .iter()
+        .map(|(_, path, _)| ("", *path))
+        .chain(registry)
+}
+
 /// Where a request goes.
 pub(super) struct Found {
     /// The path with names in braces; of the registry's, without its prefix.
@@ -196,6 +212,11 @@ impl Router {
             insert(prefix, &REGISTRY_ROUTES);
         }
         Self(router)
+    }
+
+    /// Whether there is an endpoint at this path, whatever its methods.
+    pub(super) fn knows(&self, path: &str) -> bool {
+        self.0.at(path).is_ok()
     }
 
     pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found, NotFound> {
