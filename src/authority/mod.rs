@@ -21,7 +21,10 @@ mod publishing;
 mod registry_token;
 
 pub(crate) use self::{
-    access_token::{AccessToken, Expected, MAX_ACCESS_TOKEN_LIFETIME, SignedToken, TokenFault},
+    access_token::{
+        AUDIENCE_CLAIM, AccessToken, Expected, MAX_ACCESS_TOKEN_LIFETIME, SignedToken, TokenFault,
+        TokenRules,
+    },
     administrator::{
         AccessFacts, Administrator, AdministratorFacts, NotAdmitted, Role, access_identity,
         admit_administrator, admit_by_access, check_administrator_name, is_access_identity,
@@ -32,8 +35,8 @@ pub(crate) use self::{
     },
     decide::{
         Admission, Caller, ConnectRequest, Denial, Facts, Grant, KeyFacts, Moderation,
-        ModerationFacts, Presented, ProviderFacts, Scope, ServerFacts, TenantFacts, VersionFacts,
-        admit, authenticate, decide, identify, policy_findings,
+        ModerationFacts, Presented, ProviderFacts, Scope, ServerFacts, TenantFacts, TokenProvider,
+        VersionFacts, admit, authenticate, decide, identify, policy_findings,
     },
     discovery::{KeySource, MetadataFault, jwks_uri, metadata_urls},
     feed::{FeedRow, WINDOW_SECONDS, feed},
@@ -55,7 +58,10 @@ pub(crate) use self::{
     proof_of_possession::{
         CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
     },
-    provider_keys::{KeyHint, NoKey, ProviderKey, ProviderKeys, SignatureAlgorithm},
+    provider_keys::{
+        ALGORITHM_NAMES, KeyHint, MAX_CANDIDATES, ProviderKey, ProviderKeys, SignatureAlgorithm,
+        SkippedKey,
+    },
     publishing::{Denied, OidcRules},
     registry_token::{Publisher, read_registry_token},
 };

@@ -70,7 +70,7 @@ impl Publisher {
     /// A workflow of GitHub Actions: what the owner of its repository may publish.
     pub(crate) fn of_workflow(token: SignedToken<'_>) -> Result<Self, TokenFault> {
         let owner = token.text("repository_owner");
-        let permission = owner.and_then(of_owner).ok_or(TokenFault(
+        let permission = owner.and_then(of_owner).ok_or(TokenFault::new(
             "repository_owner is missing or no name of GitHub's",
         ))?;
         Ok(Self {
@@ -162,13 +162,13 @@ impl OidcRules {
     pub(crate) fn admit(&self, token: SignedToken<'_>) -> Result<Publisher, TokenFault> {
         let mut claims = self.claims.iter();
         if !claims.all(|(name, value)| token.claim(name) == Some(value)) {
-            return Err(TokenFault("a claim is missing or has another value"));
+            return Err(TokenFault::new("a claim is missing or has another value"));
         }
         Ok(Publisher {
             method: "oidc".to_owned(),
             subject: token
                 .text("sub")
-                .ok_or(TokenFault("sub is missing"))?
+                .ok_or(TokenFault::new("sub is missing"))?
                 .to_owned(),
             permissions: self.permissions.clone(),
         })

@@ -35,6 +35,7 @@ mod search;
 mod servers;
 mod spent_proofs;
 mod tenants;
+mod token_provider;
 
 use serde::Deserialize;
 use wasm_bindgen::JsValue;
@@ -55,7 +56,7 @@ pub(crate) use self::{
     page::Page,
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
-    providers::{MAX_PROVIDERS, NewProvider},
+    providers::{MAX_BY_CLAIM, MAX_PROVIDERS, NewProvider},
     registry::{LATEST, RegistryVersion, UnreadVersion},
     registry_list::MAX_NUMBER,
     registry_write::{Obstacle, StatusChange, Written},
@@ -63,6 +64,7 @@ pub(crate) use self::{
     row::Row,
     search::Found,
     servers::ServerSummary,
+    token_provider::TokenFacts,
 };
 use crate::platform::{metrics, now_millis};
 
