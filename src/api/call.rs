@@ -4,6 +4,7 @@
 use std::{future::Future, pin::Pin, str::FromStr};
 
 use mcp_connect_catalog::{ServerName, ServerRef};
+use mcp_connect_descriptor::strict_json;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
@@ -113,18 +114,26 @@ impl Call {
 
 /// Derived structs accept a list of their members, too.
 fn object(body: &[u8]) -> Result<&[u8], Problem> {
-    if body.is_empty() {
-        return Err(Problem::request_invalid(
-            "the body is empty; send a JSON object",
-        ));
+    if body.trim_ascii_start().starts_with(b"{") {
+        return Ok(body);
     }
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(Problem::request_invalid("the body is not a JSON object"));
-    }
-    Ok(body)
+    let fault = strict_json::explain(body).unwrap_or(strict_json::Fault::NotAnObject);
+    Err(unreadable(fault))
+}
+
+fn unreadable(fault: strict_json::Fault) -> Problem {
+    Problem::request_invalid(match fault {
+        strict_json::Fault::Empty => "the body is empty; send a JSON object".to_owned(),
+        strict_json::Fault::LoneSurrogate => format!("the body has {fault}"),
+        strict_json::Fault::Marked => format!("the body {fault}"),
+        _ => format!("the body is {fault}"),
+    })
 }
 
 fn misread(body: &[u8], error: &serde_json::Error) -> Problem {
+    if let Some(fault) = strict_json::explain(body).filter(|_| !error.is_data()) {
+        return unreadable(fault);
+    }
     let member = error.is_data().then(|| json_path::at(body, error));
     let member = member.filter(|path| !path.is_empty());
     let member = member.as_deref().unwrap_or("the body");

@@ -20,7 +20,8 @@ use crate::{
 pub struct Fault {
     /// What is wrong.
     pub message: String,
-    /// Where: `body.packages[0].transport.url`.
+    /// Where: `body.packages[0].transport.url`; empty for what is wrong with no one place.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub location: String,
     /// What is there, unless it is an object or a list.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,10 +145,10 @@ pub fn issues(server: &Value, depth: Depth, rules: EndpointRules) -> Vec<Issue> 
         check.error(&["remotes"], "too-many-remotes", &[&message]);
     }
     if check.issues.is_empty()
-        && let Err(VersionError::Blank | VersionError::Control) =
+        && let Err(error @ (VersionError::Blank | VersionError::Control | VersionError::TooLong)) =
             text(members, "version").parse::<Version>()
     {
-        let message = ["version has a control character, or a blank at an end"];
+        let message = ["version ", &error.to_string()];
         check.error(&["version"], "invalid-version", &message);
     }
     check.issues
@@ -226,7 +227,11 @@ impl Check {
                 None => "schema-version-extraction-error",
                 Some(_) => "schema-version-not-available",
             };
-            let message = ["$schema names no known schema, as ", CURRENT_URL, " does"].concat();
+            let message = [
+                "$schema is not the URL of a schema that this registry knows; use ",
+                CURRENT_URL,
+            ]
+            .concat();
             return self.add(
                 IssueKind::Schema,
                 Severity::Error,

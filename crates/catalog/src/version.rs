@@ -1,7 +1,6 @@
 use std::{fmt, str::FromStr};
 
-/// The version of a server: any text of 1 to 255 characters that names one version, semantic or
-/// not.
+/// The version of a server: any text of 1 to 255 bytes that names one version, semantic or not.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Version(String);
 
@@ -24,12 +23,12 @@ pub enum VersionError {
     /// Is `latest`, which stands for whichever version is the latest.
     #[error("is \"latest\", which is reserved")]
     Reserved,
-    /// Has more than 255 characters.
-    #[error("is longer than 255 characters")]
+    /// Has more than 255 bytes in UTF-8.
+    #[error("is longer than 255 bytes in UTF-8")]
     TooLong,
 }
 
-const MAX_CHARS: usize = 255;
+const MAX_BYTES: usize = 255;
 
 impl Version {
     /// The version as it was published.
@@ -158,7 +157,7 @@ impl FromStr for Version {
         if text.is_empty() {
             return Err(VersionError::Empty);
         }
-        if text.chars().count() > MAX_CHARS {
+        if text.len() > MAX_BYTES {
             return Err(VersionError::TooLong);
         }
         if text.chars().any(char::is_control) {
@@ -258,10 +257,12 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Version>(), Err(error), "{text}");
         }
-        assert_eq!(
-            "1".repeat(256).parse::<Version>(),
-            Err(VersionError::TooLong)
-        );
+        for long in ["1".repeat(256), "é".repeat(128), "\u{1f600}".repeat(64)] {
+            assert_eq!(long.parse::<Version>(), Err(VersionError::TooLong));
+        }
+        for longest in ["1".repeat(255), "\u{1f600}".repeat(63)] {
+            assert!(longest.parse::<Version>().is_ok());
+        }
     }
 
     #[test]

@@ -2,52 +2,128 @@
 //! `serde_json` alone lets the last of two equal members win, which is how one token can mean two
 //! things to two readers.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt, marker::PhantomData};
+use std::{borrow::Cow, cell::Cell, collections::BTreeSet, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{
+        DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
+    },
 };
+
+/// The most objects and lists that may be nested in each other. Readers of a list find a document a few levels
+/// below its top, and many of them read no more than 128.
+pub const MAX_LEVELS: usize = 64;
 
 /// Why some bytes are not read. Says nothing of what is in them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{}", self.as_str())]
 #[non_exhaustive]
 pub enum Fault {
+    /// Compressed, as `Content-Encoding` would say.
+    Compressed,
     /// An object has two members of one name.
     Duplicate,
-    /// Not JSON, nested too deep, or with a number beyond those of IEEE 754.
+    /// Nothing, or white space.
+    Empty,
+    /// A string has half of a character: one `\uD800` to `\uDFFF` without its other half.
+    LoneSurrogate,
+    /// UTF-8 after a byte order mark.
+    Marked,
+    /// Not JSON, or with a number beyond those of IEEE 754.
     NotJson,
     /// JSON, but no object.
     NotAnObject,
+    /// Text in another encoding than UTF-8.
+    NotUtf8,
     /// A member is missing, or has another type than it must have.
     Shape,
+    /// Nested deeper than [`MAX_LEVELS`].
+    TooDeep,
+    /// UTF-16 or UTF-32.
+    Utf16,
 }
 
 impl Fault {
     /// For a log.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Compressed => "compressed; send JSON as it is, without Content-Encoding",
             Self::Duplicate => "two members of one name",
+            Self::Empty => "empty",
+            Self::LoneSurrogate => {
+                "a lone surrogate in a string: \\uD800 to \\uDFFF stand in pairs only"
+            }
+            Self::Marked => "begins with a byte order mark (BOM); send UTF-8 without one",
             Self::NotJson => "not JSON",
             Self::NotAnObject => "not a JSON object",
+            Self::NotUtf8 => "not UTF-8",
             Self::Shape => "a member is missing or of another type",
+            Self::TooDeep => "nested deeper than 64 levels",
+            Self::Utf16 => "in UTF-16 or UTF-32; send UTF-8",
         }
     }
+}
+
+/// Finds what keeps some bytes from being JSON, if it is one of the usual things.
+pub fn explain(json: &[u8]) -> Option<Fault> {
+    let is_zero = |at: usize| json.get(at) == Some(&0);
+    match json {
+        [0xef, 0xbb, 0xbf, ..] => return Some(Fault::Marked),
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => return Some(Fault::Utf16),
+        _ if is_zero(0) || is_zero(1) => return Some(Fault::Utf16),
+        // gzip, zlib and Zstandard; Brotli has no mark.
+        [0x1f, 0x8b, ..] | [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            return Some(Fault::Compressed);
+        }
+        _ => {}
+    }
+    if json.trim_ascii().is_empty() {
+        Some(Fault::Empty)
+    } else if std::str::from_utf8(json).is_err() {
+        Some(Fault::NotUtf8)
+    } else if has_lone_surrogate(json) {
+        Some(Fault::LoneSurrogate)
+    } else {
+        None
+    }
+}
+
+/// Whether one of the escapes `\uD800` to `\uDFFF` is not half of a pair.
+fn has_lone_surrogate(json: &[u8]) -> bool {
+    let mut rest = json;
+    let mut is_half = false;
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = (*first == b'\\').then(|| after.split_first()).flatten();
+        let Some((kind, after_kind)) = escaped else {
+            if is_half {
+                return true;
+            }
+            rest = after;
+            continue;
+        };
+        let digits = after_kind.get(..4).filter(|_| *kind == b'u');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let unit = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+        let is_low = matches!(unit, Some(0xdc00..=0xdfff));
+        if is_half != is_low {
+            return true;
+        }
+        is_half = matches!(unit, Some(0xd800..=0xdbff));
+        rest = after_kind;
+        if unit.is_some() {
+            rest = after_kind.get(4..).unwrap_or_default();
+        }
+    }
+    is_half
 }
 
 /// Reads a JSON object.
 pub fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Fault> {
     if !json.trim_ascii_start().starts_with(b"{") {
-        return Err(Fault::NotAnObject);
+        return Err(explain(json).unwrap_or(Fault::NotAnObject));
     }
-    serde_json::from_slice::<UniqueMembers>(json).map_err(|error| {
-        if error.is_data() {
-            Fault::Duplicate
-        } else {
-            Fault::NotJson
-        }
-    })?;
+    check(json)?;
     // It is JSON: what is wrong with it now is what it says.
     let Strict(value) = serde_json::from_slice(json).map_err(|_| Fault::Shape)?;
     Ok(value)
@@ -130,62 +206,97 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Strict<T> {
     }
 }
 
-/// Accepts any JSON value in which no object has two members of one name.
-struct UniqueMembers;
+/// Reads over any JSON value in which no object has two members of one name, and that is not too deep.
+fn check(json: &[u8]) -> Result<(), Fault> {
+    let fault = Cell::new(Fault::Duplicate);
+    let top = UniqueMembers {
+        levels: MAX_LEVELS,
+        fault: &fault,
+    };
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let read = top.deserialize(&mut reader).and_then(|()| reader.end());
+    read.map_err(|error| {
+        if error.is_data() {
+            fault.get()
+        } else {
+            explain(json).unwrap_or(Fault::NotJson)
+        }
+    })
+}
 
-impl<'de> Deserialize<'de> for UniqueMembers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueMembersVisitor)
+/// How many levels there may be below, and what was wrong.
+#[derive(Clone, Copy)]
+struct UniqueMembers<'a> {
+    levels: usize,
+    fault: &'a Cell<Fault>,
+}
+
+impl UniqueMembers<'_> {
+    /// What stands one level below.
+    fn below<E: serde::de::Error>(self) -> Result<Self, E> {
+        let Some(levels) = self.levels.checked_sub(1) else {
+            self.fault.set(Fault::TooDeep);
+            return Err(E::custom("too deep"));
+        };
+        Ok(Self { levels, ..self })
     }
 }
 
-struct UniqueMembersVisitor;
+impl<'de> DeserializeSeed<'de> for UniqueMembers<'_> {
+    type Value = ();
 
-impl<'de> Visitor<'de> for UniqueMembersVisitor {
-    type Value = UniqueMembers;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueMembers<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON without duplicate members")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(UniqueMembers)
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(UniqueMembers)
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(UniqueMembers)
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(UniqueMembers)
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(UniqueMembers)
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(UniqueMembers)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<UniqueMembers>()?.is_some() {}
-        Ok(UniqueMembers)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let below = self.below()?;
+        while seq.next_element_seed(below)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let below = self.below()?;
         let mut names = BTreeSet::new();
         while let Some(MemberName(name)) = map.next_key()? {
             if !names.insert(name) {
                 return Err(A::Error::custom("twice"));
             }
-            map.next_value::<UniqueMembers>()?;
+            map.next_value_seed(below)?;
         }
-        Ok(UniqueMembers)
+        Ok(())
     }
 }
 
@@ -218,7 +329,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_object() {
-        for json in ["", "[]", "\"{}\"", "null", "7", "\u{feff}{}"] {
+        for json in ["[]", "\"{}\"", "null", "7", "nothing"] {
             assert_eq!(read(json), Err(Fault::NotAnObject), "{json}");
         }
         for json in [
@@ -226,12 +337,74 @@ mod tests {
             "{",
             r#"{"a":1,}"#,
             r#"{"a":1e999}"#,
-            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\q"}"#,
+            r#"{"a":"\u12"}"#,
         ] {
             assert_eq!(read(json), Err(Fault::NotJson), "{json}");
         }
-        let deep = |levels| format!("{}{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
-        assert_eq!(read(&deep(200)), Err(Fault::NotJson));
+    }
+
+    #[test]
+    fn says_what_the_usual_faults_are() {
+        let utf16 = |order: fn(u16) -> [u8; 2], mark: &str| -> Vec<u8> {
+            format!("{mark}{{}}")
+                .encode_utf16()
+                .flat_map(order)
+                .collect()
+        };
+        for (json, fault) in [
+            (b"".to_vec(), Fault::Empty),
+            (b" \r\n\t ".to_vec(), Fault::Empty),
+            ("\u{feff}{}".into(), Fault::Marked),
+            ("\u{feff}".into(), Fault::Marked),
+            (utf16(u16::to_le_bytes, ""), Fault::Utf16),
+            (utf16(u16::to_be_bytes, ""), Fault::Utf16),
+            (utf16(u16::to_le_bytes, "\u{feff}"), Fault::Utf16),
+            (utf16(u16::to_be_bytes, "\u{feff}"), Fault::Utf16),
+            (b"\0\0\0{\0\0\0}".to_vec(), Fault::Utf16),
+            (b"\x1f\x8b\x08\0\0\0\0\0".to_vec(), Fault::Compressed),
+            (b"\x78\x9c\xab".to_vec(), Fault::Compressed),
+            (b"\x28\xb5\x2f\xfd\x04".to_vec(), Fault::Compressed),
+            (b"{\"a\":\"\xe9\"}".to_vec(), Fault::NotUtf8),
+            (br#"{"a":"\ud800"}"#.to_vec(), Fault::LoneSurrogate),
+            (br#"{"a":"\uDBFF\n"}"#.to_vec(), Fault::LoneSurrogate),
+            (
+                br#"{"a":"\ud83d\ud83d\ude00"}"#.to_vec(),
+                Fault::LoneSurrogate,
+            ),
+            (br#"{"a":"x\udc00"}"#.to_vec(), Fault::LoneSurrogate),
+            (br#"{"\udfff":1}"#.to_vec(), Fault::LoneSurrogate),
+        ] {
+            let found = from_slice::<Map<String, Value>>(&json).map(|_| ());
+            assert_eq!(found, Err(fault), "{json:?}");
+            assert_eq!(explain(&json), Some(fault), "{json:?}");
+        }
+        for json in [
+            r#"{"a":"\ud83d\ude00 \\ud800 \u00e9 é \\\\"}"#,
+            "{}",
+            "[",
+            "no",
+        ] {
+            assert_eq!(explain(json.as_bytes()), None, "{json}");
+        }
+        assert!(read(r#"{"a":"\ud83d\ude00 \\ud800 \u00e9 é"}"#).is_ok());
+    }
+
+    #[test]
+    fn nesting_has_64_levels_at_most() {
+        let objects = |levels| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        let lists = |levels: usize| {
+            let (open, close) = ("[".repeat(levels - 1), "]".repeat(levels - 1));
+            format!(r#"{{"a":{open}{close},"b":"{open}"}}"#)
+        };
+        for deep in [objects, lists] {
+            assert!(read(&deep(MAX_LEVELS)).is_ok());
+            for levels in [MAX_LEVELS + 1, 127, 128, 200, 10_000] {
+                assert_eq!(read(&deep(levels)), Err(Fault::TooDeep), "{levels}");
+            }
+        }
+        let said = Fault::TooDeep.as_str();
+        assert!(said.contains(&MAX_LEVELS.to_string()), "{said}");
     }
 
     #[test]
