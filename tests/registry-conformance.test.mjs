@@ -56,7 +56,7 @@ for (const prefix of PREFIXES) {
   describe(`the official registry's cases under ${prefix}`, { skip }, () => {
     let authority;
     before(async () => {
-      authority = await startAuthority();
+      authority = await startAuthority({ settings: { PUBLISH_ANONYMOUS: "true" } });
     });
     after(() => authority?.stop());
 

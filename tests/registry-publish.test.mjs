@@ -142,7 +142,7 @@ describe("publishing", () => {
 
     assertRefused(await setStatus("com.order/one", "1.0.0", { status: "gone" }, others), 422, "body.status");
     assertRefused(await setStatus("com.order/one", "1.0.0", { status: "deleted" }, others), 404, "Server version not found");
-    assertRefused(await setStatus("com.order/one", null, { status: "deleted" }, others), 404, "Server version not found");
+    assertRefused(await setStatus("com.order/one", null, { status: "deleted" }, others), 404, "Server not found");
     assertRefused(await edit(server, others), 404, "Server not found");
     await published(server);
     assertRefused(await setStatus("com.order/one", "1.0.0", { status: "deleted" }, others), 403, "permissions");

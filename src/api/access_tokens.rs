@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     authority::{
-        AccessToken, Caller, Denial, Expected, KeySource, TokenProvider, TokenRules,
-        access_identity as identity_of, identify,
+        AccessToken, Caller, Denial, Expected, KeySource, MAX_ACCESS_TOKEN_LIFETIME, ProviderFacts,
+        TokenFault, access_identity as identity_of, identify,
     },
     platform::{Access, log, now_millis},
 };
@@ -17,21 +17,20 @@ use crate::{
 /// The longest session of an Access application: a month, in seconds.
 const MAX_ACCESS_SESSION: u64 = 31 * 24 * 60 * 60;
 
-/// Who is calling. Why a token is refused is for the log, with the issuer that is registered and the
-/// tenants it is registered for.
+/// Who is calling. Why a token is refused is for the log.
 pub(crate) async fn authenticate(
     app: &App,
     token: &AccessToken,
-    provider: &TokenProvider,
+    provider: Option<ProviderFacts>,
 ) -> Result<Result<Caller, Denial>, Problem> {
+    let tenant_id = provider
+        .as_ref()
+        .map(|provider| provider.tenant_id.clone())
+        .unwrap_or_default();
     match prove(app, token, provider).await {
         Ok(caller) => Ok(Ok(caller)),
         Err(Unproven::Refused(fault)) => {
-            let (problem, tenants) = (fault.to_string(), provider.tenants().join(" "));
-            let mut members = vec![("problem", &*problem)];
-            if !tenants.is_empty() {
-                members.extend([("issuer", token.issuer()), ("tenant_id", &*tenants)]);
-            }
+            let members = [("tenant_id", &*tenant_id), ("problem", &fault.to_string())];
             log::info("access_token_refused", &members);
             Ok(Err(Denial::TokenRefused))
         }
@@ -45,10 +44,15 @@ pub(crate) async fn authenticate(
 async fn prove(
     app: &App,
     token: &AccessToken,
-    provider: &TokenProvider,
+    provider: Option<ProviderFacts>,
 ) -> Result<Caller, Unproven> {
-    let provider = provider.one()?;
-    token.check(&provider.expected(), now_millis() / 1000)?;
+    let provider = provider.ok_or(TokenFault("no one provider of this issuer and audience"))?;
+    let expected = Expected {
+        issuer: &provider.source.issuer,
+        audience: &provider.audience,
+        max_lifetime: MAX_ACCESS_TOKEN_LIFETIME,
+    };
+    token.check(&expected, now_millis() / 1000)?;
     let signed = provider_keys::check_signature(app, &provider.source, token).await?;
     Ok(identify(signed, provider)?)
 }
@@ -63,7 +67,6 @@ pub(crate) async fn access_identity(
     let expected = Expected {
         issuer: &access.team_domain,
         audience: &access.audience,
-        rules: TokenRules::NONE,
         max_lifetime: MAX_ACCESS_SESSION,
     };
     token.check(&expected, now_millis() / 1000)?;

@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::{address, document, routes::NotFound};
+use super::{document, routes::NotFound};
 use crate::{
     authority::Denial,
     platform::{
@@ -184,9 +184,8 @@ impl From<Denial> for Problem {
     }
 }
 
-impl Problem {
-    /// Nothing answers at this path, or not by this method.
-    pub(super) fn no_endpoint(path: &str, fault: NotFound) -> Self {
+impl From<NotFound> for Problem {
+    fn from(fault: NotFound) -> Self {
         match fault {
             NotFound::Encoding => {
                 Self::request_invalid("the path: what is percent-encoded must be UTF-8")
@@ -199,7 +198,11 @@ impl Problem {
                     "this endpoint knows other methods; see the header Allow",
                 )
             },
-            NotFound::Path => Self::new(StatusCode::NOT_FOUND, "not_found", address::advice(path)),
+            NotFound::Path => Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is no such endpoint; see /openapi.yaml",
+            ),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What the revocation feed says, of what is known to be withdrawn.
 
+use std::collections::BTreeMap;
+
 use mcp_connect_descriptor::{
     MAX_FEED_ENTRIES, MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS, RevocationFeed, Withdrawn,
 };
@@ -21,6 +23,18 @@ const FEED_LIFETIME_SECONDS: u64 = 60;
 /// For how long a withdrawn key is told of: longer than any verifier keeps a key set that it can't
 /// renew.
 const KEYS_TOLD_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
+/// The most bytes of the feed that all publishers together take, and all that is imported or mirrored. With
+/// [`MAX_REVOKED_KEYS`], a third is left to administrators whatever the others do.
+pub(crate) const PUBLISHERS_FEED_BYTES: usize = 16 * 1024;
+pub(crate) const IMPORTS_FEED_BYTES: usize = 8 * 1024;
+
+/// The most servers of one owner that the feed tells of, if no administrator revoked them.
+pub(crate) const OWNER_FEED_SERVERS: usize = 16;
+
+/// The most keys that are revoked within a day without being the authority's own. No date stands for a
+/// key, so each takes room from everything else in the feed.
+pub(crate) const MAX_REVOKED_KEYS: usize = 32;
 
 /// A row of what was withdrawn.
 #[derive(Clone, Debug)]
@@ -96,8 +110,43 @@ pub(crate) fn feed(rows: Vec<FeedRow>, issuer: &str, now: u64) -> RevocationFeed
     if rest > MAX_FEED_ENTRIES {
         feed.all = Some(oldest);
     }
+    if !feed.fits() {
+        merge(&mut feed.versions, &mut feed.servers, |entry| {
+            Some(&entry.id)
+        });
+    }
+    if !feed.fits() {
+        merge(&mut feed.clients, &mut feed.tenants, |entry| {
+            entry.tenant_id.as_ref()
+        });
+    }
     feed.bound();
     feed
+}
+
+/// Puts one entry of `wholes` in the place of all entries that share a whole, if there are several: the
+/// server in the place of its versions, the tenant in the place of its clients.
+fn merge(
+    parts: &mut Vec<Withdrawn>,
+    wholes: &mut Vec<Withdrawn>,
+    whole: impl Fn(&Withdrawn) -> Option<&String>,
+) {
+    let mut shared: BTreeMap<String, (usize, u64)> = BTreeMap::new();
+    for part in &*parts {
+        if let Some(id) = whole(part) {
+            let (count, at) = shared.entry(id.clone()).or_default();
+            *count += 1;
+            *at = part.at.max(*at);
+        }
+    }
+    shared.retain(|_, (count, _)| *count > 1);
+    parts.retain(|part| whole(part).is_none_or(|id| !shared.contains_key(id)));
+    for (id, (_, at)) in shared {
+        match wholes.iter_mut().find(|known| known.id == id) {
+            Some(known) => known.at = known.at.max(at),
+            None => wholes.push(withdrawn(id, at)),
+        }
+    }
 }
 
 const fn withdrawn(id: String, at: u64) -> Withdrawn {
@@ -182,5 +231,59 @@ mod tests {
         let with_keys = feed(others, "https://a.example", NOW);
         assert_eq!(with_keys.keys.len(), 900);
         assert!(with_keys.all.is_some());
+    }
+
+    #[test]
+    fn what_is_too_much_gives_way_within_its_server_and_tenant() {
+        let long = "x".repeat(200);
+        let mut rows: Vec<FeedRow> = (0..300)
+            .map(|n| {
+                let version = format!("com.evil/server{}@{n}{long}", n % 3);
+                row(WithdrawnKind::Version, &version, n * 10)
+            })
+            .collect();
+        rows.push(row(WithdrawnKind::Server, "com.evil/server0", 100_000));
+        rows.push(row(WithdrawnKind::Version, "com.good/server@1.0.0", 0));
+        let told = feed(rows.clone(), "https://a.example", NOW);
+        assert_eq!(told.all, None);
+        assert_eq!(told.versions.len(), 1, "{:?}", told.versions);
+        let at = NOW / 1000 + 1;
+        let servers: Vec<_> = told
+            .servers
+            .iter()
+            .map(|entry| (&*entry.id, entry.at))
+            .collect();
+        assert_eq!(
+            servers,
+            [
+                ("com.evil/server0", at),
+                ("com.evil/server1", at - 1),
+                ("com.evil/server2", at - 1),
+            ]
+        );
+
+        let clients = (0..900).map(|n| FeedRow {
+            tenant_id: "acme".into(),
+            ..row(
+                WithdrawnKind::Client,
+                &format!("a-client-with-a-name-{n}"),
+                n * 10,
+            )
+        });
+        let mut rows: Vec<FeedRow> = clients.collect();
+        rows.push(row(WithdrawnKind::Client, "of-no-tenant", 50_000));
+        let told = feed(rows, "https://a.example", NOW);
+        assert_eq!(
+            (told.all, told.clients.len(), told.tenants.len()),
+            (None, 1, 1)
+        );
+        assert_eq!(told.tenants[0].at, at);
+    }
+
+    #[test]
+    fn the_shares_of_others_leave_administrators_a_third() {
+        let key = serde_json::to_string(&withdrawn("k".repeat(43), NOW)).unwrap();
+        let keys = (MAX_REVOKED_KEYS + 32) * (key.len() + 1);
+        assert!(PUBLISHERS_FEED_BYTES + IMPORTS_FEED_BYTES + keys < 45 * 1024 * 2 / 3);
     }
 }

@@ -21,10 +21,7 @@ mod publishing;
 mod registry_token;
 
 pub(crate) use self::{
-    access_token::{
-        AUDIENCE_CLAIM, AccessToken, Expected, MAX_ACCESS_TOKEN_LIFETIME, SignedToken, TokenFault,
-        TokenRules,
-    },
+    access_token::{AccessToken, Expected, MAX_ACCESS_TOKEN_LIFETIME, SignedToken, TokenFault},
     administrator::{
         AccessFacts, Administrator, AdministratorFacts, NotAdmitted, Role, access_identity,
         admit_administrator, admit_by_access, check_administrator_name, is_access_identity,
@@ -35,17 +32,20 @@ pub(crate) use self::{
     },
     decide::{
         Admission, Caller, ConnectRequest, Denial, Facts, Grant, KeyFacts, Moderation,
-        ModerationFacts, Presented, ProviderFacts, Scope, ServerFacts, TenantFacts, TokenProvider,
-        VersionFacts, admit, authenticate, decide, identify, policy_findings,
+        ModerationFacts, Presented, ProviderFacts, Scope, ServerFacts, TenantFacts, VersionFacts,
+        admit, authenticate, decide, identify, policy_findings,
     },
     discovery::{KeySource, MetadataFault, jwks_uri, metadata_urls},
-    feed::{FeedRow, WINDOW_SECONDS, feed},
+    feed::{
+        FeedRow, IMPORTS_FEED_BYTES, MAX_REVOKED_KEYS, OWNER_FEED_SERVERS, PUBLISHERS_FEED_BYTES,
+        WINDOW_SECONDS, feed,
+    },
     health::{
         Gating, Health, LEGACY_VERSION, MODERN_VERSION, Verdict, admit_endpoint, discover_request,
         endpoint_hash, holds_answer, initialize_request, judge_discover, judge_initialize,
         negotiated_version,
     },
-    id::{is_client_id, is_id},
+    id::is_id,
     key_freshness::{Holding, KEPT_MILLIS, Step},
     mint::{Ticket, mint},
     mirror::{Astray, Crawl, Following, Progress, most_gone},
@@ -58,10 +58,7 @@ pub(crate) use self::{
     proof_of_possession::{
         CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
     },
-    provider_keys::{
-        ALGORITHM_NAMES, KeyHint, MAX_CANDIDATES, ProviderKey, ProviderKeys, SignatureAlgorithm,
-        SkippedKey,
-    },
-    publishing::{Denied, OidcRules},
+    provider_keys::{KeyHint, NoKey, ProviderKey, ProviderKeys, SignatureAlgorithm},
+    publishing::{Denied, GITHUB_NAMESPACE, Logins, OidcRules, Quota},
     registry_token::{Publisher, read_registry_token},
 };

@@ -140,7 +140,7 @@ impl SignedTime {
             permissions.push(publish(format!("{namespace}.*")));
         }
         Publisher {
-            method: if place == Place::Dns { "dns" } else { "http" }.to_owned(),
+            method: place.method().to_owned(),
             subject: self.domain.to_string(),
             permissions,
         }
@@ -148,6 +148,14 @@ impl SignedTime {
 }
 
 impl Place {
+    /// The login, as tokens name it.
+    pub(crate) const fn method(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Http => "http",
+        }
+    }
+
     /// The keys that a domain's texts have, the faulty ones left out: all of its TXT records, of a
     /// document the first alone.
     pub(crate) fn keys(self, texts: &[String]) -> Result<Vec<DomainKey>, ProofFault> {

@@ -15,6 +15,75 @@ pub(crate) struct OidcRules {
     permissions: Vec<Permission>,
 }
 
+/// How much the owner of some namespaces may publish on a day, in UTC.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Quota {
+    /// New versions and edits.
+    pub(crate) versions: u32,
+    /// Of `server.json`, with what changes of status take.
+    pub(crate) bytes: u64,
+}
+
+/// The ways to log in that the operator opened. Without one nobody publishes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Logins(Vec<&'static str>);
+
+impl Logins {
+    const ALL: [(&'static str, &'static str); 5] = [
+        ("dns", "dns"),
+        ("http", "http"),
+        ("github", "github-at"),
+        ("github-oidc", "github-oidc"),
+        ("oidc", "oidc"),
+    ];
+
+    /// Reads names with spaces between them. The error is for the operator.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let methods = text.split_ascii_whitespace().map(|name| {
+            let known = Self::ALL.iter().find(|(known, _)| *known == name);
+            known.map(|(_, method)| *method).ok_or_else(|| {
+                let names = Self::ALL.map(|(name, _)| name).join(" ");
+                format!("has a word that names no login; those that there are: {names}")
+            })
+        });
+        methods.collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(crate) fn open(&mut self, method: &'static str) {
+        self.0.push(method);
+    }
+
+    /// Whether publishers log in by this method, as their tokens name it.
+    pub(crate) fn has(&self, method: &str) -> bool {
+        self.0.contains(&method)
+    }
+}
+
+/// The namespace of GitHub's users and organisations, each of whom has one below it.
+pub(crate) const GITHUB_NAMESPACE: &str = "io.github";
+
+/// Under two letters of a country, these are no domain that one owner has.
+const SHARED_LABELS: [&str; 12] = [
+    "ac", "co", "com", "edu", "go", "gov", "mil", "ne", "net", "nom", "or", "org",
+];
+
+/// Who owns a namespace, as far as its name says so: the domain that one registers, with all below it. Somebody
+/// with several domains is several owners; what they share is bounded for all publishers together.
+fn owner(namespace: &str) -> String {
+    let namespace = namespace.to_ascii_lowercase();
+    let labels: Vec<&str> = namespace.split('.').collect();
+    let is_shared = match labels.as_slice() {
+        ["io", "github", ..] => true,
+        [country, label, ..] => country.len() == 2 && SHARED_LABELS.contains(label),
+        _ => false,
+    };
+    let labels: Vec<&str> = labels
+        .into_iter()
+        .take(if is_shared { 3 } else { 2 })
+        .collect();
+    labels.join(".")
+}
+
 /// Namespaces in which nobody publishes, nor in those below them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Denied(Vec<String>);
@@ -54,12 +123,30 @@ impl Publisher {
         self
     }
 
-    /// A user of GitHub, with the organisations that are the user's.
-    pub(crate) fn of_github(user: &Value, memberships: Option<&Value>) -> Option<Self> {
+    /// Whose quotas a change of this server counts against.
+    pub(crate) fn owner(&self, name: &str) -> String {
+        let namespace = name
+            .split_once('/')
+            .map_or(name, |(namespace, _)| namespace);
+        // A login at GitHub has nothing below the namespaces of its users, whatever they are below.
+        if self.method.starts_with("github") {
+            namespace.to_ascii_lowercase()
+        } else {
+            owner(namespace)
+        }
+    }
+
+    /// A user of GitHub, with the organisations that are the user's, in what is below `namespace`.
+    pub(crate) fn of_github(
+        user: &Value,
+        memberships: Option<&Value>,
+        namespace: &str,
+    ) -> Option<Self> {
         let login = user.get("login")?.as_str()?;
-        let mut permissions = vec![of_owner(login)?];
-        let memberships = memberships.and_then(Value::as_array);
-        permissions.extend(memberships.into_iter().flatten().filter_map(owned));
+        let mut permissions = vec![of_owner(login, namespace)?];
+        let memberships = memberships.and_then(Value::as_array).into_iter().flatten();
+        let names = memberships.filter_map(owned);
+        permissions.extend(names.filter_map(|name| of_owner(name, namespace)));
         Some(Self {
             method: "github-at".to_owned(),
             subject: login.to_owned(),
@@ -68,9 +155,10 @@ impl Publisher {
     }
 
     /// A workflow of GitHub Actions: what the owner of its repository may publish.
-    pub(crate) fn of_workflow(token: SignedToken<'_>) -> Result<Self, TokenFault> {
+    pub(crate) fn of_workflow(token: SignedToken<'_>, namespace: &str) -> Result<Self, TokenFault> {
         let owner = token.text("repository_owner");
-        let permission = owner.and_then(of_owner).ok_or(TokenFault::new(
+        let permission = owner.and_then(|owner| of_owner(owner, namespace));
+        let permission = permission.ok_or(TokenFault(
             "repository_owner is missing or no name of GitHub's",
         ))?;
         Ok(Self {
@@ -94,24 +182,22 @@ impl Publisher {
     }
 }
 
-/// What a membership gives: an organisation's owner speaks for it, a member does not.
-fn owned(membership: &Value) -> Option<Permission> {
+/// The organisation of a membership, if that is its owner's: a member does not speak for it.
+fn owned(membership: &Value) -> Option<&str> {
     let is = |member: &str, value: &str| membership.get(member).is_some_and(|is| is == value);
     let name = membership.get("organization")?.get("login")?.as_str()?;
-    (is("state", "active") && is("role", "admin"))
-        .then(|| of_owner(name))
-        .flatten()
+    (is("state", "active") && is("role", "admin")).then_some(name)
 }
 
 /// A name of GitHub's, as it is: no other character could make another resource of it.
-fn of_owner(name: &str) -> Option<Permission> {
+fn of_owner(name: &str, namespace: &str) -> Option<Permission> {
     let is_name = (1..=39).contains(&name.len())
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_name.then(|| Permission {
         action: Action::Publish,
-        resource: format!("io.github.{name}/*"),
+        resource: format!("{namespace}.{name}/*"),
     })
 }
 
@@ -162,13 +248,13 @@ impl OidcRules {
     pub(crate) fn admit(&self, token: SignedToken<'_>) -> Result<Publisher, TokenFault> {
         let mut claims = self.claims.iter();
         if !claims.all(|(name, value)| token.claim(name) == Some(value)) {
-            return Err(TokenFault::new("a claim is missing or has another value"));
+            return Err(TokenFault("a claim is missing or has another value"));
         }
         Ok(Publisher {
             method: "oidc".to_owned(),
             subject: token
                 .text("sub")
-                .ok_or(TokenFault::new("sub is missing"))?
+                .ok_or(TokenFault("sub is missing"))?
                 .to_owned(),
             permissions: self.permissions.clone(),
         })
@@ -215,13 +301,13 @@ mod tests {
             membership("*", "active", "admin"),
             { "state": "active", "role": "admin" },
         ]);
-        let publisher = Publisher::of_github(&user, Some(&memberships)).unwrap();
+        let publisher = Publisher::of_github(&user, Some(&memberships), GITHUB_NAMESPACE).unwrap();
         assert_eq!(publisher.subject, "Octo-Cat");
         assert_eq!(
             resources(publisher),
             ["io.github.Octo-Cat/*", "io.github.owned/*"]
         );
-        let alone = Publisher::of_github(&user, None).unwrap();
+        let alone = Publisher::of_github(&user, None, GITHUB_NAMESPACE).unwrap();
         assert_eq!(resources(alone), ["io.github.Octo-Cat/*"]);
         for user in [
             json!({}),
@@ -229,7 +315,10 @@ mod tests {
             json!({ "login": "" }),
             json!({ "login": "a/b" }),
         ] {
-            assert!(Publisher::of_github(&user, None).is_none(), "{user}");
+            assert!(
+                Publisher::of_github(&user, None, GITHUB_NAMESPACE).is_none(),
+                "{user}"
+            );
         }
     }
 
@@ -238,7 +327,8 @@ mod tests {
         let claims =
             json!({ "repository_owner": "octo", "sub": "repo:octo/app:ref:refs/heads/main" });
         let workflow = token(&claims);
-        let publisher = Publisher::of_workflow(SignedToken::new(&workflow)).unwrap();
+        let publisher =
+            Publisher::of_workflow(SignedToken::new(&workflow), GITHUB_NAMESPACE).unwrap();
         assert_eq!(
             publisher.actor(),
             "publisher github-oidc:repo:octo/app:ref:refs/heads/main"
@@ -251,9 +341,70 @@ mod tests {
         ] {
             let token = token(&claims);
             assert!(
-                Publisher::of_workflow(SignedToken::new(&token)).is_err(),
+                Publisher::of_workflow(SignedToken::new(&token), GITHUB_NAMESPACE).is_err(),
                 "{claims}"
             );
+        }
+    }
+
+    #[test]
+    fn another_github_has_a_namespace_of_its_own() {
+        let user = json!({ "login": "octo" });
+        let memberships = json!([membership("owned", "active", "admin")]);
+        let publisher =
+            Publisher::of_github(&user, Some(&memberships), "com.example.github").unwrap();
+        assert_eq!(
+            resources(publisher),
+            ["com.example.github.octo/*", "com.example.github.owned/*"]
+        );
+        let workflow = token(&json!({ "repository_owner": "octo" }));
+        let workflow = Publisher::of_workflow(SignedToken::new(&workflow), "com.example.github");
+        assert_eq!(resources(workflow.unwrap()), ["com.example.github.octo/*"]);
+    }
+
+    #[test]
+    fn what_is_below_one_domain_is_one_owners() {
+        let of = |method: &str, name: &str| {
+            let publisher = Publisher {
+                method: method.to_owned(),
+                ..Publisher::anonymous()
+            };
+            publisher.owner(name)
+        };
+        for (method, name, owner) in [
+            ("dns", "com.example/a", "com.example"),
+            ("dns", "com.example.sub.deeper/a", "com.example"),
+            ("http", "com.EXAMPLE.sub/a", "com.example"),
+            ("oidc", "io.github.Octo/a", "io.github.octo"),
+            ("dns", "uk.co.example.sub/a", "uk.co.example"),
+            ("dns", "de.example.sub/a", "de.example"),
+            ("dns", "com.co.example/a", "com.co"),
+            ("github-at", "io.github.Octo/a", "io.github.octo"),
+            (
+                "github-oidc",
+                "com.example.github.octo/a",
+                "com.example.github.octo",
+            ),
+            (
+                "none",
+                "io.modelcontextprotocol.anonymous/a",
+                "io.modelcontextprotocol",
+            ),
+            ("dns", "localhost/a", "localhost"),
+        ] {
+            assert_eq!(of(method, name), owner, "{name}");
+        }
+    }
+
+    #[test]
+    fn logins_are_closed_until_they_are_opened() {
+        let none = Logins::parse("").unwrap();
+        assert!(!none.has("dns") && !none.has("github-at") && !none.has("none"));
+        let some = Logins::parse(" dns  github ").unwrap();
+        assert!(some.has("dns") && some.has("github-at"));
+        assert!(!some.has("github-oidc") && !some.has("http") && !some.has("oidc"));
+        for wrong in ["dns,http", "DNS", "github-at", "all", "none", "true"] {
+            assert!(Logins::parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) use self::{
     clock::{iso_date, now_millis, read_date, sleep, within},
     random::{RandomnessError, random_bytes},
     recent::Recent,
-    settings::{Access, Fault, MAX_LIFETIME, MIN_LIFETIME, Settings},
+    settings::{Access, DatabaseLimit, Fault, MAX_LIFETIME, MIN_LIFETIME, Publishing, Settings},
     signature::{SignatureError, VerifyingKey, has_signed},
 };
 

@@ -142,6 +142,7 @@ fn set_status(
             tenant_id,
             actor,
             reason,
+            owner: None,
         };
         statements.push(revocation.if_changed());
     }

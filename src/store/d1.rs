@@ -1,7 +1,7 @@
 //! D1 by its JavaScript interface. Rows come as JSON: the library's own way is a second reader of
 //! every type of row, and a call into JavaScript for each of its members.
 
-use std::{future::Future, mem, time::Duration};
+use std::{cell::Cell, future::Future, mem, time::Duration};
 
 use js_sys::{Array, Error, JSON, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
@@ -17,6 +17,21 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 /// A change gets more time, since nobody knows what became of it when that is over. A client's own
 /// limit is 30 s.
 const WRITE_LIMIT: Duration = Duration::from_secs(15);
+
+thread_local! {
+    /// How large the database was when this isolate last heard of it; 0: it has not yet.
+    static DATABASE_BYTES: Cell<f64> = const { Cell::new(0.0) };
+}
+
+/// How large the database is in bytes, by the last answer that this isolate got of it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count of bytes"
+)]
+pub(crate) fn database_bytes() -> Option<u64> {
+    Some(DATABASE_BYTES.get() as u64).filter(|bytes| *bytes > 0)
+}
 
 /// SQL with the values of its parameters.
 pub(super) type Statement<'a> = (&'a str, Vec<JsValue>);
@@ -112,6 +127,9 @@ fn outcome(answer: JsValue) -> Result<Outcome, StoreError> {
     };
     let meta = answer.meta()?;
     let changes = Reflect::get(&meta, &JsValue::from_str("changes"))?;
+    if let Some(bytes) = Reflect::get(&meta, &JsValue::from_str("size_after"))?.as_f64() {
+        DATABASE_BYTES.set(bytes);
+    }
     Ok(Outcome {
         rows,
         changes: changes.unchecked_into_f64() as u32,

@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Store, StoreError,
+    feed_share::{merge, revoke_imported},
     mirror::{Named, Turn},
     now, nth_rows,
-    proofs::lapse,
+    proofs::{lapse, revoke_lapsed},
     registry_latest::{MOMENT, choose},
     revocations::Connectable,
     text,
@@ -139,22 +140,18 @@ const AUDIT: &str = concat!(
 
 /// What descriptors of versions that are deleted, or reached elsewhere, from now on are refused by.
 fn revoke(connectable: Connectable) -> String {
-    format!(
-        "INSERT INTO revocations (kind, subject, revoked_at, actor, reason)
-         SELECT 'version', s.name || '@' || v.version,
-           CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?2,
+    revoke_imported(&format!(
+        "SELECT s.name, v.version,
            iif(i.value ->> 'status' = 'deleted',
-             coalesce(i.value ->> 'status_message', 'deleted by its publisher'), 'its endpoint changed')
+             coalesce(i.value ->> 'status_message', 'deleted by its publisher'), 'its endpoint changed') AS reason
          FROM json_each(?1) i
          JOIN servers s ON s.name = i.value ->> 'name'
          JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'
          WHERE (?3 IS NOT NULL OR v.content_hash = i.value ->> 'content_hash') AND v.status <> 'deleted'
            AND {} AND (i.value ->> 'status' = 'deleted'
-             OR v.content_hash <> i.value ->> 'content_hash' AND v.endpoint IS NOT i.value ->> 'endpoint')
-         ON CONFLICT (kind, subject, tenant_id) DO UPDATE
-         SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason",
+             OR v.content_hash <> i.value ->> 'content_hash' AND v.endpoint IS NOT i.value ->> 'endpoint')",
         connectable.condition()
-    )
+    ))
 }
 
 const INSERT_SERVERS: &str = "
@@ -318,6 +315,8 @@ impl Store {
         let names = json!(names).to_string();
         let upstream = || text(source.upstream());
         let revoke = revoke(source.connectable());
+        let revoke_lapsed = revoke_lapsed();
+        let [merge, rest] = merge();
         let [edit_versions, update_versions, insert_versions] =
             [edit_versions(), update_versions(), insert_versions()];
         let mut statements = vec![
@@ -328,9 +327,10 @@ impl Store {
         ];
         if let Source::Upstream { turn, .. } = source {
             statements.extend(turn.take());
-            statements.extend(lapse(&reached(items), actor));
+            statements.extend(lapse(&reached(items), actor, &revoke_lapsed));
             statements.push((&edit_versions, vec![json()]));
         }
+        statements.extend([&merge, &rest].map(|sql| (sql.as_str(), vec![names.as_str().into()])));
         statements.extend([
             (update_versions.as_str(), vec![json()]),
             (INSERT_SERVERS, vec![json(), now(), upstream()]),

@@ -3,8 +3,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Connectable, ImportResult, Page, Row, Statement, Store, StoreError, date, now, nth_row,
-    nth_rows, number,
+    Connectable, ImportResult, Page, Row, Statement, Store, StoreError, date,
+    feed_share::{merge, revoke_imported},
+    now, nth_row, nth_rows, number,
     registry_latest::{MOMENT, choose},
     text,
 };
@@ -205,14 +206,11 @@ impl Store {
             "INSERT INTO audit (at, actor, action, subject, reason, detail)
              SELECT ?4, ?3, 'version.status', s.name || '@' || v.version, ?2, 'deleted' {IN_USE}"
         );
-        let revoke = format!(
-            "INSERT INTO revocations (kind, subject, revoked_at, actor, reason)
-             SELECT 'version', s.name || '@' || v.version,
-               CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?3, ?2 {IN_USE} AND ?4 > 0 AND {}
-             ON CONFLICT (kind, subject, tenant_id) DO UPDATE
-             SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason",
+        let revoke = revoke_imported(&format!(
+            "SELECT s.name, v.version, ?3 AS reason {IN_USE} AND {}",
             connectable.condition()
-        );
+        ));
+        let [merge, rest] = merge();
         let update = format!(
             "UPDATE versions SET status = 'deleted', status_message = ?2, changed_at = m.moment,
                updated_at = m.moment, status_changed_at = m.moment
@@ -221,9 +219,12 @@ impl Store {
         let mut statements: Vec<Statement<'_>> = vec![(&select, vec![versions.as_str().into()])];
         statements.extend(turn.take());
         statements.push((&audit, with_actor()));
-        statements.push((&revoke, with_actor()));
+        let by = vec![versions.as_str().into(), actor.into(), reason.into()];
+        statements.push((&revoke, by));
+        let names = json!(names).to_string();
+        statements.extend([&merge, &rest].map(|sql| (sql.as_str(), vec![names.as_str().into()])));
         statements.push((&update, values()));
-        statements.extend(choose(&json!(names).to_string()));
+        statements.extend(choose(&names));
         let mut results = self.batch(statements).await?;
         let rows = nth_rows(&mut results, 0)?;
         rows.iter().map(|row| row.required("name")).collect()

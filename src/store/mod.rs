@@ -15,6 +15,7 @@ mod counters;
 mod credentials;
 mod d1;
 mod edge;
+mod feed_share;
 mod health;
 mod import;
 mod key_sets;
@@ -25,6 +26,7 @@ mod page;
 mod policies;
 mod proofs;
 mod providers;
+mod quotas;
 mod registry;
 mod registry_latest;
 mod registry_list;
@@ -35,7 +37,6 @@ mod search;
 mod servers;
 mod spent_proofs;
 mod tenants;
-mod token_provider;
 
 use serde::Deserialize;
 use wasm_bindgen::JsValue;
@@ -48,6 +49,7 @@ pub(crate) use self::{
     audit::AuditFilter,
     clients::NewClient,
     counters::Counter,
+    d1::database_bytes,
     edge::ServerCopy,
     import::{ImportOutcome, ImportResult, Source},
     key_sets::KeySetCopy,
@@ -56,15 +58,14 @@ pub(crate) use self::{
     page::Page,
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
-    providers::{MAX_BY_CLAIM, MAX_PROVIDERS, NewProvider},
+    providers::{MAX_PROVIDERS, NewProvider},
     registry::{LATEST, RegistryVersion, UnreadVersion},
     registry_list::MAX_NUMBER,
-    registry_write::{Obstacle, StatusChange, Written},
+    registry_write::{Author, Obstacle, StatusChange, Written},
     revocations::{Connectable, Withdrawn},
     row::Row,
     search::Found,
     servers::ServerSummary,
-    token_provider::TokenFacts,
 };
 use crate::platform::{metrics, now_millis};
 

@@ -144,6 +144,7 @@ impl Store {
             tenant_id: None,
             actor,
             reason,
+            owner: None,
         };
         let select = standing_query();
         let mut statements = vec![(update.as_str(), values), event.if_changed()];

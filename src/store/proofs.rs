@@ -5,8 +5,8 @@ use mcp_connect_catalog::ServerName;
 use serde_json::json;
 
 use super::{
-    Row, ServerSummary, Statement, Store, StoreError, audit::Event, changed, date, now, nth_row,
-    nth_rows, number, servers, text,
+    Row, ServerSummary, Statement, Store, StoreError, audit::Event, changed, date,
+    feed_share::revoke_imported, now, nth_row, nth_rows, number, servers, text,
 };
 use crate::authority::{Level, Provable};
 
@@ -58,22 +58,14 @@ macro_rules! strays {
     };
 }
 
-/// With its audit row and, since the proof let clients connect, its row in the revocation feed.
-const LAPSE: [&str; 4] = [
+/// With its audit row. Since the proof let clients connect, `lapse` revokes, too.
+const LAPSE: [&str; 3] = [
     concat!(
         "INSERT INTO audit (at, actor, action, subject, reason, detail)
          SELECT ?2, ?3, 'server.unverify', s.name,
            'its upstream says that it is at ' || min(i.value ->> 'origin'), 'namespace' ",
         strays!(),
         " GROUP BY s.id"
-    ),
-    concat!(
-        "INSERT INTO revocations (kind, subject, revoked_at, actor, reason)
-         SELECT 'server', s.name, CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?2,
-           'its upstream says that it is at ' || min(i.value ->> 'origin') ",
-        strays!(),
-        " GROUP BY s.id ON CONFLICT (kind, subject, tenant_id) DO UPDATE
-         SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason"
     ),
     concat!(
         "DELETE FROM proofs WHERE (level = 'namespace' OR method = 'domain')
@@ -87,6 +79,14 @@ const LAPSE: [&str; 4] = [
          AND NOT EXISTS (SELECT 1 FROM proofs WHERE server_id = servers.id AND level = 'namespace')"
     ),
 ];
+
+/// The servers of such names, for the revocation feed.
+const STRAYS: &str = concat!(
+    "SELECT s.name, NULL AS version,
+       'its upstream says that it is at ' || min(i.value ->> 'origin') AS reason ",
+    strays!(),
+    " GROUP BY s.id"
+);
 
 /// What pins a server that an operator verified; what is left out stays as it is.
 #[derive(Clone, Copy, Default)]
@@ -402,14 +402,19 @@ impl DueProof {
 
 /// To stand before a mirror brings in versions that are `reached` there: what of the proofs of their
 /// namespaces does not go along. A JSON list of names with origin and host.
-pub(super) fn lapse(reached: &str, actor: &str) -> [Statement<'static>; 4] {
-    let [audit, revoke, lose, derive] = LAPSE;
+pub(super) fn lapse<'a>(reached: &str, actor: &str, revoke: &'a str) -> [Statement<'a>; 4] {
+    let [audit, lose, derive] = LAPSE;
     [
         (audit, vec![reached.into(), now(), actor.into()]),
         (revoke, vec![reached.into(), actor.into()]),
         (lose, vec![reached.into()]),
         (derive, vec![reached.into(), text(None), text(None)]),
     ]
+}
+
+/// What `lapse` revokes by.
+pub(super) fn revoke_lapsed() -> String {
+    revoke_imported(STRAYS)
 }
 
 fn derive(name: &str) -> Statement<'static> {

@@ -9,26 +9,32 @@ use wasm_bindgen::JsValue;
 use super::{
     Row, Store, StoreError,
     audit::Event,
-    changed,
+    changed, feed_share,
     import::content_hash,
     now, nth_row, nth_rows,
     page::SIZE,
+    quotas,
     registry::{RegistryVersion, UnreadVersion, nth_version, version_query, version_values},
     registry_latest::{MOMENT, choose},
     revocations::{Connectable, Revocation},
     text,
 };
+use crate::authority::Quota;
 
 /// What stands against a change.
 pub(crate) enum Obstacle {
     /// The version is there already.
     Duplicate,
+    /// The feed has no room for another revocation by this owner, or by any publisher, for some minutes.
+    FeedFull,
     /// Somebody else changed it at the same time.
     Meanwhile,
     /// The name is mirrored from this registry, which alone may change it.
     Mirrored(String),
     /// There is no such version, or no longer.
     NotFound,
+    /// The owner may add or change no more today.
+    QuotaSpent,
     /// Another name has this URL.
     RemoteTaken { url: String, by: String },
     /// The name has as many versions as one may have.
@@ -48,9 +54,48 @@ pub(crate) enum Written<T> {
 pub(crate) struct StatusChange<'a> {
     pub(crate) status: VersionStatus,
     pub(crate) message: Option<&'a str>,
-    pub(crate) actor: &'a str,
+    pub(crate) by: Author<'a>,
     pub(crate) connectable: Connectable,
 }
+
+impl StatusChange<'_> {
+    /// Whether the feed has no room for it, and whether the quota of ?6 is spent. What ends use is told of in
+    /// the feed of ?5 or not done, and never refused for what the owner did earlier that day.
+    fn bars(self, size: usize) -> (String, String) {
+        const NEVER: &str = "0";
+        if self.status != VersionStatus::Deleted {
+            let is_spent = quotas::is_spent("?6", self.by.quota, size);
+            return (NEVER.to_owned(), is_spent);
+        }
+        let is_untold = format!(
+            "(EXISTS (SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
+                WHERE s.name = ?1 AND (?2 IS NULL OR v.version = ?2) AND v.status <> 'deleted' AND {})
+              AND {})",
+            self.connectable.condition(),
+            feed_share::is_full("?5")
+        );
+        (is_untold, NEVER.to_owned())
+    }
+}
+
+/// Who makes a change, and for whom it counts.
+#[derive(Clone, Copy)]
+pub(crate) struct Author<'a> {
+    pub(crate) actor: &'a str,
+    /// Owns the namespace; see [`crate::authority::owner`].
+    pub(crate) owner: &'a str,
+    pub(crate) quota: Quota,
+}
+
+impl Author<'_> {
+    /// As `revocations` has it.
+    fn feed_owner(&self) -> String {
+        format!("publisher:{}", self.owner)
+    }
+}
+
+/// What a change of a status takes of the database at most, beside its message, in bytes.
+const STATUS_BYTES: usize = 512;
 
 /// Whether a version `w` of a server `o` keeps its URLs from others than ?1: not once it was deleted, or
 /// revoked by a moderator.
@@ -97,26 +142,34 @@ impl Store {
     pub(crate) async fn publish(
         &self,
         entry: &Entry,
-        actor: &str,
+        by: Author<'_>,
     ) -> Result<Written<RegistryVersion>, StoreError> {
         const IS_KNOWN: &str =
             "EXISTS (SELECT 1 FROM versions v WHERE v.server_id = s.id AND v.version = ?2)";
         let is_full =
             format!("(SELECT count(*) FROM versions v WHERE v.server_id = s.id) >= {MAX_VERSIONS}");
+        let size = entry.server_json.get().len();
+        let is_spent = |owner| quotas::is_spent(owner, by.quota, size);
         let facts = format!(
-            "SELECT s.upstream, {IS_KNOWN} AS is_known, {is_full} AS is_full, t.url, t.owner
+            "SELECT s.upstream, {IS_KNOWN} AS is_known, {is_full} AS is_full, t.url, t.owner,
+               {} AS is_spent
              FROM (SELECT 1) LEFT JOIN servers s ON s.name = ?1 LEFT JOIN ({}) t",
+            is_spent("?4"),
             taken!()
         );
-        let may = format!(
-            "NOT EXISTS (SELECT 1 FROM servers s WHERE s.name = ?1
-               AND (s.upstream IS NOT NULL OR {IS_KNOWN} OR {is_full}))
-             AND NOT EXISTS ({})",
-            taken!()
-        );
+        let may = |owner| {
+            format!(
+                "NOT EXISTS (SELECT 1 FROM servers s WHERE s.name = ?1
+                   AND (s.upstream IS NOT NULL OR {IS_KNOWN} OR {is_full}))
+                 AND NOT EXISTS ({}) AND NOT {}",
+                taken!(),
+                is_spent(owner)
+            )
+        };
         let insert_server = format!(
-            "INSERT INTO servers (name, created_at) SELECT ?1, ?4 WHERE {may}
-             ON CONFLICT (name) DO NOTHING"
+            "INSERT INTO servers (name, created_at) SELECT ?1, ?4 WHERE {}
+             ON CONFLICT (name) DO NOTHING",
+            may("?5")
         );
         // What is no semantic version is ordered by when it was published.
         let insert_version = format!(
@@ -125,12 +178,17 @@ impl Store {
                published_at, updated_at, status_changed_at, changed_at)
              SELECT s.id, ?2, coalesce(?11, printf('0%020d', m.moment)), ?12, 'active', ?5, ?6,
                ?7, ?8, ?9, ?10, ?4, m.moment, m.moment, m.moment, m.moment
-             FROM servers s, (SELECT {MOMENT} AS moment) m WHERE s.name = ?1 AND {may}"
+             FROM servers s, (SELECT {MOMENT} AS moment) m WHERE s.name = ?1 AND {}",
+            may("?13")
         );
         let (name, number) = (entry.name.as_str(), entry.version.as_str());
-        let mut of_server = which(entry);
-        of_server.push(now());
-        let mut of_version = of_server.clone();
+        let mut of_facts = which(entry);
+        let mut of_version = of_facts.clone();
+        of_version.push(now());
+        let mut of_server = of_version.clone();
+        for values in [&mut of_facts, &mut of_server] {
+            values.push(by.owner.into());
+        }
         let sort_key = entry
             .version
             .is_semantic()
@@ -139,10 +197,11 @@ impl Store {
         of_version.extend([
             text(sort_key.as_deref()),
             u32::from(entry.version.is_stable()).into(),
+            by.owner.into(),
         ]);
         let subject = format!("{name}@{number}");
         let event = Event {
-            actor,
+            actor: by.actor,
             action: "version.publish",
             subject: &subject,
             reason: None,
@@ -150,10 +209,11 @@ impl Store {
         };
         let select = version_query();
         let mut statements = vec![
-            (facts.as_str(), which(entry)),
+            (facts.as_str(), of_facts),
             (&insert_server, of_server),
             (&insert_version, of_version),
             event.if_changed(),
+            quotas::count(by.owner, 1, size),
         ];
         statements.extend(choose(&json!([name]).to_string()));
         statements.push((&select, version_values(name, number, true)));
@@ -168,6 +228,8 @@ impl Store {
                 Obstacle::Duplicate
             } else if facts.flag("is_full") {
                 Obstacle::TooMany
+            } else if facts.flag("is_spent") {
+                Obstacle::QuotaSpent
             } else {
                 Obstacle::Meanwhile
             },
@@ -180,50 +242,83 @@ impl Store {
         &self,
         entry: &Entry,
         endpoint: Option<&str>,
-        actor: &str,
+        by: Author<'_>,
     ) -> Result<Written<RegistryVersion>, StoreError> {
-        const FACTS: &str = concat!(
-            "SELECT s.upstream, t.url, t.owner, v.content_hash FROM servers s
+        let size = entry.server_json.get().len();
+        let moves = endpoint.is_some() && entry.endpoint.as_ref().map(Endpoint::as_str) != endpoint;
+        let is_untold = |owner| {
+            if moves {
+                feed_share::is_full(owner)
+            } else {
+                "0".to_owned()
+            }
+        };
+        let is_spent = |owner| quotas::is_spent(owner, by.quota, size);
+        let feed_owner = by.feed_owner();
+        let facts = format!(
+            "SELECT s.upstream, t.url, t.owner, v.content_hash, {} AS is_untold, {} AS is_spent
+             FROM servers s
              JOIN versions v ON v.server_id = s.id AND v.version = ?2 AND v.status <> 'deleted'
-             LEFT JOIN (",
-            taken!(),
-            ") t WHERE s.name = ?1"
+             LEFT JOIN ({}) t WHERE s.name = ?1",
+            is_untold("?4"),
+            is_spent("?5"),
+            taken!()
         );
         let update = format!(
             "UPDATE versions AS v SET edition = v.edition + 1, title = ?4, description = ?5,
                endpoint = ?6, origin = ?7, server_json = ?8, content_hash = ?9,
                updated_at = m.moment, changed_at = m.moment
-             FROM servers s, (SELECT {MOMENT} AS moment, EXISTS ({}) AS is_taken) m
+             FROM servers s, (SELECT {MOMENT} AS moment, EXISTS ({}) OR {} OR {} AS is_barred) m
              WHERE s.name = ?1 AND s.upstream IS NULL AND v.server_id = s.id AND v.version = ?2
                AND v.status <> 'deleted' AND v.endpoint IS ?10 AND v.content_hash <> ?9
-               AND NOT m.is_taken",
-            taken!()
+               AND NOT m.is_barred",
+            taken!(),
+            is_untold("?11"),
+            is_spent("?12")
         );
         let (name, number) = (entry.name.as_str(), entry.version.as_str());
         let mut values = which(entry);
         values.extend(content(entry));
         values.push(text(endpoint));
+        let mut of_facts = which(entry);
+        for values in [&mut of_facts, &mut values] {
+            values.extend([feed_owner.as_str().into(), by.owner.into()]);
+        }
         let (subject, hash) = (format!("{name}@{number}"), content_hash(entry));
         let event = Event {
-            actor,
+            actor: by.actor,
             action: "version.edit",
             subject: &subject,
             reason: None,
             detail: Some(&hash),
         };
+        let (kind, told) = feed_share::told(name, number);
         let revocation = Revocation {
-            kind: "version",
-            subject: &subject,
+            kind,
+            subject: &told,
             tenant_id: None,
-            actor,
+            actor: by.actor,
             reason: "its endpoint changed",
+            owner: Some(&feed_owner),
         };
-        let mut statements = vec![(FACTS, which(entry)), (&update, values), event.if_changed()];
-        if endpoint.is_some() && entry.endpoint.as_ref().map(Endpoint::as_str) != endpoint {
+        let names = json!([name]).to_string();
+        let merge = feed_share::merge();
+        let mut statements = vec![
+            (facts.as_str(), of_facts),
+            (&update, values),
+            event.if_changed(),
+            quotas::count(by.owner, 1, size),
+        ];
+        if moves {
             statements.push(revocation.if_changed());
+            statements.extend(
+                merge
+                    .each_ref()
+                    .map(|sql| (sql.as_str(), vec![names.as_str().into()])),
+            );
         }
         let select = version_query();
-        statements.extend(choose(&json!([name]).to_string()));
+        statements.extend(choose(&names));
         statements.push((&select, version_values(name, number, true)));
         let last = statements.len() - 1;
         let mut results = self.batch(statements).await?;
@@ -236,6 +331,7 @@ impl Store {
         Ok(match obstacle(&facts) {
             Some(obstacle) => Written::Refused(obstacle),
             None if facts.text("content_hash") == hash => Written::Unchanged,
+            None if facts.flag("is_spent") => Written::Refused(Obstacle::QuotaSpent),
             None => Written::Refused(Obstacle::Meanwhile),
         })
     }
@@ -247,56 +343,86 @@ impl Store {
         version: Option<&str>,
         change: StatusChange<'_>,
     ) -> Result<Written<Vec<UnreadVersion>>, StoreError> {
-        const FACTS: &str = concat!(
-            "SELECT s.upstream, t.url, t.owner FROM servers s LEFT JOIN (",
-            taken_meanwhile!(),
-            ") t WHERE s.name = ?1"
+        let StatusChange {
+            status,
+            message,
+            by,
+            connectable,
+        } = change;
+        let is_deletion = status == VersionStatus::Deleted;
+        let size = STATUS_BYTES + message.map_or(0, str::len);
+        let (is_untold, is_spent) = change.bars(size);
+        let facts = format!(
+            "SELECT s.upstream, t.url, t.owner, {is_untold} AS is_untold, {is_spent} AS is_spent,
+               ?4 AS message, ?5 AS feed_owner, ?6 AS owner_of_quota
+             FROM servers s LEFT JOIN ({}) t WHERE s.name = ?1",
+            taken_meanwhile!()
         );
         let update = format!(
             "UPDATE versions AS v SET status = ?3, status_message = ?4,
                status_changed_at = iif(v.status <> ?3, m.moment, v.status_changed_at),
                updated_at = m.moment, changed_at = m.moment
-             FROM servers s, (SELECT {MOMENT} AS moment, EXISTS ({}) AS is_taken) m
+             FROM servers s,
+               (SELECT {MOMENT} AS moment, EXISTS ({}) OR {is_untold} OR {is_spent} AS is_barred,
+                  ?5 AS feed_owner, ?6 AS owner) m
              WHERE s.name = ?1 AND s.upstream IS NULL AND v.server_id = s.id
-               AND (?2 IS NULL OR v.version = ?2) AND NOT m.is_taken
+               AND (?2 IS NULL OR v.version = ?2) AND NOT m.is_barred
                AND (v.status, v.status_message) IS NOT (?3, ?4)
              RETURNING id, {SIZE}",
             taken_meanwhile!()
         );
-        let StatusChange {
-            status,
-            message,
-            actor,
-            connectable,
-        } = change;
-        let status_text = status.as_str();
-        let which = || -> Vec<JsValue> { vec![name.into(), text(version), status_text.into()] };
-        let mut values = which();
-        values.push(text(message));
-        let (kind, action, subject) = match version {
-            Some(version) => ("version", "version.status", format!("{name}@{version}")),
-            None => ("server", "server.status", name.to_owned()),
+        let (status_text, feed_owner) = (status.as_str(), by.feed_owner());
+        let values = || -> Vec<JsValue> {
+            vec![
+                name.into(),
+                text(version),
+                status_text.into(),
+                text(message),
+                feed_owner.as_str().into(),
+                by.owner.into(),
+            ]
+        };
+        let (action, subject) = match version {
+            Some(version) => ("version.status", format!("{name}@{version}")),
+            None => ("server.status", name.to_owned()),
         };
         let event = Event {
-            actor,
+            actor: by.actor,
             action,
             subject: &subject,
             reason: message,
             detail: Some(status_text),
         };
+        let (kind, told) = match version {
+            Some(version) => feed_share::told(name, version),
+            None => ("server", name.to_owned()),
+        };
         let revocation = Revocation {
             kind,
-            subject: &subject,
+            subject: &told,
             tenant_id: None,
-            actor,
+            actor: by.actor,
             reason: message.unwrap_or("deleted by its publisher"),
+            owner: Some(&feed_owner),
         };
         let (deletion, of_deletion) = revocation.if_deleted(name, version, connectable);
-        let mut statements = vec![(FACTS, which()), (&update, values), event.if_changed()];
-        if status == VersionStatus::Deleted {
+        let names = json!([name]).to_string();
+        let merge = feed_share::merge();
+        let mut statements = vec![
+            (facts.as_str(), values()),
+            (&update, values()),
+            event.if_changed(),
+            quotas::count(by.owner, 0, size),
+        ];
+        if is_deletion {
             statements.push((&deletion, of_deletion));
+            statements.extend(
+                merge
+                    .each_ref()
+                    .map(|sql| (sql.as_str(), vec![names.as_str().into()])),
+            );
         }
-        statements.extend(choose(&json!([name]).to_string()));
+        statements.extend(choose(&names));
         let mut results = self.batch(statements).await?;
         let changed: Vec<UnreadVersion> = nth_rows(&mut results, 1)?
             .iter()
@@ -305,9 +431,10 @@ impl Store {
         if !changed.is_empty() {
             return Ok(Written::Done(changed));
         }
-        let facts = nth_row(&mut results, 0)?;
-        Ok(match facts.as_ref().and_then(obstacle) {
+        let facts = nth_row(&mut results, 0)?.unwrap_or_default();
+        Ok(match obstacle(&facts) {
             Some(obstacle) => Written::Refused(obstacle),
+            None if facts.flag("is_spent") => Written::Refused(Obstacle::QuotaSpent),
             None => Written::Unchanged,
         })
     }
@@ -338,10 +465,16 @@ fn obstacle(facts: &Row) -> Option<Obstacle> {
     if let Some(upstream) = facts.optional("upstream") {
         return Some(Obstacle::Mirrored(upstream.to_owned()));
     }
-    Some(Obstacle::RemoteTaken {
-        url: facts.optional("url")?.to_owned(),
-        by: facts.text("owner").to_owned(),
-    })
+    if let Some(url) = facts.optional("url") {
+        return Some(Obstacle::RemoteTaken {
+            url: url.to_owned(),
+            by: facts.text("owner").to_owned(),
+        });
+    }
+    if facts.flag("is_untold") {
+        return Some(Obstacle::FeedFull);
+    }
+    None
 }
 
 fn done(version: Option<RegistryVersion>) -> Result<Written<RegistryVersion>, StoreError> {

@@ -6,7 +6,7 @@ use super::{
     Page, Row, Statement, Store, StoreError, audit::Event, changed, date, nth_row, nth_rows,
     number, proofs::effective_level, text,
 };
-use crate::authority::FeedRow;
+use crate::{authority::FeedRow, platform::now_millis};
 
 /// Something that the revocation feed tells servers of.
 pub(super) struct Revocation<'a> {
@@ -18,7 +18,12 @@ pub(super) struct Revocation<'a> {
     pub(super) tenant_id: Option<&'a str>,
     pub(super) actor: &'a str,
     pub(super) reason: &'a str,
+    /// Whose share of the feed it takes; `None`: an administrator's.
+    pub(super) owner: Option<&'a str>,
 }
+
+/// D1's own clock, in milliseconds since the Unix epoch.
+pub(super) const NOW: &str = "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)";
 
 /// Of what descriptors can exist, beside what has an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,13 +59,13 @@ impl Connectable {
 macro_rules! insert {
     ($condition:literal) => {
         concat!(
-            "INSERT INTO revocations (kind, subject, tenant_id, revoked_at, actor, reason)
+            "INSERT INTO revocations (kind, subject, tenant_id, revoked_at, actor, reason, owner)
              SELECT ?1, ?2,
                coalesce(?3, (SELECT tenant_id FROM clients WHERE client_id = ?2 AND ?1 = 'client'), ''),
-               CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?4, ?5 WHERE (?6 OR changes() > 0)",
+               CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER), ?4, ?5, ?7 WHERE (?6 OR changes() > 0)",
             $condition,
-            " ON CONFLICT (kind, subject, tenant_id) DO UPDATE
-             SET revoked_at = excluded.revoked_at, actor = excluded.actor, reason = excluded.reason
+            " ON CONFLICT (kind, subject, tenant_id) DO UPDATE SET revoked_at = excluded.revoked_at,
+               actor = excluded.actor, reason = excluded.reason, owner = excluded.owner
              WHERE NOT ?6"
         )
     };
@@ -89,7 +94,7 @@ impl Revocation<'_> {
             insert!(
                 " AND EXISTS (
                    SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
-                   WHERE s.name = ?7 AND (?8 IS NULL OR v.version = ?8)
+                   WHERE s.name = ?8 AND (?9 IS NULL OR v.version = ?9)
                      AND v.status_changed_at = (SELECT max(changed_at) FROM versions) AND {})"
             ),
             connectable.condition()
@@ -111,6 +116,7 @@ impl Revocation<'_> {
             self.actor.into(),
             self.reason.into(),
             u32::from(is_change).into(),
+            text(self.owner),
         ]
     }
 }
@@ -177,6 +183,7 @@ impl Store {
             tenant_id,
             actor,
             reason,
+            owner: None,
         };
         let event = Event {
             actor,
@@ -253,6 +260,18 @@ impl Store {
         let mut rows = nth_rows(&mut results, 0)?;
         rows.extend(nth_rows(&mut results, 1)?);
         rows.iter().map(feed_row).collect()
+    }
+
+    /// How many keys other than this one were revoked within a day.
+    pub(crate) async fn recently_revoked_keys(&self, other: &str) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) AS keys FROM revocations
+                   WHERE kind = 'key' AND subject <> ?1 AND revoked_at > ?2";
+        let since = number(now_millis().saturating_sub(KEPT_MILLIS));
+        let rows = self.rows(sql, vec![other.into(), since]).await?;
+        Ok(rows
+            .first()
+            .and_then(|row| row.number("keys"))
+            .unwrap_or_default())
     }
 
     /// Those of these signing keys that were withdrawn.

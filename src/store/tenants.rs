@@ -76,6 +76,7 @@ impl Store {
                     tenant_id: None,
                     actor,
                     reason,
+                    owner: None,
                 }),
             ),
         };

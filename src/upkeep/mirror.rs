@@ -20,7 +20,10 @@ use crate::{
         outbound::{self, Answer, Outbound, OutboundError},
         read_date,
     },
-    store::{Connectable, ImportOutcome, ImportResult, Mirror, Named, Source, Store, StoreError},
+    store::{
+        Connectable, ImportOutcome, ImportResult, Mirror, Named, Source, Store, StoreError,
+        database_bytes,
+    },
 };
 
 /// Who the audit trail says it was.
@@ -126,7 +129,16 @@ pub(crate) async fn follow(
         copies: 0,
         followed: Followed::default(),
     };
-    let problem = match run.go(wants_sweep, now_millis() + longest_millis).await {
+    let limit = settings
+        .database()
+        .map_err(|fault| UpkeepError::Setting(fault.setting, fault.problem))?;
+    let went = if database_bytes().is_some_and(|bytes| limit.is_reached(bytes)) {
+        let problem = "the database has no room left but the reserve of administrators";
+        Err(Stop::Problem(problem.to_owned()))
+    } else {
+        run.go(wants_sweep, now_millis() + longest_millis).await
+    };
+    let problem = match went {
         Ok(()) => None,
         Err(Stop::NotItsTurn) => return Ok(Some(run.followed)),
         Err(Stop::BeginAgain(problem)) => Some(format!("{problem}; the crawl begins again")),

@@ -48,6 +48,13 @@ pub(crate) async fn run(cron: &str, settings: &Settings, store: &Store) {
                     .await
                     .map(|()| "old ones forgotten"),
             );
+            report(
+                "quotas",
+                store
+                    .forget_spent_quotas()
+                    .await
+                    .map(|()| "those of earlier days forgotten"),
+            );
             if settings
                 .health_gating()
                 .is_ok_and(|gating| gating != Gating::Off)

@@ -85,6 +85,10 @@ export async function startAuthority(options = {}) {
   const authority = new Authority(root, {
     ISSUER: "http://127.0.0.1:1",
     DEVELOPMENT: "true",
+    PUBLISH_LOGINS: "dns http github github-oidc oidc",
+    // Stand-ins for GitHub itself.
+    ...(settings.GITHUB_API && { GITHUB_NAMESPACE: "io.github" }),
+    ...(settings.GITHUB_ACTIONS_ISSUER && { GITHUB_ACTIONS_NAMESPACE: "io.github" }),
     OPERATOR_TOKEN: randomBytes(32).toString("base64url"),
     SIGNING_KEYS: keySet(generateKey()),
     TEST_PLATFORM: JSON.stringify({ kvLimit, meterD1, faults, certificates, hosts }),

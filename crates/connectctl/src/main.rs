@@ -9,7 +9,6 @@ mod domain_key;
 mod failure;
 mod output;
 mod paging;
-mod presets;
 mod private_file;
 mod rotation;
 mod session;

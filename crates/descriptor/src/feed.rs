@@ -12,10 +12,7 @@ use crate::{
 };
 
 #[cfg(feature = "verify")]
-use crate::{
-    KeySet, MAX_LEEWAY_SECONDS, Refusal,
-    jws::{Dated, Dates, Jws},
-};
+use crate::{KeySet, MAX_LEEWAY_SECONDS, Refusal, jws::Jws};
 
 /// The most entries of a feed, all its lists together.
 pub const MAX_FEED_ENTRIES: usize = 1000;
@@ -36,10 +33,10 @@ pub struct RevocationFeed {
     #[serde(rename = "iss")]
     pub issuer: String,
     /// In seconds since the Unix epoch.
-    #[serde(rename = "iat", default)]
+    #[serde(rename = "iat")]
     pub issued_at: u64,
     /// In seconds since the Unix epoch; the feed is no longer good in this second.
-    #[serde(rename = "exp", default)]
+    #[serde(rename = "exp")]
     pub expires_at: u64,
     /// How far back the feed reaches: older withdrawals have no live descriptor left.
     pub window_seconds: u64,
@@ -179,6 +176,21 @@ impl RevocationFeed {
     /// the oldest entries become `all`, which refuses more than they did, until clients have asked
     /// for fresh descriptors. Keys stay whatever happens: no date stands for them.
     pub fn bound(&mut self) {
+        self.all = self.all.max(self.first_over());
+        if let Some(all) = self.all {
+            for list in self.dated_mut() {
+                list.retain(|entry| entry.at > all);
+            }
+        }
+    }
+
+    /// Whether the feed is within its bounds as it is.
+    pub fn fits(&self) -> bool {
+        self.first_over().is_none()
+    }
+
+    /// When the newest of the entries was revoked for which there is no room.
+    fn first_over(&self) -> Option<u64> {
         let cost = |entry: &Withdrawn| {
             serde_json::to_string(entry).map_or(MAX_CLAIMS_BYTES, |json| json.len() + 1)
         };
@@ -195,12 +207,7 @@ impl RevocationFeed {
             entries += 1;
             bytes > MAX_CLAIMS_BYTES || entries > MAX_FEED_ENTRIES
         });
-        self.all = self.all.max(over.map(|(at, _)| at));
-        if let Some(all) = self.all {
-            for list in self.dated_mut() {
-                list.retain(|entry| entry.at > all);
-            }
-        }
+        over.map(|(at, _)| at)
     }
 
     /// How many entries there are, all lists together.
@@ -266,17 +273,6 @@ impl RevocationFeed {
     }
 }
 
-#[cfg(feature = "verify")]
-impl Dated for RevocationFeed {
-    fn with_dates(self, dates: Dates) -> Option<Self> {
-        Some(Self {
-            issued_at: dates.iat,
-            expires_at: dates.exp,
-            ..self
-        })
-    }
-}
-
 /// A token that has the form of a feed. Nothing of it is to be believed yet.
 ///
 /// Does not check the signature, the issuer, or that it is valid now.
@@ -298,7 +294,7 @@ impl<'a> UnverifiedFeed<'a> {
 
     /// `kid`: the key that is said to have signed.
     pub fn key_id(&self) -> &str {
-        self.token.key_id()
+        &self.token.key_id
     }
 
     /// Checks it against the authority's key set. `now` is in seconds since the Unix epoch.

@@ -2,11 +2,7 @@ use http::StatusCode;
 use mcp_connect_catalog::date_micros;
 use serde::Deserialize;
 
-use super::{
-    Changed, check_reason,
-    clients::{check_client_id, check_id},
-    list_answer, tenants,
-};
+use super::{Changed, check_reason, clients::check_id, list_answer, tenants};
 use crate::{
     api::{
         App,
@@ -14,6 +10,7 @@ use crate::{
         problem::Problem,
         respond,
     },
+    authority::MAX_REVOKED_KEYS,
     platform::http::Response,
     store::{Row, Status, Withdrawn},
 };
@@ -43,10 +40,7 @@ enum Kind {
 pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response, Problem> {
     let body: RevokeBody = call.json()?;
     let reason = check_reason(&body.reason)?;
-    match body.kind {
-        Kind::Client => check_client_id("id", &body.id)?,
-        Kind::Jti | Kind::Key | Kind::Tenant => check_id("id", &body.id)?,
-    }
+    check_id("id", &body.id)?;
     if let Some(tenant_id) = &body.tenant_id {
         check_id("tenant_id", tenant_id)?;
         if body.kind != Kind::Client {
@@ -69,6 +63,7 @@ pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response,
                     "id: must be a key's kid: the 43 characters of its RFC 7638 thumbprint",
                 ));
             }
+            check_room_for_key(&call.app, id).await?;
             call.app
                 .store
                 .revoke(Withdrawn::Key, id, actor, reason)
@@ -78,6 +73,23 @@ pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response,
         Kind::Tenant => revoke_tenant(&call.app, id, actor, reason).await?,
     };
     respond(StatusCode::OK, &Changed { subject, changed })
+}
+
+/// Each key takes room in the feed from everything else for a day, so the number of those is bounded that
+/// the authority doesn't hold.
+async fn check_room_for_key(app: &App, id: &str) -> Result<(), Problem> {
+    let keys = app.settings.signing_keys();
+    if keys.is_ok_and(|keys| keys.iter().any(|entry| entry.key.id() == id)) {
+        return Ok(());
+    }
+    if app.store.recently_revoked_keys(id).await? < MAX_REVOKED_KEYS as u64 {
+        return Ok(());
+    }
+    let detail = format!(
+        "id: {MAX_REVOKED_KEYS} keys were revoked within a day, and this authority holds no key with this id; \
+         revoke it tomorrow, if it must be"
+    );
+    Err(Problem::new(StatusCode::CONFLICT, "too_many_keys", detail))
 }
 
 /// Suspends it. A client that only its tenant's identity provider knows is registered as suspended.

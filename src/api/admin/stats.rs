@@ -10,8 +10,8 @@ use crate::{
         problem::Problem,
         respond,
     },
-    platform::{http::Response, metrics::LATENCY_BUCKETS},
-    store::Counter,
+    platform::{DatabaseLimit, http::Response, metrics::LATENCY_BUCKETS},
+    store::{Counter, database_bytes},
 };
 
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -45,15 +45,32 @@ const COUNTERS: [(&str, &str); 6] = [
 pub(crate) async fn stats(call: &Call, _: &Moderator) -> Result<Response, Problem> {
     let registry = nested(&call.app.store.census().await?);
     let counters = nested(&call.app.store.counters().await?);
-    let body = json!({ "registry": registry, "counters": counters });
+    let mut body = Map::from_iter([
+        ("registry".to_owned(), registry),
+        ("counters".to_owned(), counters),
+    ]);
+    if let Some((bytes, limit)) = database(call)? {
+        let database = json!({
+            "bytes": bytes,
+            "max_bytes": limit.max_bytes,
+            "reserve_bytes": limit.reserve_bytes,
+        });
+        body.insert("database".to_owned(), database);
+    }
     respond(StatusCode::OK, &body)
+}
+
+/// How large the database is, and may become. `None`: D1 has not said.
+fn database(call: &Call) -> Result<Option<(u64, DatabaseLimit)>, Problem> {
+    let limit = call.app.settings.database()?;
+    Ok(database_bytes().map(|bytes| (bytes, limit)))
 }
 
 /// The counters for Prometheus. It reads no other table, so that its cost doesn't grow with the
 /// registry.
 pub(crate) async fn metrics(call: &Call, _: &Moderator) -> Result<Response, Problem> {
     let counters = call.app.store.counters().await?;
-    let text = prometheus(&counters)
+    let text = prometheus(&counters, database(call)?)
         .map_err(|error| Problem::authority_unavailable("internal_fault", &error.to_string()))?;
     Ok(document(PROMETHEUS_TEXT, text.into_bytes()))
 }
@@ -89,7 +106,10 @@ fn number(value: f64) -> Value {
 }
 
 /// The text exposition format, version 0.0.4.
-fn prometheus(counters: &[Counter]) -> Result<String, fmt::Error> {
+fn prometheus(
+    counters: &[Counter],
+    database: Option<(u64, DatabaseLimit)>,
+) -> Result<String, fmt::Error> {
     let of = |name| counters.iter().filter(move |counter| counter.name == name);
     let mut text = String::new();
     for (name, help) in COUNTERS {
@@ -120,6 +140,29 @@ fn prometheus(counters: &[Counter]) -> Result<String, fmt::Error> {
     let sum = of("connect_seconds_sum").next();
     let sum = sum.map_or(0.0, |counter| counter.value);
     writeln!(text, "{metric}_sum {sum}\n{metric}_count {count}")?;
+
+    let (bytes, limit) = database.unzip();
+    for (name, help, value) in [
+        ("bytes", "How large the database is.", bytes),
+        (
+            "max_bytes",
+            "How large the database may become.",
+            limit.map(|limit| limit.max_bytes),
+        ),
+        (
+            "reserve_bytes",
+            "What publishers and the mirror leave to administrators.",
+            limit.map(|limit| limit.reserve_bytes),
+        ),
+    ] {
+        if let Some(value) = value {
+            let metric = format!("connect_authority_database_{name}");
+            writeln!(
+                text,
+                "# HELP {metric} {help}\n# TYPE {metric} gauge\n{metric} {value}"
+            )?;
+        }
+    }
     Ok(text)
 }
 
@@ -162,7 +205,11 @@ mod tests {
             counter("connects", "code=\"ok\"", 3.0),
             counter("unheard_of", "", 3.0),
         ];
-        let text = prometheus(&counters).unwrap();
+        let limit = DatabaseLimit {
+            max_bytes: 10,
+            reserve_bytes: 1,
+        };
+        let text = prometheus(&counters, Some((7, limit))).unwrap();
         for line in [
             "connect_authority_connects_total{code=\"ok\"} 3",
             "connect_authority_connect_seconds_bucket{le=\"0.005\"} 0",
@@ -171,6 +218,9 @@ mod tests {
             "connect_authority_connect_seconds_bucket{le=\"+Inf\"} 3",
             "connect_authority_connect_seconds_sum 6.5",
             "connect_authority_connect_seconds_count 3",
+            "connect_authority_database_bytes 7",
+            "connect_authority_database_max_bytes 10",
+            "connect_authority_database_reserve_bytes 1",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}: {text}");
         }

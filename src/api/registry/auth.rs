@@ -21,10 +21,10 @@ use crate::{
     },
     authority::{
         AccessToken, Expected, KeySource, MAX_RECORD_BYTES, Place, ProofFault, Publisher,
-        RECORD_PATH, SignedTime, SignedToken, TokenFault, TokenRules, txt_records,
+        RECORD_PATH, SignedTime, SignedToken, TokenFault, txt_records,
     },
     platform::{
-        has_signed,
+        Publishing, has_signed,
         http::Response,
         log, now_millis,
         outbound::{self, Answer, Outbound},
@@ -50,6 +50,7 @@ pub(in crate::api) async fn http(call: &Call) -> Result<Response, Refusal> {
 }
 
 async fn domain(call: &Call, place: Place, failed: &'static str) -> Result<Response, Refusal> {
+    opened(call, place.method())?;
     let body = Body::read(
         call,
         &["domain", "timestamp", "signed_timestamp"],
@@ -139,6 +140,7 @@ async fn document_of(call: &Call, proof: &SignedTime) -> Result<Vec<String>, Fai
 
 pub(in crate::api) async fn github_token(call: &Call) -> Result<Response, Refusal> {
     const FAILED: &str = "GitHub authentication failed";
+    let namespace = &opened(call, "github-at")?.github_namespace;
     let body = Body::read(call, &["github_token"], None)?;
     let token = body.text("github_token");
     // Else it could be no header.
@@ -153,7 +155,7 @@ pub(in crate::api) async fn github_token(call: &Call) -> Result<Response, Refusa
     // Without leave to read them there are none: the user's own name remains.
     let path = "/user/memberships/orgs?state=active&per_page=100";
     let memberships = github(call, path, token).await?;
-    let publisher = Publisher::of_github(&user, memberships.as_ref())
+    let publisher = Publisher::of_github(&user, memberships.as_ref(), namespace)
         .ok_or_else(|| Refusal::unauthorized(FAILED).because("GitHub names no user"))?;
     admit(call, publisher).await
 }
@@ -195,14 +197,21 @@ fn is_limited(answer: &Answer) -> bool {
 
 pub(in crate::api) async fn github_workflow(call: &Call) -> Result<Response, Refusal> {
     let settings = &call.app.settings;
-    let issuer = &settings.publishing()?.github_actions_issuer;
+    let publishing = opened(call, "github-oidc")?;
+    let (issuer, namespace) = (
+        &publishing.github_actions_issuer,
+        &publishing.github_actions_namespace,
+    );
     let audience = settings.issuer()?;
     let failed = "GitHub OIDC authentication failed";
-    by_token(call, issuer, audience, failed, Publisher::of_workflow).await
+    by_token(call, issuer, audience, failed, |token| {
+        Publisher::of_workflow(token, namespace)
+    })
+    .await
 }
 
 pub(in crate::api) async fn oidc(call: &Call) -> Result<Response, Refusal> {
-    let rules = call.app.settings.publishing()?.oidc.as_ref();
+    let rules = opened(call, "oidc")?.oidc.as_ref();
     let rules = rules.ok_or_else(not_here)?;
     let failed = "OIDC authentication failed";
     let (issuer, audience) = (&rules.issuer, &rules.audience);
@@ -218,17 +227,14 @@ async fn by_token(
 ) -> Result<Response, Refusal> {
     let body = Body::read(call, &["oidc_token"], None)?;
     let refuse = |fault: TokenFault| {
-        let problem = fault.to_string();
-        let members = [("issuer", issuer), ("problem", &problem)];
-        log::info("publisher_refused", &members);
-        Refusal::unauthorized(failed).because(problem)
+        log::info("publisher_refused", &[("problem", fault.0)]);
+        Refusal::unauthorized(failed).because(fault.0)
     };
     let prove = async {
         let token = AccessToken::parse(body.text("oidc_token"))?;
         let expected = Expected {
             issuer,
             audience,
-            rules: TokenRules::NONE,
             max_lifetime: MAX_TOKEN_LIFETIME_SECONDS,
         };
         token.check(&expected, now_millis() / 1000)?;
@@ -245,7 +251,7 @@ async fn by_token(
             if call.app.store.spend_proof(&id, good_until).await? {
                 return admit(call, publisher).await;
             }
-            Err(refuse(TokenFault::new(
+            Err(refuse(TokenFault(
                 "this token was used before: get another",
             )))
         }
@@ -259,9 +265,7 @@ async fn by_token(
 }
 
 pub(in crate::api) async fn nobody(call: &Call) -> Result<Response, Refusal> {
-    if !call.app.settings.publishing()?.anonymous {
-        return Err(not_here());
-    }
+    opened(call, "none")?;
     admit(call, Publisher::anonymous()).await
 }
 
@@ -271,9 +275,21 @@ async fn admit(call: &Call, publisher: Publisher) -> Result<Response, Refusal> {
     Ok(respond(StatusCode::OK, &body)?)
 }
 
+/// The settings of publishers, if they may log in by this method.
+fn opened<'a>(call: &'a Call, method: &str) -> Result<&'a Publishing, Refusal> {
+    let publishing = call.app.settings.publishing()?;
+    if publishing.logins.has(method) {
+        Ok(publishing)
+    } else {
+        Err(not_here())
+    }
+}
+
 /// What the operator has not opened is as if it were not there.
 fn not_here() -> Refusal {
-    Refusal::not_found("This way to log in is not open at this registry")
+    Refusal::not_found(
+        "This way to log in is not open at this registry; its operator opens ways by the setting PUBLISH_LOGINS",
+    )
 }
 
 /// `None`: there is no answer; why is for the log.

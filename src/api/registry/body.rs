@@ -1,6 +1,7 @@
 //! What is sent to the registry. What breaks the form of a request is told before it is looked at who
 //! sent it, and all of it at once.
 
+use http::StatusCode;
 use mcp_connect_catalog::Fault;
 use mcp_connect_descriptor::strict_json;
 use serde_json::Value;
@@ -13,6 +14,7 @@ use crate::{
         publishers::{NotPublisher, publisher},
     },
     authority::Publisher,
+    store::{Author, database_bytes},
 };
 
 /// Whom a request is from.
@@ -71,5 +73,36 @@ pub(super) async fn writer(call: &Call) -> Result<Publisher, Refusal> {
         NotPublisher::Unknown(problem) => problem.into(),
     })?;
     limit_publisher(&call.app, &writer).await?;
+    if !call.app.settings.publishing()?.logins.has(&writer.method) {
+        return Err(Refusal::forbidden(
+            "This registry is closed to publishers who log in as you did; its operator opens ways to log in by \
+             the setting PUBLISH_LOGINS",
+        ));
+    }
     Ok(writer)
+}
+
+/// For whom a change of this server counts.
+pub(super) fn author<'a>(
+    call: &Call,
+    actor: &'a str,
+    owner: &'a str,
+) -> Result<Author<'a>, Refusal> {
+    let quota = call.app.settings.publishing()?.quota;
+    Ok(Author {
+        actor,
+        owner,
+        quota,
+    })
+}
+
+/// Refuses what makes the database grow, once only the reserve of administrators is left.
+pub(super) fn check_room(call: &Call) -> Result<(), Refusal> {
+    let limit = call.app.settings.database()?;
+    if database_bytes().is_some_and(|bytes| limit.is_reached(bytes)) {
+        let detail = "The database of this registry is nearly full: nothing more is published until its operator \
+                      has made room. What is published can still be deleted";
+        return Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, detail));
+    }
+    Ok(())
 }

@@ -9,15 +9,18 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     Refusal,
-    body::{Checked, body, writer},
+    body::{Checked, author, body, check_room, writer},
     refusal::fault,
     servers::server_response,
 };
 use crate::{
     api::{call::Call, copies, respond},
-    platform::http::Response,
+    authority::WINDOW_SECONDS,
+    platform::{http::Response, now_millis},
     store::{Obstacle, Written},
 };
+
+const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
 /// `POST /publish`.
 pub(in crate::api) async fn publish(call: &Call) -> Result<Response, Refusal> {
@@ -44,8 +47,10 @@ pub(in crate::api) async fn publish(call: &Call) -> Result<Response, Refusal> {
             "_meta.{PUBLISHER_META} exceeds 4KB limit ({bytes} bytes)"
         )));
     }
-    let actor = publisher.actor();
-    let publication = call.app.store.publish(&entry, &actor);
+    check_room(call)?;
+    let (actor, owner) = (publisher.actor(), publisher.owner(name));
+    let by = author(call, &actor, &owner)?;
+    let publication = call.app.store.publish(&entry, by);
     match copies::renewed(&call.app, name, publication).await? {
         Written::Done(version) => Ok(server_response(&call.app, &version).await),
         Written::Unchanged => Err(refused(FAILED, Obstacle::Duplicate)),
@@ -89,8 +94,9 @@ pub(in crate::api) async fn edit(call: &Call) -> Result<Response, Refusal> {
     }
     let entry = entry(call, &body, FAILED)?;
     let endpoint = known.endpoint.as_deref();
-    let actor = publisher.actor();
-    let edition = store.edit(&entry, endpoint, &actor);
+    check_room(call)?;
+    let (actor, owner) = (publisher.actor(), publisher.owner(name));
+    let edition = store.edit(&entry, endpoint, author(call, &actor, &owner)?);
     match copies::renewed(&call.app, name, edition).await? {
         Written::Done(version) => Ok(server_response(&call.app, &version).await),
         Written::Unchanged => Ok(server_response(&call.app, &known).await),
@@ -106,6 +112,19 @@ fn not_found() -> Refusal {
 /// What stood against a change that was sound in itself.
 pub(super) fn refused(failed: &'static str, obstacle: Obstacle) -> Refusal {
     Refusal::bad_request(failed).because(match obstacle {
+        Obstacle::FeedFull => return Refusal::too_many(
+            failed,
+            WINDOW_SECONDS,
+            "so many servers of this publisher were deleted or moved within some minutes that the revocation feed \
+             has no room for another; try again later. PATCH /v0.1/servers/{name}/status deletes all versions of a \
+             server at once",
+        ),
+        Obstacle::QuotaSpent => return Refusal::too_many(
+            failed,
+            SECONDS_OF_A_DAY - now_millis() / 1000 % SECONDS_OF_A_DAY,
+            "the quota of this publisher for today (UTC) is spent; ask the operator of this registry for more, or \
+             go on tomorrow",
+        ),
         Obstacle::Duplicate => "invalid version: cannot publish duplicate version".to_owned(),
         Obstacle::Meanwhile => "it was changed at the same time; try again".to_owned(),
         Obstacle::Mirrored(upstream) => {

@@ -1,5 +1,5 @@
-//! Errors as registries tell them: huma's `ErrorModel`, which is an RFC 9457 problem, with the `error`
-//! that the published description of the API has beside it.
+//! Errors as registries tell them: huma's `ErrorModel`, which is an RFC 9457 problem. Stock clients show the
+//! whole of it, so each sentence stands in it once.
 
 use std::borrow::Cow;
 
@@ -34,7 +34,6 @@ struct ErrorModel<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
-    error: &'a str,
 }
 
 /// One thing that is wrong, and where: `body.name`, `query.limit`.
@@ -84,6 +83,15 @@ impl Refusal {
         }
     }
 
+    /// What may be tried again in some seconds.
+    pub(super) fn too_many(detail: &'static str, seconds: u64, message: &'static str) -> Self {
+        Self {
+            headers: vec![("retry-after", seconds.to_string().into())],
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+        }
+        .because(message)
+    }
+
     pub(super) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
@@ -109,7 +117,6 @@ impl Refusal {
             status: self.status.as_u16(),
             detail: &self.detail,
             errors: &self.errors,
-            error: &self.detail,
         };
         // Texts and numbers alone: nothing of it can fail.
         let body = serde_json::to_vec(&model).unwrap_or_default();

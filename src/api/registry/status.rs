@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     Refusal,
-    body::{Checked, body, writer},
+    body::{Checked, author, body, check_room, writer},
     entry::shown,
     publish::refused,
     refusal::fault,
@@ -56,7 +56,10 @@ async fn change(call: &Call, version: Option<&str>) -> Result<Vec<UnreadVersion>
         .registry_version(name, version.unwrap_or(LATEST), true)
         .await?;
     if found.is_none() || version == Some(LATEST) {
-        return Err(not_found());
+        return Err(match version {
+            Some(_) => not_found(),
+            None => Refusal::not_found("Server not found"),
+        });
     }
     if !publisher.may(Action::Publish, name) && !publisher.may(Action::Edit, name) {
         return Err(Refusal::forbidden(
@@ -69,11 +72,14 @@ async fn change(call: &Call, version: Option<&str>) -> Result<Vec<UnreadVersion>
             "status_message cannot be provided when setting status to active",
         ));
     }
-    let actor = publisher.actor();
+    if status != VersionStatus::Deleted {
+        check_room(call)?;
+    }
+    let (actor, owner) = (publisher.actor(), publisher.owner(name));
     let change = StatusChange {
         status,
         message,
-        actor: &actor,
+        by: author(call, &actor, &owner)?,
         connectable: Connectable::when(call.app.settings.require_verified().unwrap_or(false)),
     };
     match copies::renewed(&call.app, name, store.set_status(name, version, change)).await? {
