@@ -27,6 +27,9 @@ fi
 mkdir -p .tools
 .tools/bin/worker-build --release >.tools/worker-build.log 2>&1 ||
   { cat .tools/worker-build.log >&2; printf '\nThe Worker did not build.\n' >&2; exit 1; }
-# The names of functions are a seventh of the module; a panic says its place without them.
-"$WASM_OPT_BIN" --all-features --strip-debug build/index_bg.wasm -o build/index_bg.wasm
+# The names of functions are a seventh of the module; a panic says its place without them. Of wasm's features
+# those that the module uses, as worker-build names them: with all of them on, the module is written in forms that
+# not every engine reads.
+features=(mutable-globals sign-ext nontrapping-float-to-int bulk-memory multivalue reference-types exception-handling)
+"$WASM_OPT_BIN" "${features[@]/#/--enable-}" --strip-debug build/index_bg.wasm -o build/index_bg.wasm
 touch build/index_bg.wasm

@@ -10,7 +10,7 @@ mod platform;
 mod store;
 mod upkeep;
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{cell::OnceCell, panic, sync::Arc};
 
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
@@ -23,6 +23,17 @@ use crate::{
 thread_local! {
     // Holds nothing that may be lost: after a crash the isolate reads it anew.
     static SETTINGS: OnceCell<Arc<Settings>> = const { OnceCell::new() };
+}
+
+/// Tells a panic to the log with its message, place and stack, and then lets the `worker` crate's own hook mark the
+/// isolate for a restart. Either may be installed first: each calls the one that it finds.
+#[event(start)]
+fn start() {
+    let found = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        console_error_panic_hook::hook(info);
+        found(info);
+    }));
 }
 
 #[event(fetch)]

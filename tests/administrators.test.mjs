@@ -57,6 +57,7 @@ const ENDPOINTS = {
   "GET /v1/admin/tenants/{tenant_id}/identity-providers": ["moderator", "/tenants/acme/identity-providers"],
   "POST /v1/admin/tenants/{tenant_id}/identity-providers": ["operator", "/tenants/acme/identity-providers"],
   "POST /v1/admin/tenants/{tenant_id}/identity-providers/remove": ["operator", "/tenants/acme/identity-providers/remove"],
+  "POST /v1/admin/identity-providers/test": ["moderator", "/identity-providers/test"],
   "GET /v1/admin/keys": ["moderator", "/keys"],
   "GET /v1/admin/revocations": ["moderator", "/revocations"],
   "POST /v1/admin/revocations": ["operator", "/revocations"],

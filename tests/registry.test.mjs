@@ -216,7 +216,7 @@ for (const prefix of PREFIXES) {
         }
         assert.match(headers.get("access-control-allow-headers"), /Authorization, Content-Type/);
       }
-      assert.equal((await authority.request("/v1/servers")).headers.get("access-control-allow-origin"), null);
+      assert.equal((await authority.request("/v1/admin/clients")).headers.get("access-control-allow-origin"), null);
     });
 
     test("HEAD is GET without the body", async () => {

@@ -43,6 +43,21 @@ describe("the API's description", () => {
   });
 });
 
+describe("the first page", () => {
+  test("says what this is, and leads to what there is", async () => {
+    const page = await authority.request("/", { headers: { accept: "text/html", "sec-fetch-mode": "navigate" } });
+    assert.equal(page.status, 200);
+    assert.equal(page.headers.get("content-type"), "text/html; charset=utf-8");
+    assert.equal(page.headers.get("vary"), "Accept");
+    assert.match(page.headers.get("content-security-policy"), /^default-src 'none'; style-src 'self'; /);
+    assert.match(page.text, /registry of MCP servers/);
+    const links = [...page.text.matchAll(/ (?:src|href)="([^"]*)"/g)].map(([, link]) => link);
+    for (const link of ["/docs", "/openapi.yaml", "/v0.1/servers", "/healthz"]) assert.ok(links.includes(link), link);
+    for (const link of links) assert.equal((await authority.request(link)).status, 200, link);
+    assert.doesNotMatch(page.text, /<script|<style|style=/);
+  });
+});
+
 describe("the page of the API", () => {
   test("loads our files only, and may do nothing else", async () => {
     const page = await authority.request("/docs");

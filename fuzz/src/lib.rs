@@ -243,7 +243,9 @@ pub fn assert_form(
         .map(|part| decode(part).expect("canonical"));
     let parts: Vec<Vec<u8>> = parts.collect();
     let header = object(&parts[0]).expect("a header");
-    for forbidden in ["crit", "b64", "zip", "cty", "jku", "jwk", "x5u", "x5c"] {
+    for forbidden in [
+        "crit", "b64", "zip", "cty", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256",
+    ] {
         assert!(!header.contains_key(forbidden), "{forbidden}");
     }
     assert_eq!(header["typ"], token_type);

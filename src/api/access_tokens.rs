@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     authority::{
-        AccessToken, Caller, Denial, Expected, KeySource, MAX_ACCESS_TOKEN_LIFETIME, ProviderFacts,
-        TokenFault, access_identity as identity_of, identify,
+        AccessToken, Caller, Denial, Expected, KeySource, TokenProvider, TokenRules,
+        access_identity as identity_of, identify,
     },
     platform::{Access, log, now_millis},
 };
@@ -17,20 +17,21 @@ use crate::{
 /// The longest session of an Access application: a month, in seconds.
 const MAX_ACCESS_SESSION: u64 = 31 * 24 * 60 * 60;
 
-/// Who is calling. Why a token is refused is for the log.
+/// Who is calling. Why a token is refused is for the log, with the issuer that is registered and the
+/// tenants it is registered for.
 pub(crate) async fn authenticate(
     app: &App,
     token: &AccessToken,
-    provider: Option<ProviderFacts>,
+    provider: &TokenProvider,
 ) -> Result<Result<Caller, Denial>, Problem> {
-    let tenant_id = provider
-        .as_ref()
-        .map(|provider| provider.tenant_id.clone())
-        .unwrap_or_default();
     match prove(app, token, provider).await {
         Ok(caller) => Ok(Ok(caller)),
         Err(Unproven::Refused(fault)) => {
-            let members = [("tenant_id", &*tenant_id), ("problem", &fault.to_string())];
+            let (problem, tenants) = (fault.to_string(), provider.tenants().join(" "));
+            let mut members = vec![("problem", &*problem)];
+            if !tenants.is_empty() {
+                members.extend([("issuer", token.issuer()), ("tenant_id", &*tenants)]);
+            }
             log::info("access_token_refused", &members);
             Ok(Err(Denial::TokenRefused))
         }
@@ -44,15 +45,10 @@ pub(crate) async fn authenticate(
 async fn prove(
     app: &App,
     token: &AccessToken,
-    provider: Option<ProviderFacts>,
+    provider: &TokenProvider,
 ) -> Result<Caller, Unproven> {
-    let provider = provider.ok_or(TokenFault("no one provider of this issuer and audience"))?;
-    let expected = Expected {
-        issuer: &provider.source.issuer,
-        audience: &provider.audience,
-        max_lifetime: MAX_ACCESS_TOKEN_LIFETIME,
-    };
-    token.check(&expected, now_millis() / 1000)?;
+    let provider = provider.one()?;
+    token.check(&provider.expected(), now_millis() / 1000)?;
     let signed = provider_keys::check_signature(app, &provider.source, token).await?;
     Ok(identify(signed, provider)?)
 }
@@ -67,6 +63,7 @@ pub(crate) async fn access_identity(
     let expected = Expected {
         issuer: &access.team_domain,
         audience: &access.audience,
+        rules: TokenRules::NONE,
         max_lifetime: MAX_ACCESS_SESSION,
     };
     token.check(&expected, now_millis() / 1000)?;

@@ -131,7 +131,9 @@ async fn authenticate_by_access(
     let identity = match access_tokens::access_identity(app, token, access).await {
         Ok(identity) => identity,
         Err(Unproven::Refused(fault)) => {
-            log::info("access_refused", &[("problem", &fault.to_string())]);
+            let problem = fault.to_string();
+            let members = [("issuer", &*access.team_domain), ("problem", &problem)];
+            log::info("access_refused", &members);
             return Err(NotAdmitted::Unknown.into());
         }
         Err(error) => {

@@ -95,7 +95,7 @@ async fn answer(call: &Call, record: &mut Record) -> Result<Answer, Problem> {
         .await?;
     let caller = match presented {
         Presented::AccessToken(token) => {
-            access_tokens::authenticate(app, token, facts.provider.take()).await?
+            access_tokens::authenticate(app, token, &facts.provider).await?
         }
         other => authenticate(other, facts.key.take(), admission, now),
     }

@@ -3,13 +3,16 @@
 //! there, and in its handler's signature.
 
 mod access_tokens;
+mod address;
 mod admin;
 mod authenticate;
+mod browsers;
 mod caching;
 mod call;
 mod changes;
 mod connect;
 mod copies;
+mod front_page;
 mod gating;
 mod health;
 mod json_path;
@@ -31,11 +34,14 @@ use mcp_connect_descriptor::{SigningKey, SigningKeys};
 use serde::Serialize;
 use worker::Context;
 
-use self::{call::Call, limits::Visitor, problem::Problem, registry::Refusal, routes::Router};
+use self::{
+    address::Address, browsers::Readers, call::Call, limits::Visitor, problem::Problem,
+    registry::Refusal, routes::Router,
+};
 use crate::{
     platform::{
         Settings,
-        http::{Head, Response, read_body, read_head},
+        http::{Head, Response, read_body, read_head, target},
         limiter::Limiter,
         log,
         metrics::{self, Dataset, HANDED_OVER_EVERY},
@@ -77,27 +83,50 @@ fn is_administration(path: &str) -> bool {
 }
 
 pub(crate) async fn answer(request: &web_sys::Request, app: App) -> Response {
-    let head = match read_head(request) {
-        Ok(Ok(head)) => head,
-        Ok(Err(unreadable)) => return Problem::from(unreadable).into_response(),
-        Err(error) => return Problem::from(error).into_response(),
-    };
-    let (method, family) = (
+    match read_head(request) {
+        Ok(Ok(head)) => answer_readable(request, head, app).await,
+        Ok(Err(unreadable)) => unread(request, &app, unreadable.into()),
+        Err(error) => unread(request, &app, error.into()),
+    }
+}
+
+/// Refuses what can't be read; pages may read why.
+fn unread(request: &web_sys::Request, app: &App, problem: Problem) -> Response {
+    let url = request.url();
+    let path = target(&url).split('?').next().unwrap_or_default();
+    let mut response = problem.into_response();
+    Readers::of(path).let_in(&mut response, None, &app.settings);
+    response
+}
+
+async fn answer_readable(request: &web_sys::Request, mut head: Head, app: App) -> Response {
+    let is_known = ROUTER.with(|router| router.knows(head.path()));
+    let mut moved = None;
+    match address::read(head.path(), is_known) {
+        Address::AsWritten => {}
+        Address::SameAs(path) => {
+            if let Ok(target) = head.target_at(&path).parse() {
+                head.target = target;
+            }
+        }
+        Address::MovedTo(path) => moved = Some(path),
+    }
+    let (method, family, origin) = (
         head.method.clone(),
         limits::family(&head.method, &head.target),
+        head.origin.clone(),
     );
+    let readers = Readers::of(moved.as_deref().unwrap_or(head.path()));
     let is_registry = registry::is_registry(head.path());
     let may_change = !method.is_safe() && (family == "admin" || registry::is_change(&head));
     let known = head.if_none_match.clone();
-    let response = match handle(request, head, app.clone()).await {
+    let response = match handle(request, head, moved, readers, app.clone()).await {
         Ok(response) => response,
         Err(problem) if is_registry => Refusal::from(problem).into_response(),
         Err(problem) => problem.into_response(),
     };
     let mut response = caching::conditional(known.as_deref(), response);
-    if is_registry {
-        registry::open_to_browsers(&mut response);
-    }
+    readers.let_in(&mut response, origin.as_deref(), &app.settings);
     if may_change && response.status.is_success() {
         seal_audit(&app);
     }
@@ -108,8 +137,15 @@ pub(crate) async fn answer(request: &web_sys::Request, app: App) -> Response {
     response
 }
 
-/// Limits come first, then who administers; the body is read only where it is wanted.
-async fn handle(request: &web_sys::Request, head: Head, app: App) -> Result<Response, Problem> {
+/// Limits come first, then who administers; the body is read only where it is wanted. `moved` is where the
+/// endpoint is, if not at this path.
+async fn handle(
+    request: &web_sys::Request,
+    head: Head,
+    moved: Option<String>,
+    readers: Readers,
+    app: App,
+) -> Result<Response, Problem> {
     let begun = now_millis();
     let mut visitor = Visitor::of(&head);
     if let Err(limited) = visitor.enter(&head, &app).await {
@@ -118,10 +154,17 @@ async fn handle(request: &web_sys::Request, head: Head, app: App) -> Result<Resp
         }
         return Err(limited);
     }
-    if let Some(answer) = registry::at_the_door(&head) {
+    // A browser follows no redirect of a preflight, so that is answered first.
+    if let Some(answer) = registry::refuse_nul(&head)
+        .or_else(|| front_page::show(request, &head))
+        .or_else(|| readers.preflight(&head, &app.settings))
+        .or_else(|| moved.map(|path| redirect(head.target_at(&path))))
+    {
         return Ok(answer);
     }
-    let found = ROUTER.with(|router| router.find(&head.method, head.path()))?;
+    let found = ROUTER
+        .with(|router| router.find(&head.method, head.path()))
+        .map_err(|fault| Problem::no_endpoint(head.path(), fault))?;
     let admitted = authenticate::admit(found.handler, found.route, &head, &app, &visitor).await?;
     let body = read_body(request, found.max_body_bytes).await??;
     let call = Call {
@@ -134,6 +177,15 @@ async fn handle(request: &web_sys::Request, head: Head, app: App) -> Result<Resp
         request: Clone::clone(request),
     };
     admitted.handle(&call).await
+}
+
+/// To be asked again there, by the same method and with the same body.
+fn redirect(location: String) -> Response {
+    Response {
+        status: StatusCode::PERMANENT_REDIRECT,
+        headers: vec![("location", location.into())],
+        body: Vec::new(),
+    }
 }
 
 /// After the answer: the change and its audit row are stored already, and whoever seals next seals

@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::{document, routes::NotFound};
+use super::{address, document, routes::NotFound};
 use crate::{
     authority::Denial,
     platform::{
@@ -184,8 +184,9 @@ impl From<Denial> for Problem {
     }
 }
 
-impl From<NotFound> for Problem {
-    fn from(fault: NotFound) -> Self {
+impl Problem {
+    /// Nothing answers at this path, or not by this method.
+    pub(super) fn no_endpoint(path: &str, fault: NotFound) -> Self {
         match fault {
             NotFound::Encoding => {
                 Self::request_invalid("the path: what is percent-encoded must be UTF-8")
@@ -198,11 +199,7 @@ impl From<NotFound> for Problem {
                     "this endpoint knows other methods; see the header Allow",
                 )
             },
-            NotFound::Path => Self::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "there is no such endpoint; see /openapi.yaml",
-            ),
+            NotFound::Path => Self::new(StatusCode::NOT_FOUND, "not_found", address::advice(path)),
         }
     }
 }

@@ -5,13 +5,15 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
 use http::StatusCode;
 use mcp_connect_catalog::{Endpoint, EndpointRules};
+use serde::Serialize;
 use worker::Delay;
 
 use super::App;
 use crate::{
     authority::{
-        AccessToken, Holding, KeyHint, KeySource, MetadataFault, NoKey, ProviderKeys, SignedToken,
-        Step, TokenFault, jwks_uri, metadata_urls,
+        AccessToken, Holding, KeyHint, KeySource, MAX_CANDIDATES, MetadataFault, ProviderKey,
+        ProviderKeys, SignatureAlgorithm, SignedToken, SkippedKey, Step, TokenFault, jwks_uri,
+        metadata_urls,
     },
     platform::{
         SignatureError, VerifyingKey, log,
@@ -57,25 +59,44 @@ pub(crate) enum Unproven {
     Platform(#[from] SignatureError),
 }
 
-/// The token, if the provider whose keys these are signed it.
+/// The token, if the provider whose keys these are signed it. If none of the keys that are held did,
+/// newer ones are looked for, as for a key that isn't known: a provider may replace a key and keep
+/// its id.
 pub(crate) async fn check_signature<'a>(
     app: &App,
     source: &KeySource,
     token: &'a AccessToken,
 ) -> Result<SignedToken<'a>, Unproven> {
-    count_held(source, token.key());
-    let key = key_for(app, source, token.key()).await?;
-    let signed = key.check(token).await?;
-    signed.ok_or_else(|| TokenFault("the signature is not the key's").into())
+    let mut wanted = Wanted {
+        hint: token.key()?.clone(),
+        tried: None,
+    };
+    count_held(source, &wanted);
+    loop {
+        let held = held(source);
+        let step = held.holding.step(wanted.is_in(&held), now_millis());
+        if matches!(step, Step::Look | Step::UseAndLook) {
+            look_behind(app, source, &wanted);
+        }
+        match (step, held.keys) {
+            (Step::Use | Step::UseAndLook, Some(keys)) => {
+                if let Some(signed) = keys.check(token, &wanted.hint).await? {
+                    return Ok(signed);
+                }
+                wanted.tried = held.holding.fetched_at;
+            }
+            // Nobody can await what another request waits for.
+            (Step::Look | Step::Wait, _) => Delay::from(WAIT).await,
+            (Step::Refuse, keys) => return Err(wanted.refusal(keys.as_deref()).into()),
+            (Step::Unavailable | Step::Use | Step::UseAndLook, _) => return Err(Unproven::NoKeys),
+        }
+    }
 }
 
 /// What the isolate has at hand, before anything is awaited.
-fn count_held(source: &KeySource, hint: &KeyHint) {
-    let Held { holding, keys } = held(source);
-    let fits = keys
-        .as_deref()
-        .is_some_and(|keys| keys.set.find(hint).is_ok());
-    let found = match holding.step(fits, now_millis()) {
+fn count_held(source: &KeySource, wanted: &Wanted) {
+    let held = held(source);
+    let found = match held.holding.step(wanted.is_in(&held), now_millis()) {
         Step::Use => "fresh",
         Step::UseAndLook => "stale",
         _ => "missing",
@@ -83,31 +104,30 @@ fn count_held(source: &KeySource, hint: &KeyHint) {
     metrics::count(looked_up("provider_keys", found));
 }
 
-async fn key_for(app: &App, source: &KeySource, hint: &KeyHint) -> Result<VerifyingKey, Unproven> {
-    loop {
-        let Held { holding, keys } = held(source);
-        let fits = fits(keys.as_deref(), hint)?;
-        let step = holding.step(fits, now_millis());
-        if matches!(step, Step::Look | Step::UseAndLook) {
-            look_behind(app, source, hint);
-        }
-        match (step, keys) {
-            (Step::Use | Step::UseAndLook, Some(keys)) => return keys.import(hint).await,
-            // Nobody can await what another request waits for.
-            (Step::Look | Step::Wait, _) => Delay::from(WAIT).await,
-            (Step::Refuse, _) => return Err(TokenFault("no key of the provider fits").into()),
-            (Step::Unavailable | Step::Use | Step::UseAndLook, _) => return Err(Unproven::NoKeys),
-        }
-    }
+/// The key that a token was signed with.
+#[derive(Clone)]
+struct Wanted {
+    hint: KeyHint,
+    /// When the keys were fetched of which none had signed it, if any were tried.
+    tried: Option<u64>,
 }
 
-fn fits(keys: Option<&Keys>, hint: &KeyHint) -> Result<bool, TokenFault> {
-    match keys.map(|keys| keys.set.find(hint)) {
-        Some(Ok(_)) => Ok(true),
-        Some(Err(NoKey::Unknown)) | None => Ok(false),
-        Some(Err(NoKey::Ambiguous)) => {
-            Err(TokenFault("the provider has more than one key that fits"))
-        }
+impl Wanted {
+    fn is_in(&self, held: &Held) -> bool {
+        let keys = held.keys.as_deref();
+        held.holding.fetched_at > self.tried && keys.is_some_and(|keys| keys.set.fits(&self.hint))
+    }
+
+    /// Why no key is the one; `keys` are the newest.
+    fn refusal(&self, keys: Option<&Keys>) -> TokenFault {
+        let fitting = keys.map_or(0, |keys| keys.set.candidates(&self.hint).len());
+        TokenFault::new(match (self.tried, fitting) {
+            (Some(_), ..=MAX_CANDIDATES) => "the signature is not the key's",
+            (Some(_), _) => {
+                "the signature is not that of the first 4 keys that fit; more are not tried, and kid would say which it is"
+            }
+            (None, _) => "no key of the provider fits",
+        })
     }
 }
 
@@ -122,23 +142,51 @@ impl Keys {
         Rc::new(Self { set, imported })
     }
 
-    async fn import(&self, hint: &KeyHint) -> Result<VerifyingKey, Unproven> {
-        let algorithm = hint.algorithm;
-        let Ok((place, key)) = self.set.find(hint) else {
-            return Err(Unproven::NoKeys);
-        };
+    /// Tries the keys that fit, of which the first few count. A key that can't be imported has signed
+    /// nothing; if that is so of all, nothing can be said.
+    async fn check<'a>(
+        &self,
+        token: &'a AccessToken,
+        hint: &KeyHint,
+    ) -> Result<Option<SignedToken<'a>>, Unproven> {
+        let (mut was_tried, mut broken) = (false, None);
+        for key in self.set.candidates(hint).into_iter().take(MAX_CANDIDATES) {
+            let key = match self.import(key, hint.algorithm).await {
+                Ok(key) => key,
+                Err(error) => {
+                    broken = Some(error);
+                    continue;
+                }
+            };
+            was_tried = true;
+            if let Some(signed) = key.check(token).await? {
+                return Ok(Some(signed));
+            }
+        }
+        match broken {
+            Some(error) if !was_tried => Err(error.into()),
+            _ => Ok(None),
+        }
+    }
+
+    async fn import(
+        &self,
+        key: &ProviderKey,
+        algorithm: SignatureAlgorithm,
+    ) -> Result<VerifyingKey, SignatureError> {
         let known = self
             .imported
             .borrow()
             .iter()
-            .find(|(at, key)| *at == place && key.algorithm() == algorithm)
-            .map(|(_, key)| key.clone());
-        if let Some(key) = known {
-            return Ok(key);
+            .find(|(at, known)| *at == key.index && known.algorithm() == algorithm)
+            .map(|(_, known)| known.clone());
+        if let Some(known) = known {
+            return Ok(known);
         }
-        let key = VerifyingKey::import(key, algorithm).await?;
-        self.imported.borrow_mut().push((place, key.clone()));
-        Ok(key)
+        let imported = VerifyingKey::import(key, algorithm).await?;
+        let entry = (key.index, imported.clone());
+        self.imported.borrow_mut().push(entry);
+        Ok(imported)
     }
 }
 
@@ -156,31 +204,31 @@ fn change_held(source: &KeySource, change: impl FnOnce(&mut Held)) {
 }
 
 /// Goes on even if the request that began it is given up.
-fn look_behind(app: &App, source: &KeySource, hint: &KeyHint) {
+fn look_behind(app: &App, source: &KeySource, wanted: &Wanted) {
     change_held(source, |held| {
         held.holding.looked_at = Some(now_millis());
         held.holding.looking = true;
     });
-    let (app_behind, source, hint) = (app.clone(), source.clone(), hint.clone());
+    let (app_behind, source, wanted) = (app.clone(), source.clone(), wanted.clone());
     app.context.wait_until(async move {
-        look(&app_behind, &source, &hint).await;
+        look(&app_behind, &source, &wanted).await;
         change_held(&source, |held| held.holding.looking = false);
     });
 }
 
 /// Takes over what KV has, and asks the provider where that is not enough.
-async fn look(app: &App, source: &KeySource, hint: &KeyHint) {
+async fn look(app: &App, source: &KeySource, wanted: &Wanted) {
     let mut copy = app.store.key_set_copy(source).await.unwrap_or_default();
     adopt(source, &copy);
-    let Held { holding, keys } = held(source);
+    let held = held(source);
+    let holding = held.holding;
     let known = Holding {
         fetched_at: holding.fetched_at,
         looked_at: Some(copy.looked_at),
         looking: false,
     };
-    let fits = fits(keys.as_deref(), hint).unwrap_or(true);
     if !matches!(
-        known.step(fits, now_millis()),
+        known.step(wanted.is_in(&held), now_millis()),
         Step::Look | Step::UseAndLook
     ) {
         metrics::count(looked_up("provider_keys_copy", "fresh"));
@@ -227,23 +275,37 @@ async fn keep(store: &Store, source: &KeySource, copy: &KeySetCopy) {
     }
 }
 
-/// That a provider can be used: its keys are got and kept. The error is for the operator.
-pub(crate) async fn try_out(app: &App, source: &KeySource) -> Result<(), String> {
+/// What a provider's keys are good for.
+#[derive(Serialize)]
+pub(crate) struct Examined {
+    /// How many of them can check signatures here.
+    #[serde(rename = "usable_keys")]
+    pub(crate) usable: usize,
+    #[serde(rename = "skipped_keys")]
+    pub(crate) skipped: Vec<SkippedKey>,
+}
+
+/// Fetches and keeps the keys of a provider, each tried out. The error is for the operator.
+pub(crate) async fn examine(app: &App, source: &KeySource) -> Result<Examined, String> {
     let looked_at = now_millis();
     let (key_set, set) = fetch(source, app.settings.endpoint_rules()).await?;
-    if set.is_empty() {
-        return Err(
-            "the provider's key set has no key for RS256, PS256, ES256 or EdDSA signatures (RSA needs 2048 bits)"
-                .into(),
-        );
+    let mut broken = Vec::new();
+    for key in set.usable() {
+        if let Err(error) = VerifyingKey::import(key, key.algorithm()).await {
+            broken.push(key.skipped(format!("can't be used: {error}")));
+        }
     }
+    let usable = set.usable().len() - broken.len();
+    let mut skipped = set.into_skipped();
+    skipped.extend(broken);
     let copy = KeySetCopy {
         key_set: Some(key_set),
         fetched_at: Some(looked_at),
         looked_at,
     };
+    adopt(source, &copy);
     keep(&app.store, source, &copy).await;
-    Ok(())
+    Ok(Examined { usable, skipped })
 }
 
 async fn fetch(source: &KeySource, rules: EndpointRules) -> Result<(String, ProviderKeys), String> {

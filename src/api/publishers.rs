@@ -34,17 +34,18 @@ pub(crate) async fn publisher(call: &Call) -> Result<Publisher, NotPublisher> {
     let settings = &call.app.settings;
     let (issuer, keys) = (settings.issuer()?, settings.signing_keys()?);
     let token = read_registry_token(token, issuer, now_millis() / 1000)?;
+    let key_id = token.key()?.id.as_deref();
     let key = keys
         .iter()
         .map(|entry| &entry.key)
-        .find(|key| token.key().id.as_deref() == Some(key.id()))
-        .ok_or(TokenFault("it is signed with another key"))?;
+        .find(|key| key_id == Some(key.id()))
+        .ok_or(TokenFault::new("it is signed with another key"))?;
     let signed = signer::signed_by(key, &token)
         .await
-        .ok_or(TokenFault("the signature is not the key's"))?;
+        .ok_or(TokenFault::new("the signature is not the key's"))?;
     let (publisher, jti) = Publisher::of_token(signed)?;
     if call.app.store.is_withdrawn(key.id(), jti).await? {
-        return Err(TokenFault("it was revoked, or its key").into());
+        return Err(TokenFault::new("it was revoked, or its key").into());
     }
     // Denied since it was given out, perhaps.
     Ok(publisher.without(settings.denied()?))

@@ -7,7 +7,7 @@ use super::{
     admin::{
         administrators, audit, cache, client_keys, clients, health as endpoint_health, import,
         keys, mirror, moderation, policy, proofs, providers, revocations as withdrawals, stats,
-        tenants,
+        tenants, token_test,
     },
     call::{Answer, Call, Moderator, Operator},
     changes, connect, health,
@@ -20,6 +20,8 @@ const MAX_BODY_BYTES: usize = 8 * 1024;
 const MAX_SERVER_BYTES: usize = 64 * 1024;
 const MAX_IMPORT_BYTES: usize = 1024 * 1024;
 const MAX_POLICY_BYTES: usize = 256 * 1024;
+/// An access token in JSON.
+const MAX_TOKEN_BODY_BYTES: usize = 16 * 1024;
 
 /// Whoever may not ask never reaches the function.
 #[derive(Clone, Copy)]
@@ -65,7 +67,7 @@ const DELETE: Method = Method::DELETE;
 type Route = (Method, &'static str, Handler);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 64] = [
+static ROUTES: [Route; 65] = [
     (POST, "/v1/connect", anyone!(connect::connect)),
     (GET, "/v1/servers", anyone!(servers::list)),
     (GET, "/v1/servers/{namespace}/{name}", anyone!(servers::detail)),
@@ -95,6 +97,7 @@ static ROUTES: [Route; 64] = [
     (GET, "/v1/admin/tenants/{tenant_id}/identity-providers", moderator!(providers::list)),
     (POST, "/v1/admin/tenants/{tenant_id}/identity-providers", operator!(providers::add)),
     (POST, "/v1/admin/tenants/{tenant_id}/identity-providers/remove", operator!(providers::remove)),
+    (POST, "/v1/admin/identity-providers/test", moderator!(token_test::test)),
     (GET, "/v1/admin/tenants/{tenant_id}/policy", moderator!(policy::show)),
     (POST, "/v1/admin/tenants/{tenant_id}/policy", operator!(policy::write)),
     (GET, "/v1/admin/tenants/{tenant_id}/policy/history", moderator!(policy::history)),
@@ -162,6 +165,22 @@ static REGISTRY_ROUTES: [Route; 19] = [
     (GET, "/version", registry!(registry::service::version)),
 ];
 
+/// What the platform serves beside the Worker and clients ask for by name.
+pub(super) const FILES: [&str; 3] = ["/docs", "/openapi.json", "/openapi.yaml"];
+
+/// The paths of all routes: a prefix, and what follows it.
+pub(super) fn templates() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let registry = registry::PREFIXES.into_iter().flat_map(|prefix| {
+        REGISTRY_ROUTES
+            .iter()
+            .map(move |(_, path, _)| (prefix, *path))
+    });
+    ROUTES
+        .iter()
+        .map(|(_, path, _)| ("", *path))
+        .chain(registry)
+}
+
 /// Where a request goes.
 pub(super) struct Found {
     /// The path with names in braces; of the registry's, without its prefix.
@@ -196,6 +215,11 @@ impl Router {
             insert(prefix, &REGISTRY_ROUTES);
         }
         Self(router)
+    }
+
+    /// Whether there is an endpoint at this path, whatever its methods.
+    pub(super) fn knows(&self, path: &str) -> bool {
+        self.0.at(path).is_ok()
     }
 
     pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found, NotFound> {
@@ -248,6 +272,7 @@ fn max_body_bytes(method: &Method, route: &str) -> usize {
         _ if method == PUT => MAX_SERVER_BYTES,
         _ if method != POST && method != PATCH => 0,
         "/v1/admin/import" => MAX_IMPORT_BYTES,
+        "/v1/admin/identity-providers/test" => MAX_TOKEN_BODY_BYTES,
         route if route.ends_with("/policy") => MAX_POLICY_BYTES,
         _ => MAX_BODY_BYTES,
     }

@@ -90,7 +90,9 @@ pub(crate) fn access_identity(token: SignedToken<'_>) -> Result<String, TokenFau
         .or_else(service)
         .filter(|identity| is_access_identity(&identity.to_ascii_lowercase()))
         .map(str::to_ascii_lowercase)
-        .ok_or(TokenFault("neither an e-mail nor a service token's name"))
+        .ok_or(TokenFault::new(
+            "neither an e-mail nor a service token's name",
+        ))
 }
 
 /// In lower case, since mail providers don't tell cases apart.

@@ -1,13 +1,14 @@
 //! May this caller connect to this server now? Every rule is here, in the order in which a caller
 //! learns of them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, slice, sync::Arc};
 
 use mcp_connect_catalog::{ServerRef, VersionStatus};
 use serde::Serialize;
 
 use crate::authority::{
-    AccessToken, ApiKey, CredentialHash, KeySource, SignedToken, TokenFault,
+    AccessToken, ApiKey, CredentialHash, Expected, KeySource, MAX_ACCESS_TOKEN_LIFETIME,
+    SignedToken, TokenFault, TokenRules,
     policy::{Asked, Finding, Level, Policy, level_finding},
 };
 
@@ -46,8 +47,8 @@ pub(crate) struct Caller {
 pub(crate) struct Facts {
     /// The API key of the presented id, if there is such a key.
     pub(crate) key: Option<KeyFacts>,
-    /// The identity provider of the presented access token, if it is registered.
-    pub(crate) provider: Option<ProviderFacts>,
+    /// The identity provider of the presented access token.
+    pub(crate) provider: TokenProvider,
     /// Of the caller, if it has one.
     pub(crate) tenant: Option<TenantFacts>,
     /// The policy for all.
@@ -68,15 +69,63 @@ pub(crate) struct KeyFacts {
     pub(crate) owner: Caller,
 }
 
+/// Which registered identity provider an access token is of, by its issuer and audience.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum TokenProvider {
+    /// No provider has this issuer, or there is no token.
+    #[default]
+    Unknown,
+    /// Providers of these tenants have this issuer, but none of them this audience.
+    OtherAudience(Vec<String>),
+    /// The token is for the audiences of several providers, so it is of none of them.
+    Several(Vec<String>),
+    One(Box<ProviderFacts>),
+}
+
+impl TokenProvider {
+    pub(crate) fn one(&self) -> Result<&ProviderFacts, TokenFault> {
+        Err(TokenFault::new(match self {
+            Self::One(provider) => return Ok(provider),
+            Self::Unknown => "iss: is not the issuer of a registered identity provider",
+            Self::OtherAudience(_) => {
+                "the token is for no audience that is registered with its issuer"
+            }
+            Self::Several(_) => "the token is for the audiences of several identity providers",
+        }))
+    }
+
+    /// The tenants with which the token's issuer is registered.
+    pub(crate) fn tenants(&self) -> &[String] {
+        match self {
+            Self::Unknown => &[],
+            Self::OtherAudience(tenants) | Self::Several(tenants) => tenants,
+            Self::One(provider) => slice::from_ref(&provider.tenant_id),
+        }
+    }
+}
+
 /// Whom a token of this provider may speak for.
 #[derive(Clone, Debug)]
 pub(crate) struct ProviderFacts {
     pub(crate) source: KeySource,
     pub(crate) audience: String,
+    pub(crate) rules: TokenRules,
     pub(crate) tenant_id: String,
     pub(crate) client_claims: Vec<String>,
     /// The client that the token is said to be of, if somebody registered it.
     pub(crate) client: Option<Caller>,
+}
+
+impl ProviderFacts {
+    /// What its tokens have to say.
+    pub(crate) fn expected(&self) -> Expected<'_> {
+        Expected {
+            issuer: &self.source.issuer,
+            audience: &self.audience,
+            rules: &self.rules,
+            max_lifetime: MAX_ACCESS_TOKEN_LIFETIME,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -303,25 +352,26 @@ pub(crate) fn authenticate(
 /// Who is calling with a token that its provider has signed.
 pub(crate) fn identify(
     token: SignedToken<'_>,
-    provider: ProviderFacts,
+    provider: &ProviderFacts,
 ) -> Result<Caller, TokenFault> {
     let client_id = token.client_id(&provider.client_claims)?;
-    let Some(registered) = provider.client else {
+    let tenant_id = Some(provider.tenant_id.clone());
+    let Some(registered) = &provider.client else {
         return Ok(Caller {
             client_id: Some(client_id.to_owned()),
-            tenant_id: Some(provider.tenant_id),
+            tenant_id,
             is_suspended: false,
         });
     };
     if registered.client_id.as_deref() != Some(client_id) {
-        return Err(TokenFault("another client was looked up"));
+        return Err(TokenFault::new("another client was looked up"));
     }
-    if registered.tenant_id != Some(provider.tenant_id) {
-        return Err(TokenFault(
+    if registered.tenant_id != tenant_id {
+        return Err(TokenFault::new(
             "the client is registered, but not for this tenant",
         ));
     }
-    Ok(registered)
+    Ok(registered.clone())
 }
 
 /// Whether this caller may. `now` in milliseconds since the Unix epoch.
@@ -489,7 +539,7 @@ mod tests {
                     is_suspended: false,
                 },
             }),
-            provider: None,
+            provider: TokenProvider::Unknown,
             tenant: Some(TenantFacts {
                 is_suspended: false,
                 policy: Arc::new(Policy::allow_all()),
@@ -650,6 +700,7 @@ mod tests {
                     jwks_uri: None,
                 },
                 audience: "a".into(),
+                rules: TokenRules::default(),
                 tenant_id: "acme".into(),
                 client_claims: vec!["client_id".into()],
                 client: registered.map(|(client_id, tenant_id)| Caller {
@@ -658,7 +709,7 @@ mod tests {
                     is_suspended: true,
                 }),
             };
-            identify(SignedToken::new(&token), provider)
+            identify(SignedToken::new(&token), &provider)
         };
         let unregistered = who(None).unwrap();
         assert_eq!(unregistered.client_id.as_deref(), Some("desktop"));

@@ -21,7 +21,10 @@ mod publishing;
 mod registry_token;
 
 pub(crate) use self::{
-    access_token::{AccessToken, Expected, MAX_ACCESS_TOKEN_LIFETIME, SignedToken, TokenFault},
+    access_token::{
+        AUDIENCE_CLAIM, AccessToken, Expected, MAX_ACCESS_TOKEN_LIFETIME, SignedToken, TokenFault,
+        TokenRules,
+    },
     administrator::{
         AccessFacts, Administrator, AdministratorFacts, NotAdmitted, Role, access_identity,
         admit_administrator, admit_by_access, check_administrator_name, is_access_identity,
@@ -32,8 +35,8 @@ pub(crate) use self::{
     },
     decide::{
         Admission, Caller, ConnectRequest, Denial, Facts, Grant, KeyFacts, Moderation,
-        ModerationFacts, Presented, ProviderFacts, Scope, ServerFacts, TenantFacts, VersionFacts,
-        admit, authenticate, decide, identify, policy_findings,
+        ModerationFacts, Presented, ProviderFacts, Scope, ServerFacts, TenantFacts, TokenProvider,
+        VersionFacts, admit, authenticate, decide, identify, policy_findings,
     },
     discovery::{KeySource, MetadataFault, jwks_uri, metadata_urls},
     feed::{
@@ -45,7 +48,7 @@ pub(crate) use self::{
         endpoint_hash, holds_answer, initialize_request, judge_discover, judge_initialize,
         negotiated_version,
     },
-    id::is_id,
+    id::{is_client_id, is_id},
     key_freshness::{Holding, KEPT_MILLIS, Step},
     mint::{Ticket, mint},
     mirror::{Astray, Crawl, Following, Progress, most_gone},
@@ -58,7 +61,10 @@ pub(crate) use self::{
     proof_of_possession::{
         CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
     },
-    provider_keys::{KeyHint, NoKey, ProviderKey, ProviderKeys, SignatureAlgorithm},
+    provider_keys::{
+        ALGORITHM_NAMES, KeyHint, MAX_CANDIDATES, ProviderKey, ProviderKeys, SignatureAlgorithm,
+        SkippedKey,
+    },
     publishing::{Denied, GITHUB_NAMESPACE, Logins, OidcRules, Quota},
     registry_token::{Publisher, read_registry_token},
 };

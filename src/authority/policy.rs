@@ -16,10 +16,10 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
+use super::is_client_id;
+
 /// More rules than that are no policy that anybody can oversee.
 pub(crate) const MAX_RULES: usize = 2_000;
-
-const MAX_CLIENT_ID_CHARS: usize = 256;
 
 const ANY: &str = "*";
 
@@ -260,6 +260,25 @@ impl PolicyDocument {
         })
     }
 
+    /// Checks what only a new policy has to hold: that every client it names can exist. A rule for one
+    /// that can't is a mistake that would deny or allow nobody. Policies that were stored before this
+    /// was checked stay in force.
+    pub(crate) fn check_clients(&self) -> Result<(), PolicyError> {
+        let Some(rules) = &self.clients else {
+            return Ok(());
+        };
+        let allow = rules.allow.as_deref().unwrap_or_default();
+        for (list, ids) in [("allow", allow), ("deny", &rules.deny)] {
+            let wrong = ids.iter().position(|id| id != ANY && !is_client_id(id));
+            if let Some(index) = wrong {
+                return Err(PolicyError(format!(
+                    "clients.{list}[{index}]: is no client id; a client id has 1 to 256 visible ASCII characters and no spaces, and is not \".\" or \"..\""
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Which version a caller gets who names none: by the server's name.
     pub(crate) fn pins(&self) -> BTreeMap<&str, &str> {
         let mut pins = BTreeMap::new();
@@ -364,16 +383,6 @@ impl ClientRules {
         let allow = self.allow.ok_or_else(|| {
             PolicyError("clients.allow: is missing; [\"*\"] allows every client, [] none".into())
         })?;
-        for (list, ids) in [("allow", &allow), ("deny", &self.deny)] {
-            for (index, id) in ids.iter().enumerate() {
-                let chars = id.chars().count();
-                if !(1..=MAX_CLIENT_ID_CHARS).contains(&chars) || id.chars().any(char::is_control) {
-                    return Err(PolicyError(format!(
-                        "clients.{list}[{index}]: is no client id: 1 to {MAX_CLIENT_ID_CHARS} characters, none of them a control character"
-                    )));
-                }
-            }
-        }
         if let Some(index) = self.deny.iter().position(|id| id == ANY) {
             return Err(PolicyError(format!(
                 "clients.deny[{index}]: would shut out everybody whatever else is said; let clients.allow name those who may"
@@ -616,9 +625,11 @@ mod tests {
     fn parse(document: &Value) -> Result<Policy, String> {
         let text = document.to_string();
         let mut json = serde_json::Deserializer::from_str(&text);
-        serde_path_to_error::deserialize::<_, PolicyDocument>(&mut json)
-            .map_err(|error| error.to_string())?
-            .compile()
+        let document = serde_path_to_error::deserialize::<_, PolicyDocument>(&mut json)
+            .map_err(|error| error.to_string())?;
+        document
+            .check_clients()
+            .and_then(|()| document.compile())
             .map_err(|error| error.to_string())
     }
 
@@ -704,6 +715,22 @@ mod tests {
                 "clients.allow[1]: is no client id",
             ),
             (
+                json!({"allow": [], "clients": {"allow": ["spiffe://a/b", "a b"]}}),
+                "clients.allow[1]: is no client id",
+            ),
+            (
+                json!({"allow": [], "clients": {"allow": ["*"], "deny": ["auth0|1", "b", ".."]}}),
+                "clients.deny[2]: is no client id",
+            ),
+            (
+                json!({"allow": [], "clients": {"allow": ["*"], "deny": ["\u{e4}"]}}),
+                "clients.deny[0]: is no client id",
+            ),
+            (
+                json!({"allow": [], "clients": {"allow": ["x".repeat(257)]}}),
+                "clients.allow[0]: is no client id",
+            ),
+            (
                 json!({"allow": [], "clients": {"allow": ["*"], "deny": ["*"]}}),
                 "clients.deny[0]: would shut out everybody",
             ),
@@ -715,6 +742,14 @@ mod tests {
                 "{document}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn a_stored_policy_with_impossible_clients_stays_in_force() {
+        let text = r#"{"allow":["*"],"clients":{"allow":["a b","desktop"]}}"#;
+        let stored = Policy::read(text, &digest(text)).unwrap();
+        assert!(stored.clients_finding(Some("desktop")).permits);
+        assert!(!stored.clients_finding(Some("tablet")).permits);
     }
 
     #[test]

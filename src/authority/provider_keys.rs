@@ -3,45 +3,73 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_descriptor::{MAX_KEY_SET_BYTES, strict_json};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 const MAX_KEYS: usize = 64;
+/// The most keys that are tried for one token. More than that fit only if a provider names none of
+/// many keys.
+pub(crate) const MAX_CANDIDATES: usize = 4;
 const MIN_RSA_BITS: usize = 2048;
 const MAX_RSA_BITS: usize = 8192;
+/// The longest text of a provider that an administrator is shown.
+const MAX_SHOWN_CHARS: usize = 256;
+
+/// The names of all algorithms that are accepted.
+pub(crate) const ALGORITHM_NAMES: &str =
+    "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 and EdDSA";
 
 /// The signatures that are accepted: no HMAC, nothing unsigned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SignatureAlgorithm {
     Rs256,
+    Rs384,
+    Rs512,
     Ps256,
+    Ps384,
+    Ps512,
     Es256,
+    Es384,
+    Es512,
     Ed25519,
 }
 
 impl SignatureAlgorithm {
     /// By its name in a header or a key (RFC 7518, RFC 8037, RFC 9864).
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "RS256" => Some(Self::Rs256),
-            "PS256" => Some(Self::Ps256),
-            "ES256" => Some(Self::Es256),
-            "EdDSA" | "Ed25519" => Some(Self::Ed25519),
-            _ => None,
-        }
+        Some(match name {
+            "RS256" => Self::Rs256,
+            "RS384" => Self::Rs384,
+            "RS512" => Self::Rs512,
+            "PS256" => Self::Ps256,
+            "PS384" => Self::Ps384,
+            "PS512" => Self::Ps512,
+            "ES256" => Self::Es256,
+            "ES384" => Self::Es384,
+            "ES512" => Self::Es512,
+            "EdDSA" | "Ed25519" => Self::Ed25519,
+            _ => return None,
+        })
     }
 
     /// Whether a signature of so many bytes can be one of these.
     pub(crate) fn may_sign_with(self, bytes: usize) -> bool {
-        match self {
-            Self::Rs256 | Self::Ps256 => (MIN_RSA_BITS / 8..=MAX_RSA_BITS / 8).contains(&bytes),
-            Self::Es256 | Self::Ed25519 => bytes == 64,
+        match self.family() {
+            Family::Rsa => (MIN_RSA_BITS / 8..=MAX_RSA_BITS / 8).contains(&bytes),
+            Family::P256 | Family::Ed25519 => bytes == 64,
+            Family::P384 => bytes == 96,
+            Family::P521 => bytes == 132,
         }
     }
 
     const fn family(self) -> Family {
         match self {
-            Self::Rs256 | Self::Ps256 => Family::Rsa,
+            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => {
+                Family::Rsa
+            }
             Self::Es256 => Family::P256,
+            Self::Es384 => Family::P384,
+            Self::Es512 => Family::P521,
             Self::Ed25519 => Family::Ed25519,
         }
     }
@@ -51,7 +79,32 @@ impl SignatureAlgorithm {
 enum Family {
     Rsa,
     P256,
+    P384,
+    P521,
     Ed25519,
+}
+
+impl Family {
+    /// The curves of JWKs (RFC 7518, section 6.2.1.1), with the bytes of a coordinate.
+    fn of_curve(name: &str) -> Option<(Self, usize)> {
+        Some(match name {
+            "P-256" => (Self::P256, 32),
+            "P-384" => (Self::P384, 48),
+            "P-521" => (Self::P521, 66),
+            _ => return None,
+        })
+    }
+
+    /// An algorithm with which a key that names none can be tried.
+    const fn usual_algorithm(self) -> SignatureAlgorithm {
+        match self {
+            Self::Rsa => SignatureAlgorithm::Rs256,
+            Self::P256 => SignatureAlgorithm::Es256,
+            Self::P384 => SignatureAlgorithm::Es384,
+            Self::P521 => SignatureAlgorithm::Es512,
+            Self::Ed25519 => SignatureAlgorithm::Ed25519,
+        }
+    }
 }
 
 /// What a token says of the key that signed it.
@@ -61,18 +114,33 @@ pub(crate) struct KeyHint {
     pub(crate) algorithm: SignatureAlgorithm,
 }
 
-/// The usable keys of a provider.
+/// The keys of a provider.
 #[derive(Debug)]
-pub(crate) struct ProviderKeys(Vec<ProviderKey>);
+pub(crate) struct ProviderKeys {
+    usable: Vec<ProviderKey>,
+    skipped: Vec<SkippedKey>,
+}
 
 #[derive(Debug)]
 pub(crate) struct ProviderKey {
+    /// Its place in the provider's set.
+    pub(crate) index: usize,
     id: Option<String>,
     family: Family,
     /// Where the key is for one algorithm only.
     algorithm: Option<SignatureAlgorithm>,
     /// What of the key makes it: nothing that was not checked.
     jwk: Value,
+}
+
+/// A key of a provider that checks no token here, for administrators.
+#[derive(Debug, Serialize)]
+pub(crate) struct SkippedKey {
+    /// Its place in the provider's set.
+    pub(crate) index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kid: Option<String>,
+    pub(crate) problem: String,
 }
 
 /// Why a key set can't be used.
@@ -84,15 +152,6 @@ pub(crate) enum ProviderKeysFault {
     Private(usize),
     #[error("it has more than 64 KiB or 64 keys")]
     TooLarge,
-}
-
-/// Why no key fits a token.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum NoKey {
-    /// The provider may have a newer one.
-    Unknown,
-    /// More than one fits, and the token doesn't say which it is.
-    Ambiguous,
 }
 
 impl ProviderKeys {
@@ -117,25 +176,55 @@ impl ProviderKeys {
         {
             return Err(ProviderKeysFault::Private(lost));
         }
-        Ok(Self(entries.iter().filter_map(ProviderKey::read).collect()))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The one key that can have signed a token that says so, by its place in the set.
-    pub(crate) fn find(&self, hint: &KeyHint) -> Result<(usize, &ProviderKey), NoKey> {
-        let mut fitting = self.0.iter().enumerate().filter(|(_, key)| {
-            (hint.id.is_none() || key.id == hint.id)
-                && key.family == hint.algorithm.family()
-                && key.algorithm.is_none_or(|only| only == hint.algorithm)
-        });
-        match (fitting.next(), fitting.next()) {
-            (Some(key), None) => Ok(key),
-            (Some(_), Some(_)) => Err(NoKey::Ambiguous),
-            (None, _) => Err(NoKey::Unknown),
+        let (mut usable, mut skipped) = (Vec::new(), Vec::new());
+        for (index, entry) in entries.iter().enumerate() {
+            match ProviderKey::read(index, entry) {
+                Ok(key) => usable.push(key),
+                Err(problem) => skipped.push(SkippedKey {
+                    index,
+                    kid: entry.get("kid").and_then(Value::as_str).map(shown),
+                    problem,
+                }),
+            }
         }
+        Ok(Self { usable, skipped })
+    }
+
+    pub(crate) fn usable(&self) -> &[ProviderKey] {
+        &self.usable
+    }
+
+    /// The keys that check no token here, with the reason.
+    pub(crate) fn into_skipped(self) -> Vec<SkippedKey> {
+        self.skipped
+    }
+
+    /// Whether a key can have signed a token that says so.
+    pub(crate) fn fits(&self, hint: &KeyHint) -> bool {
+        !self.candidates(hint).is_empty()
+    }
+
+    /// The keys that can have signed a token that says so: those that have its `kid`; failing that,
+    /// those without one; for a token without `kid`, all of the right kind. Equal keys count once.
+    pub(crate) fn candidates(&self, hint: &KeyHint) -> Vec<&ProviderKey> {
+        let fitting = || {
+            self.usable
+                .iter()
+                .filter(|key| key.may_have_signed(hint.algorithm))
+        };
+        let is_named = hint.id.is_some() && fitting().any(|key| key.id == hint.id);
+        let mut candidates: Vec<&ProviderKey> = Vec::new();
+        for key in fitting() {
+            let is_meant = match &hint.id {
+                None => true,
+                Some(_) if is_named => key.id == hint.id,
+                Some(_) => key.id.is_none(),
+            };
+            if is_meant && !candidates.iter().any(|known| known.jwk == key.jwk) {
+                candidates.push(key);
+            }
+        }
+        candidates
     }
 }
 
@@ -145,60 +234,38 @@ impl ProviderKey {
         self.jwk.to_string()
     }
 
-    /// `None`: not a key for our signatures, or broken.
-    fn read(entry: &Value) -> Option<Self> {
-        let text = |member| entry.get(member).and_then(Value::as_str);
-        if !matches!(
-            entry.get("use").map(Value::as_str),
-            None | Some(Some("sig"))
-        ) {
-            return None;
+    /// The algorithm that the key is for, or else a usual one of its kind.
+    pub(crate) fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm.unwrap_or(self.family.usual_algorithm())
+    }
+
+    /// The key as one that is skipped after all.
+    pub(crate) fn skipped(&self, problem: String) -> SkippedKey {
+        SkippedKey {
+            index: self.index,
+            kid: self.id.as_deref().map(shown),
+            problem,
         }
-        if let Some(operations) = entry.get("key_ops")
-            && !operations
-                .as_array()?
-                .iter()
-                .any(|operation| operation == "verify")
-        {
-            return None;
-        }
-        let (family, jwk) = match (text("kty")?, text("crv")) {
-            ("RSA", _) => {
-                let (n, e) = (text("n")?, text("e")?);
-                check_rsa(n, e)?;
-                (Family::Rsa, json!({ "kty": "RSA", "n": n, "e": e }))
-            }
-            ("EC", Some("P-256")) => {
-                let (x, y) = (text("x")?, text("y")?);
-                check_length(x, 32)?;
-                check_length(y, 32)?;
-                (
-                    Family::P256,
-                    json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y }),
-                )
-            }
-            ("OKP", Some("Ed25519")) => {
-                let x = text("x")?;
-                check_length(x, 32)?;
-                (
-                    Family::Ed25519,
-                    json!({ "kty": "OKP", "crv": "Ed25519", "x": x }),
-                )
-            }
-            _ => return None,
-        };
+    }
+
+    fn may_have_signed(&self, algorithm: SignatureAlgorithm) -> bool {
+        self.family == algorithm.family() && self.algorithm.is_none_or(|only| only == algorithm)
+    }
+
+    /// The error says why the key checks no signature here.
+    fn read(index: usize, entry: &Value) -> Result<Self, String> {
+        check_purpose(entry)?;
+        let (family, jwk) = read_public_key(entry)?;
         let algorithm = match entry.get("alg") {
             None => None,
-            Some(name) => {
-                let only = SignatureAlgorithm::from_name(name.as_str()?)?;
-                (only.family() == family).then_some(Some(only))?
-            }
+            Some(name) => Some(read_algorithm(name, family)?),
         };
         let id = match entry.get("kid") {
             None => None,
-            Some(kid) => Some(kid.as_str()?.to_owned()),
+            Some(kid) => Some(kid.as_str().ok_or("kid: is not a string")?.to_owned()),
         };
-        Some(Self {
+        Ok(Self {
+            index,
             id,
             family,
             algorithm,
@@ -207,23 +274,121 @@ impl ProviderKey {
     }
 }
 
-fn check_length(text: &str, bytes: usize) -> Option<()> {
-    let decoded = Base64UrlUnpadded::decode_vec(text).ok()?;
-    (decoded.len() == bytes).then_some(())
+/// A text that somebody else chose, at a length that can be shown.
+fn shown(text: &str) -> String {
+    text.chars().take(MAX_SHOWN_CHARS).collect()
 }
 
-fn check_rsa(modulus: &str, exponent: &str) -> Option<()> {
+/// A value that somebody else chose, as JSON.
+fn quoted(value: &Value) -> String {
+    shown(&value.to_string())
+}
+
+fn check_purpose(entry: &Value) -> Result<(), String> {
+    if let Some(purpose) = entry.get("use").filter(|purpose| *purpose != "sig") {
+        return Err(format!("use: {} is not \"sig\"", quoted(purpose)));
+    }
+    let Some(operations) = entry.get("key_ops") else {
+        return Ok(());
+    };
+    let mut listed = operations.as_array().into_iter().flatten();
+    if listed.any(|operation| operation == "verify") {
+        return Ok(());
+    }
+    Err(format!("key_ops: {} has no \"verify\"", quoted(operations)))
+}
+
+fn read_algorithm(name: &Value, family: Family) -> Result<SignatureAlgorithm, String> {
+    let known = name.as_str().and_then(SignatureAlgorithm::from_name);
+    let known = known.ok_or_else(|| {
+        format!(
+            "alg: {} is not supported; supported are {ALGORITHM_NAMES}",
+            quoted(name)
+        )
+    })?;
+    if known.family() != family {
+        return Err(format!(
+            "alg: {} is not for a key of this kind",
+            quoted(name)
+        ));
+    }
+    Ok(known)
+}
+
+/// The members that make the key, and nothing else of the entry.
+fn read_public_key(entry: &Value) -> Result<(Family, Value), String> {
+    let text = |member: &str| {
+        let value = entry.get(member).and_then(Value::as_str);
+        value.ok_or_else(|| format!("{member}: is missing or not a string"))
+    };
+    let coordinate = |member: &str, bytes: usize| {
+        let value = text(member)?;
+        let length = Base64UrlUnpadded::decode_vec(value).map(|decoded| decoded.len());
+        if length == Ok(bytes) {
+            return Ok(value);
+        }
+        Err(format!("{member}: is not base64url of {bytes} bytes"))
+    };
+    match text("kty")? {
+        "RSA" => {
+            let (n, e) = (text("n")?, text("e")?);
+            check_rsa(n, e)?;
+            Ok((Family::Rsa, json!({ "kty": "RSA", "n": n, "e": e })))
+        }
+        "EC" => {
+            let crv = text("crv")?;
+            let (family, bytes) = Family::of_curve(crv).ok_or_else(|| unsupported("crv", crv))?;
+            let (x, y) = (coordinate("x", bytes)?, coordinate("y", bytes)?);
+            Ok((family, json!({ "kty": "EC", "crv": crv, "x": x, "y": y })))
+        }
+        "OKP" => {
+            let crv = text("crv")?;
+            if crv != "Ed25519" {
+                return Err(unsupported("crv", crv));
+            }
+            let x = coordinate("x", 32)?;
+            Ok((Family::Ed25519, json!({ "kty": "OKP", "crv": crv, "x": x })))
+        }
+        kty => Err(unsupported("kty", kty)),
+    }
+}
+
+fn unsupported(member: &str, value: &str) -> String {
+    format!(
+        "{member}: {:?} is not supported; supported are keys for {ALGORITHM_NAMES}",
+        shown(value)
+    )
+}
+
+fn check_rsa(modulus: &str, exponent: &str) -> Result<(), String> {
+    let bits = rsa_bits(modulus).ok_or("n: is not base64url of a number")?;
+    if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
+        return Err(format!(
+            "n: the key has {bits} bits; accepted are {MIN_RSA_BITS} to {MAX_RSA_BITS}"
+        ));
+    }
+    if !is_rsa_exponent(exponent) {
+        return Err("e: is not an odd number from 3 to 2^32".to_owned());
+    }
+    Ok(())
+}
+
+fn rsa_bits(modulus: &str) -> Option<usize> {
     let modulus = Base64UrlUnpadded::decode_vec(modulus).ok()?;
     let leading = modulus.iter().take_while(|byte| **byte == 0).count();
     let zeros = modulus.get(leading)?.leading_zeros() as usize;
-    let bits = (modulus.len() - leading) * 8 - zeros;
-    let exponent = Base64UrlUnpadded::decode_vec(exponent).ok()?;
-    let is_odd = exponent.last()? % 2 == 1;
-    // 1 would make every message its own signature.
+    Some((modulus.len() - leading) * 8 - zeros)
+}
+
+/// With 1 every message would be its own signature.
+fn is_rsa_exponent(exponent: &str) -> bool {
+    let Ok(exponent) = Base64UrlUnpadded::decode_vec(exponent) else {
+        return false;
+    };
+    let is_odd = exponent.last().is_some_and(|last| last % 2 == 1);
     let is_one =
         exponent.iter().rev().skip(1).all(|byte| *byte == 0) && exponent.last() == Some(&1);
-    ((MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) && exponent.len() <= 4 && is_odd && !is_one)
-        .then_some(())
+    exponent.len() <= 4 && is_odd && !is_one
 }
 
 #[cfg(test)]
@@ -264,26 +429,53 @@ mod tests {
         KeyHint { id, algorithm }
     }
 
-    const ALL: [SignatureAlgorithm; 4] = [
+    const ALL: [SignatureAlgorithm; 10] = [
         SignatureAlgorithm::Rs256,
+        SignatureAlgorithm::Rs384,
+        SignatureAlgorithm::Rs512,
         SignatureAlgorithm::Ps256,
+        SignatureAlgorithm::Ps384,
+        SignatureAlgorithm::Ps512,
         SignatureAlgorithm::Es256,
+        SignatureAlgorithm::Es384,
+        SignatureAlgorithm::Es512,
         SignatureAlgorithm::Ed25519,
     ];
+
+    fn curve(name: &str, bytes: usize) -> Value {
+        let [x, y] = [1, 2].map(|byte| encode(vec![byte; bytes]));
+        json!({ "kty": "EC", "crv": name, "kid": "e", "x": x, "y": y })
+    }
+
+    /// The places of the keys that are tried for a token.
+    fn tried(keys: &ProviderKeys, id: Option<&str>, algorithm: SignatureAlgorithm) -> Vec<usize> {
+        keys.candidates(&hint(id, algorithm))
+            .iter()
+            .map(|key| key.index)
+            .collect()
+    }
 
     /// The algorithms for which a set of this one key has a key.
     fn algorithms(key: Value) -> Vec<SignatureAlgorithm> {
         let keys = set(&[key]).unwrap();
-        let has = |algorithm: &SignatureAlgorithm| keys.find(&hint(None, *algorithm)).is_ok();
+        let has = |algorithm: &SignatureAlgorithm| keys.fits(&hint(None, *algorithm));
         ALL.into_iter().filter(has).collect()
     }
 
     #[test]
     fn a_key_is_for_the_algorithms_of_its_kind_only() {
-        use SignatureAlgorithm::{Ed25519, Es256, Ps256, Rs256};
+        use SignatureAlgorithm::{
+            Ed25519, Es256, Es384, Es512, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512,
+        };
+        let of_rsa = vec![Rs256, Rs384, Rs512, Ps256, Ps384, Ps512];
         for (key, expected) in [
-            (rsa(2048), vec![Rs256, Ps256]),
-            (rsa(8192), vec![Rs256, Ps256]),
+            (rsa(2048), of_rsa.clone()),
+            (rsa(8192), of_rsa),
+            (with(rsa(2048), "alg", "RS512".into()), vec![Rs512]),
+            (with(rsa(2048), "alg", "PS384".into()), vec![Ps384]),
+            (curve("P-384", 48), vec![Es384]),
+            (curve("P-521", 66), vec![Es512]),
+            (with(curve("P-384", 48), "alg", "ES384".into()), vec![Es384]),
             (with(rsa(2048), "alg", "PS256".into()), vec![Ps256]),
             (ec(), vec![Es256]),
             (with(ec(), "alg", "ES256".into()), vec![Es256]),
@@ -311,7 +503,7 @@ mod tests {
             with(rsa(2048), "n", "".into()),
             with(rsa(2048), "n", encode([0; 256]).into()),
             with(rsa(2048), "n", "not base64url!".into()),
-            with(rsa(2048), "alg", "RS512".into()),
+            with(rsa(2048), "alg", "RS1".into()),
             with(rsa(2048), "alg", "RSA-OAEP".into()),
             with(rsa(2048), "alg", "ES256".into()),
             with(rsa(2048), "alg", "HS256".into()),
@@ -324,18 +516,75 @@ mod tests {
             with(rsa(2048), "kid", 7.into()),
             with(rsa(2048), "kty", "rsa".into()),
             with(ec(), "crv", "P-384".into()),
+            with(ec(), "alg", "ES384".into()),
+            with(curve("P-384", 48), "alg", "ES512".into()),
+            curve("P-384", 47),
+            curve("P-521", 65),
+            curve("secp256k1", 32),
             with(ec(), "x", encode([1; 31]).into()),
             with(okp(), "crv", "X25519".into()),
             with(okp(), "x", encode([1; 33]).into()),
             json!({}),
             json!("key"),
         ] {
-            assert!(set(std::slice::from_ref(&key)).unwrap().is_empty(), "{key}");
+            let alone = set(std::slice::from_ref(&key)).unwrap();
+            assert!(alone.usable().is_empty(), "{key}");
             let keys = set(&[key, okp()]).unwrap();
-            assert!(
-                keys.find(&hint(Some("o"), SignatureAlgorithm::Ed25519))
-                    .is_ok()
-            );
+            assert!(keys.fits(&hint(Some("o"), SignatureAlgorithm::Ed25519)));
+        }
+    }
+
+    #[test]
+    fn a_skipped_key_is_told_with_its_place_and_the_reason() {
+        for (key, kid, problem) in [
+            (
+                with(rsa(2048), "use", "enc".into()),
+                Some("r"),
+                "use: \"enc\" is not",
+            ),
+            (
+                with(rsa(2048), "key_ops", json!(["sign"])),
+                Some("r"),
+                "key_ops: [\"sign\"]",
+            ),
+            (
+                with(ec(), "alg", "ES256K".into()),
+                Some("e"),
+                "alg: \"ES256K\" is not supported",
+            ),
+            (
+                with(ec(), "alg", "RS256".into()),
+                Some("e"),
+                "alg: \"RS256\" is not for",
+            ),
+            (
+                curve("secp256k1", 32),
+                Some("e"),
+                "crv: \"secp256k1\" is not supported",
+            ),
+            (
+                json!({ "kty": "AKP", "alg": "ML-DSA-44" }),
+                None,
+                "kty: \"AKP\" is not supported",
+            ),
+            (rsa(1024), Some("r"), "n: the key has 1024 bits"),
+            (with(rsa(2048), "e", "AQ".into()), Some("r"), "e: is not"),
+            (
+                with(ec(), "x", "AA".into()),
+                Some("e"),
+                "x: is not base64url of 32 bytes",
+            ),
+            (json!({ "kid": "k".repeat(9000) }), None, "kty: is missing"),
+            (json!(7), None, "kty: is missing"),
+        ] {
+            let skipped = set(&[okp(), key.clone()]).unwrap().into_skipped();
+            let [only] = &*skipped else { panic!("{key}") };
+            assert_eq!(only.index, 1);
+            assert!(only.problem.starts_with(problem), "{}", only.problem);
+            if let Some(kid) = kid {
+                assert_eq!(only.kid.as_deref(), Some(kid));
+            }
+            assert!(only.kid.as_deref().unwrap_or_default().len() <= MAX_SHOWN_CHARS);
         }
     }
 
@@ -363,33 +612,54 @@ mod tests {
     }
 
     #[test]
-    fn one_key_fits_or_none_does() {
+    fn the_keys_that_fit_are_tried() {
         use SignatureAlgorithm::{Ed25519, Es256, Rs256};
-        let other = with(okp(), "kid", "o2".into());
-        let keys = set(&[rsa(2048), ec(), okp(), other]).unwrap();
-        let found = |key_id, algorithm| keys.find(&hint(key_id, algorithm)).map(|(index, _)| index);
-        assert_eq!(found(Some("o2"), Ed25519), Ok(3));
-        assert_eq!(found(Some("e"), Es256), Ok(1));
-        assert_eq!(found(None, Rs256), Ok(0));
-        assert_eq!(found(None, Ed25519), Err(NoKey::Ambiguous));
-        assert_eq!(found(Some("e"), Rs256), Err(NoKey::Unknown));
-        assert_eq!(found(Some("x"), Es256), Err(NoKey::Unknown));
-        assert_eq!(
-            set(&[]).unwrap().find(&hint(None, Es256)).unwrap_err(),
-            NoKey::Unknown
-        );
+        let okp_with = |byte: u8, id: Option<&str>| {
+            let mut key = okp();
+            key["x"] = encode([byte; 32]).into();
+            match id {
+                Some(id) => key["kid"] = id.into(),
+                None => drop(key.as_object_mut().unwrap().remove("kid")),
+            }
+            key
+        };
+        let keys = set(&[rsa(2048), ec(), okp(), okp_with(2, Some("o2"))]).unwrap();
+        for (id, algorithm, expected) in [
+            (Some("o2"), Ed25519, &[3][..]),
+            (Some("e"), Es256, &[1]),
+            (None, Rs256, &[0]),
+            // A token that names no key may be of each.
+            (None, Ed25519, &[2, 3]),
+            (Some("e"), Rs256, &[]),
+            (Some("x"), Es256, &[]),
+        ] {
+            assert_eq!(tried(&keys, id, algorithm), expected, "{id:?}");
+        }
+        assert!(!set(&[]).unwrap().fits(&hint(None, Es256)));
+
         // RFC 7517, section 4.5: different kinds of keys may share an id.
         let shared = set(&[ec(), with(okp(), "kid", "e".into())]).unwrap();
-        assert!(shared.find(&hint(Some("e"), Es256)).is_ok());
+        assert_eq!(tried(&shared, Some("e"), Es256), [0]);
+
+        // One id on two keys: both. Equal keys: one of them.
+        let twice = set(&[okp_with(2, Some("o")), okp(), okp()]).unwrap();
+        assert_eq!(tried(&twice, Some("o"), Ed25519), [0, 1]);
+        let renamed = set(&[okp_with(1, Some("a")), okp_with(1, Some("b"))]).unwrap();
+        assert_eq!(tried(&renamed, None, Ed25519), [0]);
+        assert_eq!(tried(&renamed, Some("b"), Ed25519), [1]);
+
+        // Keys without an id fit each token whose key isn't there by name.
+        let nameless = set(&[okp_with(2, None), okp(), okp_with(3, None), ec()]).unwrap();
+        assert_eq!(tried(&nameless, Some("x"), Ed25519), [0, 2]);
+        assert_eq!(tried(&nameless, Some("o"), Ed25519), [1]);
+        assert_eq!(tried(&nameless, None, Ed25519), [0, 1, 2]);
+        assert_eq!(tried(&nameless, Some("x"), Es256), [0; 0]);
     }
 
     #[test]
     fn what_is_imported_is_what_was_checked() {
         let keys = set(&[with(okp(), "x5c", json!(["evil"]))]).unwrap();
-        let (_, key) = keys
-            .find(&hint(Some("o"), SignatureAlgorithm::Ed25519))
-            .unwrap();
-        let jwk: Value = serde_json::from_str(&key.jwk()).unwrap();
+        let jwk: Value = serde_json::from_str(&keys.usable()[0].jwk()).unwrap();
         assert_eq!(
             jwk,
             json!({ "kty": "OKP", "crv": "Ed25519", "x": encode([1; 32]) })

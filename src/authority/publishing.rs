@@ -158,7 +158,7 @@ impl Publisher {
     pub(crate) fn of_workflow(token: SignedToken<'_>, namespace: &str) -> Result<Self, TokenFault> {
         let owner = token.text("repository_owner");
         let permission = owner.and_then(|owner| of_owner(owner, namespace));
-        let permission = permission.ok_or(TokenFault(
+        let permission = permission.ok_or(TokenFault::new(
             "repository_owner is missing or no name of GitHub's",
         ))?;
         Ok(Self {
@@ -248,13 +248,13 @@ impl OidcRules {
     pub(crate) fn admit(&self, token: SignedToken<'_>) -> Result<Publisher, TokenFault> {
         let mut claims = self.claims.iter();
         if !claims.all(|(name, value)| token.claim(name) == Some(value)) {
-            return Err(TokenFault("a claim is missing or has another value"));
+            return Err(TokenFault::new("a claim is missing or has another value"));
         }
         Ok(Publisher {
             method: "oidc".to_owned(),
             subject: token
                 .text("sub")
-                .ok_or(TokenFault("sub is missing"))?
+                .ok_or(TokenFault::new("sub is missing"))?
                 .to_owned(),
             permissions: self.permissions.clone(),
         })

@@ -21,14 +21,26 @@ pub(crate) struct Head {
     /// Who is asking, by its address; the platform overwrites what a client puts there.
     pub(crate) connecting_ip: Option<String>,
     pub(crate) content_type: Option<String>,
+    /// Whether a browser asks if a page may send a request (CORS).
+    pub(crate) is_preflight: bool,
     /// A proof of possession (RFC 9449).
     pub(crate) dpop: Option<String>,
     pub(crate) if_none_match: Option<String>,
+    /// The site of the page that sends the request, of browsers.
+    pub(crate) origin: Option<String>,
 }
 
 impl Head {
     pub(crate) fn path(&self) -> &str {
         self.target.path()
+    }
+
+    /// This target with another path.
+    pub(crate) fn target_at(&self, path: &str) -> String {
+        match self.target.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        }
     }
 }
 
@@ -55,14 +67,7 @@ pub(crate) fn read_head(request: &web_sys::Request) -> worker::Result<Result<Hea
     let Ok(method) = Method::from_bytes(request.method().as_bytes()) else {
         return Ok(Err(Unreadable::Method));
     };
-    let url = request.url();
-    // What follows the origin; the host plays no part in routing.
-    let target = url
-        .find("://")
-        .and_then(|scheme| url.get(scheme + 3..))
-        .and_then(|rest| rest.find('/').and_then(|path| rest.get(path..)))
-        .unwrap_or("/");
-    let Ok(target) = target.parse() else {
+    let Ok(target) = target(&request.url()).parse() else {
         return Ok(Err(Unreadable::Target));
     };
     let headers = request.headers();
@@ -77,20 +82,33 @@ pub(crate) fn read_head(request: &web_sys::Request) -> worker::Result<Result<Hea
         }
         Ok(value)
     };
+    let origin = header("origin")?;
+    let is_preflight = method == Method::OPTIONS
+        && (origin.is_some() || header("access-control-request-method")?.is_some());
     let head = Head {
-        method,
         target,
         access_assertion: header("cf-access-jwt-assertion")?,
         authorization: header("authorization")?,
         connecting_ip: header("cf-connecting-ip")?,
         content_type: header("content-type")?,
+        is_preflight,
         dpop: header("dpop")?,
         if_none_match: header("if-none-match")?,
+        origin,
+        method,
     };
     Ok(match faulty {
         Some(name) => Err(Unreadable::Header(name)),
         None => Ok(head),
     })
+}
+
+/// What follows the origin of a URL; the host plays no part in routing.
+pub(crate) fn target(url: &str) -> &str {
+    url.find("://")
+        .and_then(|scheme| url.get(scheme + 3..))
+        .and_then(|rest| rest.find('/').and_then(|path| rest.get(path..)))
+        .unwrap_or("/")
 }
 
 /// Of the connection's TLS client certificate. Looked at where it is asked for: it costs.

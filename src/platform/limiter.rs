@@ -54,7 +54,8 @@ impl Scope<'_> {
         }
     }
 
-    /// What is counted together has one key; no tenant id has a slash or a blank.
+    /// What is counted together has one key. A tenant's id has no slash, and neither id has a space, so
+    /// each key can be taken apart in one way only.
     pub(crate) fn key(self) -> String {
         match self {
             Self::Client {
@@ -182,6 +183,13 @@ mod tests {
         };
         assert_ne!(client("b", "a"), client("a", "b"));
         assert_ne!(client("b/c", "a"), client("c", "b"));
+        assert_ne!(client("https://b/c", ""), client("/b/c", "https:"));
+        assert_ne!(client("/a", ""), client("a", ""));
+        let publisher = Scope::Publisher {
+            method: "none",
+            subject: "x",
+        };
+        assert_ne!(client("none:x", "publisher"), publisher.key());
         assert_ne!(client("a", ""), Scope::Tenant("a").key());
         let publisher = |method, subject| Scope::Publisher { method, subject }.key();
         assert_ne!(publisher("dns", "a.b"), publisher("http", "a.b"));

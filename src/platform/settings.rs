@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     denied: Result<Denied, Fault>,
     database: Result<DatabaseLimit, Fault>,
     upstream: Result<Option<String>, Fault>,
+    cors_origins: Result<Vec<String>, Fault>,
     development: Result<bool, Fault>,
 }
 
@@ -138,6 +139,7 @@ impl Settings {
                 lookup("ISSUER").as_deref(),
                 endpoint_rules(is_development),
             ),
+            cors_origins: parse_cors_origins(lookup("CORS_ORIGINS").as_deref()),
             development,
         }
     }
@@ -156,6 +158,7 @@ impl Settings {
             self.denied.as_ref().err(),
             self.database.as_ref().err(),
             self.upstream.as_ref().err(),
+            self.cors_origins.as_ref().err(),
             self.development.as_ref().err(),
         ]
         .into_iter()
@@ -239,6 +242,11 @@ impl Settings {
             .as_ref()
             .map(Option::as_deref)
             .map_err(Clone::clone)
+    }
+
+    /// The origins whose pages may connect.
+    pub(crate) fn cors_origins(&self) -> Result<&[String], Fault> {
+        self.cors_origins.as_deref().map_err(Clone::clone)
     }
 
     pub(crate) fn endpoint_rules(&self) -> EndpointRules {
@@ -482,6 +490,43 @@ fn parse_upstream(
         return Err(fault("is this authority itself"));
     }
     Ok(Some(base.to_owned()))
+}
+
+/// Origins as browsers send them, with spaces between. Apps have schemes of their own.
+fn parse_cors_origins(value: Option<&str>) -> Result<Vec<String>, Fault> {
+    let origins = value.unwrap_or_default().split_ascii_whitespace();
+    origins
+        .map(|origin| match check_page_origin(origin) {
+            Ok(()) => Ok(origin.to_owned()),
+            Err(problem) => Err(Fault::new(
+                "CORS_ORIGINS",
+                format!(
+                    "{problem}; give the origins of the pages that may connect, with spaces between, \
+                     such as \"https://app.example\""
+                ),
+            )),
+        })
+        .collect()
+}
+
+fn check_page_origin(origin: &str) -> Result<(), &'static str> {
+    if origin.contains('*') {
+        return Err("has a `*`, and lets in no page that it does not name");
+    }
+    if origin.starts_with("https://") || origin.starts_with("http://") {
+        return check_origin(origin, true);
+    }
+    let is_plain = |text: &str, more: &[u8]| {
+        let is_one =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte);
+        !text.is_empty() && text.bytes().all(is_one)
+    };
+    match origin.split_once("://") {
+        Some((scheme, host)) if is_plain(scheme, b"+-.") && is_plain(host, b"-._:[]") => Ok(()),
+        _ => Err(
+            "has what is no origin: a scheme and a host in lower case, without a path or a slash at the end",
+        ),
+    }
 }
 
 /// Whether the halves of each key belong together is found out by the signer.
@@ -855,6 +900,49 @@ mod tests {
                 found.as_ref().map_err(|fault| fault.problem.as_str()),
                 upstream.as_ref().map_err(|problem| *problem)
             );
+            assert!(settings.issuing().is_ok());
+        }
+    }
+
+    #[test]
+    fn pages_that_may_connect_are_named_by_their_origins() {
+        for (value, expected) in [
+            ("", &[][..]),
+            ("https://app.example", &["https://app.example"]),
+            (
+                "https://app.example:8443 http://localhost:5173  tauri://localhost vscode-webview://0k3",
+                &[
+                    "https://app.example:8443",
+                    "http://localhost:5173",
+                    "tauri://localhost",
+                    "vscode-webview://0k3",
+                ],
+            ),
+        ] {
+            let settings = read(&[("CORS_ORIGINS", Some(value))]);
+            assert_eq!(settings.cors_origins().unwrap(), expected);
+        }
+        for value in [
+            "*",
+            "null",
+            "app.example",
+            "https://app.example/",
+            "https://app.example/page",
+            "https://App.example",
+            "https://app.example:443",
+            "https://*.app.example",
+            "http://app.example",
+            "https://a.example,https://b.example",
+            "https://user@app.example",
+            "app://",
+            "://host",
+            "App://host",
+            "app://host/",
+            "https://",
+        ] {
+            let settings = read(&[("CORS_ORIGINS", Some(value))]);
+            assert!(settings.cors_origins().is_err(), "{value}");
+            assert_eq!(settings.faults().len(), 1);
             assert!(settings.issuing().is_ok());
         }
     }

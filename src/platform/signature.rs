@@ -97,16 +97,23 @@ async fn verify(key: &DomainKey, proof: &SignedTime) -> Result<bool, JsValue> {
 fn parameters(algorithm: SignatureAlgorithm) -> Result<Object, JsValue> {
     let parameters = Object::new();
     let set = |name: &str, value: &JsValue| Reflect::set(&parameters, &name.into(), value);
-    let name = match algorithm {
-        SignatureAlgorithm::Rs256 => "RSASSA-PKCS1-v1_5",
-        SignatureAlgorithm::Ps256 => "RSA-PSS",
-        SignatureAlgorithm::Es256 => "ECDSA",
-        SignatureAlgorithm::Ed25519 => "Ed25519",
+    // A salt is as long as the hash (RFC 7518, section 3.5).
+    let (name, hash, curve, salt_bytes) = match algorithm {
+        SignatureAlgorithm::Rs256 => ("RSASSA-PKCS1-v1_5", "SHA-256", "", 0),
+        SignatureAlgorithm::Rs384 => ("RSASSA-PKCS1-v1_5", "SHA-384", "", 0),
+        SignatureAlgorithm::Rs512 => ("RSASSA-PKCS1-v1_5", "SHA-512", "", 0),
+        SignatureAlgorithm::Ps256 => ("RSA-PSS", "SHA-256", "", 32),
+        SignatureAlgorithm::Ps384 => ("RSA-PSS", "SHA-384", "", 48),
+        SignatureAlgorithm::Ps512 => ("RSA-PSS", "SHA-512", "", 64),
+        SignatureAlgorithm::Es256 => ("ECDSA", "SHA-256", "P-256", 0),
+        SignatureAlgorithm::Es384 => ("ECDSA", "SHA-384", "P-384", 0),
+        SignatureAlgorithm::Es512 => ("ECDSA", "SHA-512", "P-521", 0),
+        SignatureAlgorithm::Ed25519 => ("Ed25519", "", "", 0),
     };
     set("name", &name.into())?;
-    set("hash", &"SHA-256".into())?;
-    set("namedCurve", &"P-256".into())?;
-    set("saltLength", &32.into())?;
+    set("hash", &hash.into())?;
+    set("namedCurve", &curve.into())?;
+    set("saltLength", &salt_bytes.into())?;
     Ok(parameters)
 }
 

@@ -105,7 +105,9 @@ pub(crate) async fn signed_by<'a>(
     token: &'a AccessToken,
 ) -> Option<SignedToken<'a>> {
     let algorithm = key.algorithm();
-    if SignatureAlgorithm::from_name(algorithm.as_str()) != Some(token.key().algorithm) {
+    if SignatureAlgorithm::from_name(algorithm.as_str())
+        != token.key().ok().map(|hint| hint.algorithm)
+    {
         return None;
     }
     let jwk = key.to_public_jwk();

@@ -1,17 +1,15 @@
 use mcp_connect_descriptor::SigningKeys;
-use serde_json::{Map, Value};
 use wasm_bindgen::JsValue;
 
 use super::{
     Row, Status, Store, StoreError,
     compiled::{self, Held},
     proofs::effective_level,
-    providers::read_claims,
-    text,
+    text, token_provider,
 };
 use crate::authority::{
-    AccessToken, Caller, ConnectRequest, CredentialHash, Facts, KeyFacts, KeySource,
-    ModerationFacts, Presented, ProviderFacts, ServerFacts, TenantFacts, VersionFacts,
+    AccessToken, Caller, ConnectRequest, CredentialHash, Facts, KeyFacts, ModerationFacts,
+    Presented, ServerFacts, TenantFacts, TokenProvider, VersionFacts,
 };
 
 /// Whom the facts are about.
@@ -50,8 +48,6 @@ fn facts_query(
     keys: &SigningKeys,
     [held, held_of_tenant]: [Option<&Held>; 2],
 ) -> (String, Vec<JsValue>) {
-    const PROVIDER: &str = "p.audience, p.tenant_id AS provider_tenant_id,
-        p.jwks_uri AS provider_jwks_uri, p.client_claims,";
     const CLIENT: &str = "c.client_id, c.tenant_id, c.status AS client_status,
         t.status AS tenant_status, t.policy_digest AS tenant_policy_digest,
         CASE WHEN t.policy_digest IS ?3 THEN NULL ELSE t.policy END AS tenant_policy,";
@@ -72,9 +68,8 @@ fn facts_query(
         }
         About::Token(token) => {
             values.extend([digest(held_of_tenant), token.issuer().into()]);
-            values.push(possible_clients(token).into());
-            let from = join_provider(token, &mut values);
-            (format!("{PROVIDER} {CLIENT}"), from)
+            let from = token_provider::join(token, &mut values);
+            (format!("{} {CLIENT}", token_provider::COLUMNS), from)
         }
         About::Named {
             client_id,
@@ -145,22 +140,11 @@ fn facts_query(
     (sql, values)
 }
 
-/// The provider of a token whose issuer is ?4, and the client that the provider's claims name, of
-/// those in ?5 and in their order; at most four.
-fn join_provider(token: &AccessToken, values: &mut Vec<JsValue>) -> String {
-    let audiences = token.audiences().iter().map(String::as_str);
-    let audiences = parameters(audiences, values);
-    format!(
-        "LEFT JOIN identity_providers p ON p.issuer = ?4 AND p.audience IN ({audiences})
-         LEFT JOIN clients c ON c.client_id = coalesce(
-           ?5 ->> (p.client_claims ->> 0), ?5 ->> (p.client_claims ->> 1),
-           ?5 ->> (p.client_claims ->> 2), ?5 ->> (p.client_claims ->> 3))
-         LEFT JOIN tenants t ON t.tenant_id = p.tenant_id"
-    )
-}
-
 /// Adds values; their list in SQL.
-fn parameters<'a>(texts: impl Iterator<Item = &'a str>, values: &mut Vec<JsValue>) -> String {
+pub(super) fn parameters<'a>(
+    texts: impl Iterator<Item = &'a str>,
+    values: &mut Vec<JsValue>,
+) -> String {
     let places: Vec<String> = texts
         .map(|text| {
             values.push(text.into());
@@ -168,15 +152,6 @@ fn parameters<'a>(texts: impl Iterator<Item = &'a str>, values: &mut Vec<JsValue
         })
         .collect();
     places.join(", ")
-}
-
-/// By claim: what in the token could be a client's id.
-fn possible_clients(token: &AccessToken) -> String {
-    let mut clients = Map::new();
-    for (claim, id) in token.possible_clients() {
-        clients.insert(claim.to_owned(), id.into());
-    }
-    Value::Object(clients).to_string()
 }
 
 impl Store {
@@ -227,10 +202,9 @@ impl Store {
         let holding = [held.as_ref(), held_of_tenant.as_ref()];
         let (sql, values) = facts_query(request, about, keys, holding);
         let rows = self.rows(&sql, values).await?;
-        // A token for the audiences of two providers is one of neither.
-        let provider_issuer = match about {
-            About::Token(token) if rows.len() == 1 => Some(token.issuer()),
-            _ => None,
+        let provider = match about {
+            About::Token(token) => token_provider::provider(&rows, token)?,
+            About::Nobody | About::Key(_) | About::Named { .. } => TokenProvider::Unknown,
         };
         let row = rows.first().ok_or_else(|| {
             StoreError::Unavailable("the row of the table authority is missing".into())
@@ -258,10 +232,7 @@ impl Store {
         };
         let facts = Facts {
             key: key(row),
-            provider: provider_issuer
-                .map(|issuer| provider(row, issuer))
-                .transpose()?
-                .flatten(),
+            provider,
             tenant,
             policy,
             server: server(row)?,
@@ -273,7 +244,7 @@ impl Store {
     }
 }
 
-fn client(row: &Row) -> Option<Caller> {
+pub(super) fn client(row: &Row) -> Option<Caller> {
     Some(Caller {
         client_id: Some(row.owned("client_id")?),
         tenant_id: row.owned("tenant_id"),
@@ -288,27 +259,6 @@ fn key(row: &Row) -> Option<KeyFacts> {
         is_revoked: row.number("revoked_at").is_some(),
         owner: client(row)?,
     })
-}
-
-/// The provider of the access token; `issuer` is what it was looked up by.
-fn provider(row: &Row, issuer: &str) -> Result<Option<ProviderFacts>, StoreError> {
-    let (Some(audience), Some(tenant_id), Some(claims)) = (
-        row.owned("audience"),
-        row.owned("provider_tenant_id"),
-        row.optional("client_claims"),
-    ) else {
-        return Ok(None);
-    };
-    Ok(Some(ProviderFacts {
-        source: KeySource {
-            issuer: issuer.to_owned(),
-            jwks_uri: row.owned("provider_jwks_uri"),
-        },
-        audience,
-        tenant_id,
-        client_claims: read_claims(claims)?,
-        client: client(row),
-    }))
 }
 
 fn server(row: &Row) -> Result<Option<ServerFacts>, StoreError> {

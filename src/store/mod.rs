@@ -37,6 +37,7 @@ mod search;
 mod servers;
 mod spent_proofs;
 mod tenants;
+mod token_provider;
 
 use serde::Deserialize;
 use wasm_bindgen::JsValue;
@@ -58,7 +59,7 @@ pub(crate) use self::{
     page::Page,
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method},
-    providers::{MAX_PROVIDERS, NewProvider},
+    providers::{MAX_BY_CLAIM, MAX_PROVIDERS, NewProvider},
     registry::{LATEST, RegistryVersion, UnreadVersion},
     registry_list::MAX_NUMBER,
     registry_write::{Author, Obstacle, StatusChange, Written},
@@ -66,6 +67,7 @@ pub(crate) use self::{
     row::Row,
     search::Found,
     servers::ServerSummary,
+    token_provider::TokenFacts,
 };
 use crate::platform::{metrics, now_millis};
 

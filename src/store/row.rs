@@ -90,6 +90,12 @@ impl Row {
     }
 }
 
+/// A column whose JSON is not what was written there.
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by it")]
+pub(super) fn unreadable(column: &str, error: serde_json::Error) -> StoreError {
+    StoreError::Unavailable(format!("the column {column}: {error}"))
+}
+
 fn missing(column: &str) -> StoreError {
     StoreError::Unavailable(format!("D1 left out the column {column}"))
 }

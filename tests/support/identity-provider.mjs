@@ -8,7 +8,7 @@ import { SignJWT, exportJWK, generateKeyPair } from "jose";
 import Provider from "oidc-provider";
 
 const SECRET = "secret of the tests";
-export const ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"];
+export const ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA", "ES384", "ES512", "RS384", "RS512", "PS384", "PS512"];
 
 async function generateKeys(generation) {
   const keys = ALGORITHMS.map(async (alg) => {

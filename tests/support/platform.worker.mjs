@@ -17,6 +17,7 @@
 //                   {"kv": "error" | "hang"}  all calls; "only": ["put", …] those alone
 //                   {"kv": "refuse"}  each write is refused as if its key had been written just before
 //                   {"kv": "behind", "seconds": 60}  reads are as old as that, as at a location far from the writer's
+//                   {"panic": true}  timers can't be set, which the `worker` crate takes for impossible: the module panics
 //   certificates  The header x-test-certificate has, in JSON, what `request.cf.tlsClientAuth` is to say.
 //   hosts         An https host named here is a port of this machine, asked by plain http, with the host in x-test-host.
 //                 Any other https host does not exist.
@@ -32,9 +33,17 @@ const told = JSON.parse(env.TEST_PLATFORM);
 const log = (line) => console.log(JSON.stringify(line));
 const fail = (message) => Promise.reject(new Error(message));
 const hang = () => new Promise(() => {});
-const later = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
+const later = (millis) => new Promise((resolve) => setTimer(resolve, millis));
 
 let fault = {};
+
+// The timers of the Worker; what stands here has its own.
+
+const setTimer = globalThis.setTimeout;
+globalThis.setTimeout = (...values) => {
+  if (fault.panic) throw new Error("no timer today");
+  return setTimer(...values);
+};
 
 // D1: every query of a session leaves through one method.
 

@@ -29,7 +29,7 @@ pub(crate) use self::{
     mirror::{Followed, Mirror, Poison},
     moderation::{Moderated, ModerationAction, ModerationFilter, Standing},
     policies::{Explanation, NewPolicy, PolicyHead},
-    providers::{NewProvider, Provider},
+    providers::{NewProvider, Provider, SkippedKey},
     revocations::{HeldKey, Revocation},
     tenants::Tenant,
 };

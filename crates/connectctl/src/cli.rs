@@ -5,6 +5,8 @@ use mcp_connect_audit::ChainHash;
 use mcp_connect_catalog::{ServerName, ServerRef};
 use mcp_connect_descriptor::KeyStatus;
 
+use crate::presets::Preset;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; entries that an import refuses are reported, and still 0
@@ -356,6 +358,7 @@ pub(crate) enum ClientsCommand {
     /// Registers a client and prints its API key, this once
     Create {
         /// The client's id
+        #[arg(allow_hyphen_values = true)]
         id: String,
         /// The tenant it belongs to
         #[arg(long)]
@@ -385,6 +388,7 @@ pub(crate) enum ClientKeysCommand {
     /// Makes another key and prints it, this once; the others stay as they are
     Create {
         /// The client's id
+        #[arg(allow_hyphen_values = true)]
         id: String,
         #[command(flatten)]
         key: NewKeyArgs,
@@ -392,6 +396,7 @@ pub(crate) enum ClientKeysCommand {
     /// Lists the newest 100 keys, without their secrets
     List {
         /// The client's id
+        #[arg(allow_hyphen_values = true)]
         id: String,
     },
     /// Makes a new key and prints it, this once; all others end after the overlap
@@ -423,10 +428,14 @@ pub(crate) enum ProvidersCommand {
         /// Where its keys are; without it, its metadata says
         #[arg(long, value_name = "URL")]
         jwks_uri: Option<String>,
-        /// A claim that names the client; the first of them that a token has counts
-        /// [default: `client_id`, then `azp`]
-        #[arg(long = "client-claim", value_name = "NAME")]
-        client_claims: Vec<String>,
+        #[command(flatten)]
+        rules: ProviderRulesArgs,
+    },
+    /// Says why an access token would be refused; the authority neither logs nor stores it
+    Test {
+        /// The token; "-" reads standard input, where other users of the machine can't see it
+        #[arg(default_value = "-", hide_default_value = true)]
+        token: String,
     },
     /// Lists the identity providers of a tenant
     List {
@@ -438,6 +447,41 @@ pub(crate) enum ProvidersCommand {
     Remove(ProviderChange),
 }
 
+/// How the provider's tokens say whom they are for and who shows them.
+#[derive(Args)]
+pub(crate) struct ProviderRulesArgs {
+    /// Sets the options below as a well-known provider's tokens want it; those that are given win
+    #[arg(long)]
+    pub(crate) preset: Option<Preset>,
+    // clap would show the backticks that rustdoc wants.
+    #[arg(
+        long = "client-claim",
+        value_name = "NAME",
+        help = "A claim that names the client; the first of them that a token has counts [default: client_id, then azp]"
+    )]
+    pub(crate) client_claims: Vec<String>,
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The claim that names the audience, such as client_id or scope [default: aud]"
+    )]
+    pub(crate) audience_claim: Option<String>,
+    #[arg(
+        long = "require",
+        value_name = "CLAIM[=VALUE]",
+        value_parser = required_claim,
+        help = "A claim that each token must have, with this value or any; may be repeated"
+    )]
+    pub(crate) required_claims: Vec<(String, Option<String>)>,
+    #[arg(
+        long,
+        value_name = "TYP",
+        value_parser = ["at+jwt", "jwt"],
+        help = "The only typ that its tokens may have [default: either, or none]"
+    )]
+    pub(crate) token_type: Option<String>,
+}
+
 #[derive(Args)]
 pub(crate) struct ProviderChange {
     /// The tenant whose callers show its tokens
@@ -446,7 +490,7 @@ pub(crate) struct ProviderChange {
     /// `iss` of its tokens, to the letter
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: String,
-    /// `aud` of its tokens that are for this authority
+    /// `aud` of its tokens that are for this authority, or the value of --audience-claim
     #[arg(long)]
     pub(crate) audience: String,
     /// Why, for the audit log
@@ -457,6 +501,7 @@ pub(crate) struct ProviderChange {
 #[derive(Args)]
 pub(crate) struct ClientChange {
     /// The client's id
+    #[arg(allow_hyphen_values = true)]
     pub(crate) id: String,
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
@@ -1039,6 +1084,18 @@ pub(crate) struct CallArgs {
     /// Accepts verified servers only
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+/// `CLAIM` or `CLAIM=VALUE`.
+fn required_claim(text: &str) -> Result<(String, Option<String>), String> {
+    let (claim, value) = match text.split_once('=') {
+        Some((claim, value)) => (claim, Some(value)),
+        None => (text, None),
+    };
+    if claim.is_empty() || value == Some("") {
+        return Err("write CLAIM or CLAIM=VALUE".to_owned());
+    }
+    Ok((claim.to_owned(), value.map(str::to_owned)))
 }
 
 fn reason(text: &str) -> Result<String, String> {

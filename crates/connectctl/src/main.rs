@@ -9,6 +9,7 @@ mod domain_key;
 mod failure;
 mod output;
 mod paging;
+mod presets;
 mod private_file;
 mod rotation;
 mod session;

@@ -1,6 +1,8 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "verify")]
+use crate::jws::{Dated, Dates};
 use crate::{LATEST_DATE, MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS, strict_json};
 
 pub(crate) const MAX_DATE_PROBLEM: &str = "a date is after the year 9999";
@@ -89,8 +91,12 @@ pub(crate) struct Payload {
     #[serde(deserialize_with = "strict_json::one_string")]
     aud: String,
     sub: String,
+    // Read apart: see `Dates`.
+    #[serde(skip_deserializing)]
     iat: u64,
+    #[serde(skip_deserializing)]
     nbf: u64,
+    #[serde(skip_deserializing)]
     exp: u64,
     jti: String,
     #[serde(
@@ -187,6 +193,19 @@ impl Payload {
     #[cfg(feature = "verify")]
     pub(crate) fn endpoint_matches(&self) -> bool {
         self.mcp.endpoint == self.aud
+    }
+}
+
+#[cfg(feature = "verify")]
+impl Dated for Payload {
+    fn with_dates(self, dates: Dates) -> Option<Self> {
+        let Dates { iat, nbf, exp } = dates;
+        Some(Self {
+            iat,
+            nbf: nbf?,
+            exp,
+            ..self
+        })
     }
 }
 

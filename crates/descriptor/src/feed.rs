@@ -12,7 +12,10 @@ use crate::{
 };
 
 #[cfg(feature = "verify")]
-use crate::{KeySet, MAX_LEEWAY_SECONDS, Refusal, jws::Jws};
+use crate::{
+    KeySet, MAX_LEEWAY_SECONDS, Refusal,
+    jws::{Dated, Dates, Jws},
+};
 
 /// The most entries of a feed, all its lists together.
 pub const MAX_FEED_ENTRIES: usize = 1000;
@@ -33,10 +36,10 @@ pub struct RevocationFeed {
     #[serde(rename = "iss")]
     pub issuer: String,
     /// In seconds since the Unix epoch.
-    #[serde(rename = "iat")]
+    #[serde(rename = "iat", default)]
     pub issued_at: u64,
     /// In seconds since the Unix epoch; the feed is no longer good in this second.
-    #[serde(rename = "exp")]
+    #[serde(rename = "exp", default)]
     pub expires_at: u64,
     /// How far back the feed reaches: older withdrawals have no live descriptor left.
     pub window_seconds: u64,
@@ -273,6 +276,17 @@ impl RevocationFeed {
     }
 }
 
+#[cfg(feature = "verify")]
+impl Dated for RevocationFeed {
+    fn with_dates(self, dates: Dates) -> Option<Self> {
+        Some(Self {
+            issued_at: dates.iat,
+            expires_at: dates.exp,
+            ..self
+        })
+    }
+}
+
 /// A token that has the form of a feed. Nothing of it is to be believed yet.
 ///
 /// Does not check the signature, the issuer, or that it is valid now.
@@ -294,7 +308,7 @@ impl<'a> UnverifiedFeed<'a> {
 
     /// `kid`: the key that is said to have signed.
     pub fn key_id(&self) -> &str {
-        &self.token.key_id
+        self.token.key_id()
     }
 
     /// Checks it against the authority's key set. `now` is in seconds since the Unix epoch.

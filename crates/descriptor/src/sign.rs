@@ -1,6 +1,9 @@
 //! Signing in Rust, for tools and tests. The Worker signs by WebCrypto.
 
-use ed25519_dalek::Signer as _;
+use jwt_compact::{
+    Algorithm as _,
+    alg::{Ed25519, Es256},
+};
 use zeroize::Zeroizing;
 
 use crate::{Algorithm, Descriptor, MintError, SigningKey, Unsigned, jwk::PublicJwk};
@@ -33,12 +36,11 @@ impl SigningKey {
         match self.algorithm() {
             Algorithm::EdDsa => {
                 let key = ed25519_dalek::SigningKey::from_bytes(self.secret());
-                Some(key.sign(message).to_bytes())
+                Some(Ed25519.sign(&key, message).to_bytes())
             }
             Algorithm::Es256 => {
                 let key = p256::ecdsa::SigningKey::from_slice(self.secret()).ok()?;
-                let signature: p256::ecdsa::Signature = key.sign(message);
-                Some(signature.to_bytes().into())
+                Some(Es256.sign(&key, message).to_bytes().into())
             }
         }
     }

@@ -128,7 +128,7 @@ impl<'a> UnverifiedDescriptor<'a> {
 
     /// `kid`: the key that is said to have signed.
     pub fn key_id(&self) -> &str {
-        &self.token.key_id
+        self.token.key_id()
     }
 
     /// What the token says, for showing it to a person. Not to be acted on.

@@ -166,6 +166,13 @@ fn headers_that_are_refused_before_any_signature_work() {
         ("jwk", public_jwk(&key())),
         ("x5u", json!("https://evil.example/cert")),
         ("x5c", json!(["MIIB"])),
+        ("x5t", json!("dGhpcyBpcyBhIFNIQTEgdGVzdCE")),
+        ("x5t", json!(7)),
+        (
+            "x5t#S256",
+            json!("MV9b23bQeMQ7isAGTkoBZGErH853yGk0W_yUx1iU7dM"),
+        ),
+        ("x5t#S256", json!(null)),
         ("typ", json!("JWT")),
         ("typ", json!("application/mcp-connect+jwt")),
         ("typ", json!("MCP-Connect+JWT")),

@@ -8,7 +8,7 @@ use crate::{
         problem::Problem,
         respond,
     },
-    authority::{ApiKey, NewKey, is_id},
+    authority::{ApiKey, NewKey, is_client_id, is_id},
     platform::{http::Response, random_bytes},
     store::{NewClient, Row, Status, StoreError},
 };
@@ -39,7 +39,7 @@ struct Created {
 
 pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response, Problem> {
     let body: CreateBody = call.json()?;
-    check_id("client_id", &body.client_id)?;
+    check_client_id("client_id", &body.client_id)?;
     if let Some(tenant_id) = &body.tenant_id {
         check_id("tenant_id", tenant_id)?;
     }
@@ -90,7 +90,7 @@ pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem
     let limit = call.page_size()?;
     let cursor = call.query("cursor")?;
     if let Some(cursor) = &cursor {
-        check_id("cursor", cursor)?;
+        check_client_id("cursor", cursor)?;
     }
     let page = call
         .app
@@ -130,12 +130,21 @@ async fn set_status(
 /// `{client_id}` of the path.
 pub(super) fn client_id(call: &Call) -> Result<&str, Problem> {
     let client_id = call.member("client_id");
-    check_id("client_id", client_id)?;
+    check_client_id("client_id", client_id)?;
     Ok(client_id)
 }
 
 pub(super) fn client_not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "client_not_found", "no such client")
+}
+
+pub(super) fn check_client_id(member: &str, id: &str) -> Result<(), Problem> {
+    if is_client_id(id) {
+        return Ok(());
+    }
+    Err(Problem::request_invalid(format!(
+        "{member}: must be 1 to 256 visible ASCII characters without spaces, and not \".\", \"..\" or \"*\""
+    )))
 }
 
 pub(super) fn check_id(member: &str, id: &str) -> Result<(), Problem> {

@@ -18,6 +18,7 @@ pub(super) mod providers;
 pub(super) mod revocations;
 pub(super) mod stats;
 pub(super) mod tenants;
+pub(super) mod token_test;
 
 use http::StatusCode;
 use mcp_connect_catalog::date_micros;

@@ -7,7 +7,7 @@ use serde_json::{json, value::to_raw_value};
 
 use super::{
     Changed, check_reason,
-    clients::check_id,
+    clients::{check_client_id, check_id},
     list_answer,
     tenants::{self, tenant_id},
 };
@@ -139,7 +139,8 @@ pub(crate) async fn write(call: &Call, operator: &Operator) -> Result<Response, 
     let pins = (!pins.is_empty()).then(|| json!(pins).to_string());
     // What connect will make of it must be possible.
     body.policy
-        .compile()
+        .check_clients()
+        .and_then(|()| body.policy.compile())
         .map_err(|error| Problem::request_invalid(format!("policy: {error}")))?;
     let policy = NewPolicy {
         document: &document,
@@ -181,13 +182,11 @@ pub(crate) async fn explain(call: &Call, _: &Moderator) -> Result<Response, Prob
         client_id: None,
         tenant_id: None,
     };
-    for (member, id) in [
-        ("client_id", &body.client_id),
-        ("tenant_id", &body.tenant_id),
-    ] {
-        if let Some(id) = id {
-            check_id(member, id)?;
-        }
+    if let Some(client_id) = &body.client_id {
+        check_client_id("client_id", client_id)?;
+    }
+    if let Some(tenant_id) = &body.tenant_id {
+        check_id("tenant_id", tenant_id)?;
     }
     let issuing = call.app.settings.issuing()?;
     let admission = issuing.admission;

@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use mcp_connect_catalog::Endpoint;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
@@ -12,16 +14,22 @@ use crate::{
         App,
         call::{Call, Moderator, Operator},
         problem::Problem,
-        provider_keys, respond,
+        provider_keys::{self, Examined},
+        respond,
     },
-    authority::KeySource,
+    authority::{ALGORITHM_NAMES, AUDIENCE_CLAIM, KeySource, SkippedKey, TokenRules},
     platform::http::Response,
-    store::{MAX_PROVIDERS, NewProvider, StoreError},
+    store::{MAX_BY_CLAIM, MAX_PROVIDERS, NewProvider, Row, StoreError},
 };
 
 const MAX_CHARS: usize = 512;
 const MAX_CLIENT_CLAIMS: usize = 4;
 const MAX_CLAIM_CHARS: usize = 128;
+const MAX_REQUIRED_CLAIMS: usize = 8;
+const MAX_VALUE_CHARS: usize = 256;
+const TOKEN_TYPES: [&str; 2] = ["at+jwt", "jwt"];
+/// How many keys a problem tells of.
+const MAX_TOLD: usize = 8;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +39,10 @@ pub(crate) struct AddBody {
     jwks_uri: Option<String>,
     #[serde(default = "usual_client_claims")]
     client_claims: Vec<String>,
+    audience_claim: Option<String>,
+    #[serde(default)]
+    required_claims: BTreeMap<String, Option<String>>,
+    token_type: Option<String>,
     reason: String,
 }
 
@@ -40,6 +52,14 @@ pub(crate) struct RemoveBody {
     issuer: String,
     audience: String,
     reason: String,
+}
+
+#[derive(Serialize)]
+struct Added {
+    #[serde(flatten)]
+    provider: Row,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped_keys: Vec<SkippedKey>,
 }
 
 /// The one is of RFC 9068, the other of `OpenID` Connect.
@@ -55,6 +75,12 @@ pub(crate) async fn add(call: &Call, operator: &Operator) -> Result<Response, Pr
     check_issuer(&call.app, &body.issuer)?;
     check_audience(&body.audience)?;
     check_client_claims(&body.client_claims)?;
+    let rules = TokenRules {
+        audience_claim: body.audience_claim.filter(|claim| claim != AUDIENCE_CLAIM),
+        required_claims: body.required_claims,
+        token_type: body.token_type,
+    };
+    check_rules(&rules)?;
     let jwks_uri = body
         .jwks_uri
         .map(|uri| Endpoint::parse(&uri, call.app.settings.endpoint_rules()))
@@ -65,21 +91,14 @@ pub(crate) async fn add(call: &Call, operator: &Operator) -> Result<Response, Pr
         issuer: body.issuer,
         jwks_uri,
     };
-    provider_keys::try_out(&call.app, &source)
-        .await
-        .map_err(|problem| {
-            Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "provider_unusable",
-                format!("nothing was stored, since the provider's keys can't be used: {problem}"),
-            )
-        })?;
+    let examined = usable_keys(&call.app, &source).await?;
     let provider = NewProvider {
         issuer: &source.issuer,
         audience: &body.audience,
         tenant_id,
         jwks_uri: source.jwks_uri.as_deref(),
         client_claims: &body.client_claims,
+        rules: &rules,
     };
     let provider = call
         .app
@@ -97,13 +116,24 @@ pub(crate) async fn add(call: &Call, operator: &Operator) -> Result<Response, Pr
             other => other.into(),
         })?;
     match provider {
-        Some(provider) => respond(StatusCode::CREATED, &provider),
+        Some(provider) => {
+            let skipped_keys = examined.skipped;
+            respond(
+                StatusCode::CREATED,
+                &Added {
+                    provider,
+                    skipped_keys,
+                },
+            )
+        }
         None => match call.app.store.list_providers(tenant_id).await? {
             None => Err(tenants::not_found()),
             Some(_) => Err(Problem::new(
                 StatusCode::CONFLICT,
                 "too_many_providers",
-                format!("the tenant has {MAX_PROVIDERS} identity providers; remove one first"),
+                format!(
+                    "the tenant has {MAX_PROVIDERS} identity providers, or there are {MAX_BY_CLAIM} with this issuer whose audience is in another claim than aud; remove one first"
+                ),
             )),
         },
     }
@@ -160,12 +190,83 @@ fn check_audience(audience: &str) -> Result<(), Problem> {
     ))
 }
 
+/// Fetches the provider's keys, of which at least one has to be good for something.
+async fn usable_keys(app: &App, source: &KeySource) -> Result<Examined, Problem> {
+    let unusable = |problem: String| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "provider_unusable",
+            format!("nothing was stored, since the provider's keys can't be used: {problem}"),
+        )
+    };
+    let examined = provider_keys::examine(app, source)
+        .await
+        .map_err(unusable)?;
+    if examined.usable > 0 {
+        return Ok(examined);
+    }
+    let mut problem =
+        format!("the provider's key set has no key that can check signatures by {ALGORITHM_NAMES}");
+    for SkippedKey {
+        index,
+        problem: why,
+        ..
+    } in examined.skipped.iter().take(MAX_TOLD)
+    {
+        problem = format!("{problem}; keys[{index}]: {why}");
+    }
+    Err(unusable(problem))
+}
+
+fn check_rules(rules: &TokenRules) -> Result<(), Problem> {
+    // The issuer of a token never says whom it is for.
+    let is_audience = |claim: &String| is_claim_name(claim) && claim != "iss";
+    if !rules.audience_claim.as_ref().is_none_or(is_audience) {
+        return Err(Problem::request_invalid(format!(
+            "audience_claim: must be {CLAIM_NAME}, and not \"iss\""
+        )));
+    }
+    if rules.required_claims.len() > MAX_REQUIRED_CLAIMS {
+        return Err(Problem::request_invalid(format!(
+            "required_claims: has more than {MAX_REQUIRED_CLAIMS} claims"
+        )));
+    }
+    let is_value = |value: &String| {
+        (1..=MAX_VALUE_CHARS).contains(&value.len()) && !value.chars().any(char::is_control)
+    };
+    for (claim, value) in &rules.required_claims {
+        if !is_claim_name(claim) {
+            return Err(Problem::request_invalid(format!(
+                "required_claims: a name must be {CLAIM_NAME}"
+            )));
+        }
+        if !value.as_ref().is_none_or(is_value) {
+            return Err(Problem::request_invalid(format!(
+                "required_claims.{claim}: must be null, for any value, or a text of 1 to {MAX_VALUE_CHARS} bytes without control characters"
+            )));
+        }
+    }
+    let is_type = |typ: &String| TOKEN_TYPES.contains(&&**typ);
+    if rules.token_type.as_ref().is_none_or(is_type) {
+        return Ok(());
+    }
+    Err(Problem::request_invalid(
+        "token_type: must be \"at+jwt\" or \"jwt\"; leave it out to accept both, and tokens without typ",
+    ))
+}
+
+const CLAIM_NAME: &str = "a name of 1 to 128 letters, digits, \".\", \"_\", \":\", \"/\" or \"-\"";
+
 /// Names that SQL's JSON operators take for names, not for paths.
-fn check_client_claims(claims: &[String]) -> Result<(), Problem> {
+fn is_claim_name(claim: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
-    let is_name =
-        |claim: &String| (1..=MAX_CLAIM_CHARS).contains(&claim.len()) && claim.bytes().all(allowed);
-    if (1..=MAX_CLIENT_CLAIMS).contains(&claims.len()) && claims.iter().all(is_name) {
+    (1..=MAX_CLAIM_CHARS).contains(&claim.len()) && claim.bytes().all(allowed)
+}
+
+fn check_client_claims(claims: &[String]) -> Result<(), Problem> {
+    if (1..=MAX_CLIENT_CLAIMS).contains(&claims.len())
+        && claims.iter().all(|claim| is_claim_name(claim))
+    {
         return Ok(());
     }
     Err(Problem::request_invalid(

@@ -2,7 +2,11 @@ use http::StatusCode;
 use mcp_connect_catalog::date_micros;
 use serde::Deserialize;
 
-use super::{Changed, check_reason, clients::check_id, list_answer, tenants};
+use super::{
+    Changed, check_reason,
+    clients::{check_client_id, check_id},
+    list_answer, tenants,
+};
 use crate::{
     api::{
         App,
@@ -40,7 +44,10 @@ enum Kind {
 pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response, Problem> {
     let body: RevokeBody = call.json()?;
     let reason = check_reason(&body.reason)?;
-    check_id("id", &body.id)?;
+    match body.kind {
+        Kind::Client => check_client_id("id", &body.id)?,
+        Kind::Jti | Kind::Key | Kind::Tenant => check_id("id", &body.id)?,
+    }
     if let Some(tenant_id) = &body.tenant_id {
         check_id("tenant_id", tenant_id)?;
         if body.kind != Kind::Client {

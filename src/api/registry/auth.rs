@@ -21,7 +21,7 @@ use crate::{
     },
     authority::{
         AccessToken, Expected, KeySource, MAX_RECORD_BYTES, Place, ProofFault, Publisher,
-        RECORD_PATH, SignedTime, SignedToken, TokenFault, txt_records,
+        RECORD_PATH, SignedTime, SignedToken, TokenFault, TokenRules, txt_records,
     },
     platform::{
         Publishing, has_signed,
@@ -227,14 +227,17 @@ async fn by_token(
 ) -> Result<Response, Refusal> {
     let body = Body::read(call, &["oidc_token"], None)?;
     let refuse = |fault: TokenFault| {
-        log::info("publisher_refused", &[("problem", fault.0)]);
-        Refusal::unauthorized(failed).because(fault.0)
+        let problem = fault.to_string();
+        let members = [("issuer", issuer), ("problem", &problem)];
+        log::info("publisher_refused", &members);
+        Refusal::unauthorized(failed).because(problem)
     };
     let prove = async {
         let token = AccessToken::parse(body.text("oidc_token"))?;
         let expected = Expected {
             issuer,
             audience,
+            rules: TokenRules::NONE,
             max_lifetime: MAX_TOKEN_LIFETIME_SECONDS,
         };
         token.check(&expected, now_millis() / 1000)?;
@@ -251,7 +254,7 @@ async fn by_token(
             if call.app.store.spend_proof(&id, good_until).await? {
                 return admit(call, publisher).await;
             }
-            Err(refuse(TokenFault(
+            Err(refuse(TokenFault::new(
                 "this token was used before: get another",
             )))
         }

@@ -11,9 +11,7 @@ pub(super) mod servers;
 pub(super) mod service;
 pub(super) mod status;
 
-use std::borrow::Cow;
-
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -38,67 +36,26 @@ pub(super) fn is_change(head: &Head) -> bool {
     is_registry(path) && (head.method != Method::POST || path.ends_with("/publish"))
 }
 
-/// What is answered before anybody looks where a request goes: of what no path or query may have, of
-/// another way to write a path, and of browsers that ask whether they may.
-pub(super) fn at_the_door(head: &Head) -> Option<Response> {
+/// Refuses a NUL in path or query, which is in nothing that registries know. The official registry answers
+/// this before it knows of problems.
+pub(super) fn refuse_nul(head: &Head) -> Option<Response> {
     let path = head.path();
-    // No path of ours begins like that; to others it is the name of a host.
+    // No path of ours begins with two slashes; to others it is the name of a host.
     if !is_registry(path) && !path.starts_with("//") {
         return None;
     }
-    if path.contains("%00") {
-        return Some(no_nul("Invalid request: URL path contains null bytes"));
-    }
-    let query = head.target.query();
-    if query.is_some_and(|query| query.contains("%00")) {
-        let detail = "Invalid request: query parameters contain null bytes";
-        return Some(no_nul(detail));
-    }
-    if path.ends_with('/') {
-        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let query = query.map_or_else(String::new, |query| format!("?{query}"));
-        let location = format!("/{}{query}", segments.join("/"));
-        return Some(Response {
-            status: StatusCode::PERMANENT_REDIRECT,
-            headers: vec![("location", location.into())],
-            body: Vec::new(),
-        });
-    }
-    (head.method == Method::OPTIONS).then(|| Response {
-        status: StatusCode::NO_CONTENT,
-        headers: vec![("access-control-max-age", "86400".into())],
-        body: Vec::new(),
-    })
-}
-
-/// As the official registry has it, which answers this before it knows of problems.
-fn no_nul(detail: &'static str) -> Response {
+    let detail = if path.contains("%00") {
+        "Invalid request: URL path contains null bytes"
+    } else if head.target.query()?.contains("%00") {
+        "Invalid request: query parameters contain null bytes"
+    } else {
+        return None;
+    };
     let response = Refusal::bad_request(detail).into_response();
-    Response {
+    Some(Response {
         status: response.status,
         ..document("application/json", response.body)
-    }
-}
-
-/// Any page of any site may ask and publish: what lets somebody do so is no cookie.
-pub(super) fn open_to_browsers(response: &mut Response) {
-    response.headers.extend([
-        ("access-control-allow-origin", Cow::Borrowed("*")),
-        (
-            "access-control-allow-methods",
-            Cow::Borrowed("GET, POST, PUT, PATCH, DELETE, OPTIONS"),
-        ),
-        // Of all others this one must be named.
-        (
-            "access-control-allow-headers",
-            Cow::Borrowed("Authorization, Content-Type, *"),
-        ),
-        (
-            "access-control-expose-headers",
-            Cow::Borrowed("Content-Type, Content-Length, ETag, Retry-After"),
-        ),
-        ("x-content-type-options", Cow::Borrowed("nosniff")),
-    ]);
+    })
 }
 
 /// The first parameter of the query that has this name; one without a value is none.

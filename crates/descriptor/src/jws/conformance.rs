@@ -52,17 +52,12 @@ fn accepts(compact: &str, jwks: &[Value]) -> bool {
     };
     header.entry("kid").or_insert(json!("k"));
     header.insert("typ".into(), json!(DESCRIPTOR_FORM.token_type));
+    let key = header.get("kid").and_then(Value::as_str);
+    let key = key.and_then(|key_id| keys.get(key_id));
     let header = Value::Object(header).to_string();
-    let Ok(header) = Header::parse(header.as_bytes(), DESCRIPTOR_FORM.token_type) else {
-        return false;
-    };
-    let token = Jws {
-        signed: parts.signed,
-        signature: parts.signature,
-        algorithm: header.algorithm,
-        key_id: header.key_id,
-    };
-    token.verify(&keys).is_ok()
+    let token = read_header(header.as_bytes(), DESCRIPTOR_FORM.token_type)
+        .and_then(|algorithm| Jws::read(compact, parts.signed, algorithm));
+    matches!((token, key), (Ok(token), Some(key)) if token.verify_by(key).is_ok())
 }
 
 fn keys_of(group: &Value) -> Vec<Value> {

@@ -795,6 +795,14 @@ fn header_members(v: &mut Vectors) {
         ("x5u", "x5u", json!("https://evil.example/cert.pem")),
         ("x5c", "x5c", json!(["MIIB"])),
         ("x5c-empty", "x5c", json!([])),
+        ("x5t", "x5t", json!("dGhpcyBpcyBhIFNIQTEgdGVzdCE")),
+        ("x5t-no-thumbprint", "x5t", json!("")),
+        (
+            "x5t-s256",
+            "x5t#S256",
+            json!("MV9b23bQeMQ7isAGTkoBZGErH853yGk0W_yUx1iU7dM"),
+        ),
+        ("x5t-s256-null", "x5t#S256", json!(null)),
     ] {
         v.refuse(
             &format!("header-{id}"),
