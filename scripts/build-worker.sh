@@ -11,7 +11,8 @@ if [ -f build/index_bg.wasm ] &&
   exit 0
 fi
 
-printf '• the Worker (worker-build)\n' >&2
+. scripts/progress.sh
+printf '• the Worker (worker-build; two minutes the first time, most of it for the last crate)\n' >&2
 export WASM_BINDGEN_BIN="$PWD/.tools/bin/wasm-bindgen"
 export WASM_OPT_BIN="$PWD/node_modules/.bin/wasm-opt"
 export ESBUILD_BIN="$PWD/node_modules/.bin/esbuild"
@@ -25,8 +26,8 @@ if GIT_COMMIT="$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/
   export BUILD_TIME
 fi
 mkdir -p .tools
-.tools/bin/worker-build --release >.tools/worker-build.log 2>&1 ||
-  { cat .tools/worker-build.log >&2; printf '\nThe Worker did not build.\n' >&2; exit 1; }
+with_progress .tools/worker-build.log .tools/bin/worker-build --release ||
+  { tr '\r' '\n' <.tools/worker-build.log | grep -v Building >&2; printf '\nThe Worker did not build.\n' >&2; exit 1; }
 # The names of functions are a seventh of the module; a panic says its place without them. Of wasm's features
 # those that the module uses, as worker-build names them: with all of them on, the module is written in forms that
 # not every engine reads.

@@ -14,9 +14,10 @@ node_major="$(node -p 'process.versions.node.split(".")[0]')"
 [ "$node_major" -ge 20 ] || fail "Node.js $node_major is too old. Install Node.js 20 or newer, then run make again."
 
 mkdir -p .tools
+. scripts/progress.sh
 
 if ! cmp -s package-lock.json .tools/package-lock.json || [ ! -x node_modules/.bin/node ]; then
-  step "npm packages (wrangler, workerd, binaryen, esbuild, test clients)"
+  step "npm packages (wrangler, workerd, binaryen, esbuild, test clients: half a minute)"
   # wrangler wants a newer Node than the machine may have; the 'node' package brings that one.
   # Not 'npm ci': it demands that the lock file names workerd's builds for other systems, too.
   npm install --no-save --no-fund --no-audit --loglevel=error >.tools/npm.log 2>&1 ||
@@ -26,19 +27,25 @@ fi
 
 scripts/wasm-target.sh
 
-cargo_tool() { # crate, version, the binary that shows it is there
-  local stamp=".tools/$1-$2"
-  [ -f "$stamp" ] && [ -x ".tools/bin/$3" ] && return
-  step "$1 $2 (compiled once, one to three minutes)"
+cargo_tool() { # crate, version, the binary that shows it is there, more arguments of cargo install
+  local stamp=".tools/$1-$2" crate="$1@=$2" log=".tools/$1.log" binary="$3"
+  [ -f "$stamp" ] && [ -x ".tools/bin/$binary" ] && return
+  step "$1 $2 (compiled once)"
+  shift 3
   # Optimising a tool that runs for seconds costs more time than it saves.
-  CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0 \
+  CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=0 \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 CARGO_TARGET_DIR=.tools/target \
-    cargo install --quiet --locked --force --root .tools "$1@=$2" >".tools/$1.log" 2>&1 ||
-    { tail -n 20 ".tools/$1.log" >&2; fail "cargo install $1 failed (whole log: .tools/$1.log)."; }
+    with_progress "$log" cargo install --locked --force --root .tools "$@" "$crate" ||
+    { tr '\r' '\n' <"$log" | grep -v Building | tail -n 20 >&2; fail "cargo install $crate failed (whole log: $log)."; }
   touch "$stamp"
 }
 
-# The CLI must be of exactly the wasm-bindgen version in Cargo.lock.
-cargo_tool wasm-bindgen-cli 0.2.129 wasm-bindgen-test-runner
+# The CLI must be of exactly the wasm-bindgen version in Cargo.lock. It reaches no network, so it needs no TLS; what reads and
+# writes the module is worth optimising.
+optimised=()
+for crate in walrus wasm-bindgen-cli-support wasm-encoder wasmparser; do
+  optimised+=(--config "profile.release.package.$crate.opt-level=1")
+done
+cargo_tool wasm-bindgen-cli 0.2.129 wasm-bindgen-test-runner --no-default-features "${optimised[@]}"
 cargo_tool worker-build 0.8.7 worker-build
 rm -rf .tools/target
