@@ -23,7 +23,7 @@ test: worker binaries
 	WRANGLER_SEND_METRICS=false $(NODE) --test --test-concurrency=2 --test-timeout=300000 tests/*.test.mjs
 
 binaries: setup
-	@cargo build --quiet -p connectctl -p hapi-server
+	@cargo build -p connectctl -p hapi-server -p mcp-connect-guard
 
 demo: worker binaries
 	@$(NODE) scripts/demo.mjs
