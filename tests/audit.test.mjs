@@ -150,6 +150,10 @@ describe("the list", () => {
     assert.ok((await list(`until=${at}`)).every((entry) => entry.at < at));
     assert.equal((await list(`since=${at}`)).at(-1).at, at);
     assert.deepEqual(await list("actor=nobody"), []);
+    // A plus that nobody encoded arrives as a space.
+    assert.deepEqual(await list(`until=${at.replace("Z", "+00:00")}`), await list(`until=${at}`));
+    const dateless = await authority.request("/v1/admin/audit?since=2026-01-01T00:00:00", { bearer: authority.operatorToken });
+    assert.match(dateless.body.detail, /^since: has no time zone; write it in full, as 2025-08-07T13:15:04Z/);
     for (const query of ["actor=", "since=yesterday", "until=1", "order=up", "cursor=x", `subject=${"x".repeat(601)}`]) {
       assertProblem(await authority.admin(`/audit?${query}`), 400, "request_invalid", query.split("=")[0]);
     }

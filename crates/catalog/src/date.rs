@@ -37,6 +37,40 @@ pub fn date_micros(text: &str) -> Option<u64> {
     u64::try_from((seconds * MICROS + micros).max(0)).ok()
 }
 
+/// Why a text is not a date of a query.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DateError {
+    /// It is a date, or a date and a time, that could be that of any time zone.
+    #[error(
+        "has no time zone; write it in full, as 2025-08-07T13:15:04Z or 2025-08-07T13:15:04+02:00"
+    )]
+    NoZone,
+    /// It is none.
+    #[error("is not an RFC 3339 date such as 2025-08-07T13:15:04Z")]
+    NoDate,
+}
+
+/// Reads an RFC 3339 date from the query of a URL, in microseconds since the Unix epoch. A plus that is
+/// not percent-encoded arrives there as a space.
+pub fn query_date(text: &str) -> Result<u64, DateError> {
+    const SECONDS_END: usize = 19;
+    let with_plus = match text.rsplit_once(' ') {
+        Some((date, zone)) if date.len() >= SECONDS_END => Some(format!("{date}+{zone}")),
+        _ => None,
+    };
+    date_micros(with_plus.as_deref().unwrap_or(text)).ok_or_else(|| {
+        let has_no_zone = ["Z", ":00Z", "T00:00:00Z"]
+            .iter()
+            .any(|rest| date_micros(&format!("{text}{rest}")).is_some());
+        if has_no_zone {
+            DateError::NoZone
+        } else {
+            DateError::NoDate
+        }
+    })
+}
+
 /// The date as registries show it: RFC 3339 in UTC, to the microsecond, without zeros at the end of
 /// a fraction, so that the date of a mirrored version reads as it does upstream.
 pub fn format_date(micros: u64) -> String {
@@ -158,6 +192,42 @@ mod tests {
             "0000-01-01T00:00:00+23:59",
         ] {
             assert_eq!(date_micros(text), Some(0), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_plus_may_arrive_in_a_query_as_a_space() {
+        let noon = date_micros("2025-08-07T13:15:04+00:00");
+        for text in [
+            "2025-08-07T13:15:04 00:00",
+            "2025-08-07T13:15:04+00:00",
+            "2025-08-07 13:15:04 00:00",
+            "2025-08-07T15:15:04.000000 02:00",
+            "2025-08-07T11:15:04-02:00",
+            "2025-08-07T13:15:04Z",
+        ] {
+            assert_eq!(query_date(text).ok(), noon, "{text}");
+        }
+        for text in [
+            "2025-08-07",
+            "2025-08-07T13:15",
+            "2025-08-07T13:15:04",
+            "2025-08-07 13:15:04",
+            "2025-08-07T13:15:04.28",
+        ] {
+            assert_eq!(query_date(text), Err(DateError::NoZone), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "yesterday",
+            "2025-13-07",
+            "2025-08-07T13:15:04 ",
+            "2025-08-07T13:15:04 Z",
+            "2025-08-07T13:15:04  00:00",
+            "2025-08-07T13:15:04 0000",
+        ] {
+            assert_eq!(query_date(text), Err(DateError::NoDate), "{text:?}");
         }
     }
 

@@ -19,7 +19,7 @@ mod version;
 mod vocabulary;
 
 pub use cursor::{CursorError, ListCursor, ListFilter, Position, SearchCursor};
-pub use date::{date_micros, format_date};
+pub use date::{DateError, date_micros, format_date, query_date};
 pub use domain::{Domain, DomainError};
 pub use endpoint::{Endpoint, EndpointError, EndpointRules};
 pub use entry::{Entry, EntryError, VersionStatus};

@@ -1,4 +1,4 @@
-use mcp_connect_catalog::date_micros;
+use mcp_connect_catalog::query_date;
 
 use super::list_answer;
 use crate::{
@@ -91,7 +91,7 @@ fn time(call: &Call, parameter: &str) -> Result<Option<u64>, Problem> {
     let Some(text) = call.query(parameter)? else {
         return Ok(None);
     };
-    let micros = date_micros(&text)
-        .ok_or_else(|| Problem::request_invalid(format!("{parameter}: is not an RFC 3339 date")))?;
+    let micros = query_date(&text)
+        .map_err(|error| Problem::request_invalid(format!("{parameter}: {error}")))?;
     Ok(Some(micros / 1000))
 }

@@ -148,7 +148,7 @@ fn expiry(expires_at: Option<&str>, expires_in: Option<u64>) -> Result<Option<u6
             .map(Some)
             .ok_or_else(|| {
                 Problem::request_invalid(
-                    "expires_at: must be an RFC 3339 date to come, at most ten years away",
+                    "expires_at: must be an RFC 3339 date to come, such as 2027-01-31T12:00:00Z, at most ten years away",
                 )
             }),
         (None, Some(seconds @ 1..=MAX_EXPIRY_SECONDS)) => Ok(Some(now + seconds * 1000)),
