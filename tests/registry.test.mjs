@@ -122,6 +122,8 @@ for (const prefix of PREFIXES) {
       const { changed_at } = await database.prepare("SELECT max(changed_at) AS changed_at FROM versions").first();
       const date = new Date(Math.ceil(changed_at / 1000)).toISOString();
       assert.deepEqual(await since("2019-01-01T00:00:00+02:00"), ["com.since/one:1.0.0"]);
+      // A plus that nobody encoded arrives as a space.
+      assert.deepEqual(await walk("search=com.since&updated_since=2019-01-01T00:00:00+02:00"), ["com.since/one:1.0.0"]);
       assert.deepEqual(await since(date), []);
       await new Promise((resolve) => setTimeout(resolve, 5));
       await authority.importServers(entry("com.since/one", { version: "2.0.0" }));
@@ -180,6 +182,9 @@ for (const prefix of PREFIXES) {
         ["include_deleted=maybe", 422, "query.include_deleted"],
         ["cursor=_spoilt", 422, "query.cursor"],
         ["updated_since=yesterday", 400, "RFC3339"],
+        ["updated_since=2025-08-07", 400, "has no time zone; write it in full, as 2025-08-07T13:15:04Z"],
+        ["updated_since=2025-08-07T13:15:04", 400, "has no time zone"],
+        ["updated_since=2025-08-07T13:15:04 ", 400, "RFC3339"],
         ["updated_since=2025-01-01T00:00:00Z&include_deleted=false", 400, "include_deleted=false"],
       ]) {
         assertRefused(await get(`/servers?${query}`), status, detail);

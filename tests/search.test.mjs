@@ -104,6 +104,23 @@ describe("the search of registries", () => {
     await authority.changeServer("com.typo/observabilty", "quarantine");
   });
 
+  test("knows new words as soon as the catalogue has changed much", async () => {
+    assert.equal((await ranked("gihtub")).metadata.correctedQuery, "github");
+    assert.equal((await ranked("zeplin harbour")).metadata.total, 0);
+    const many = Array.from({ length: 36 }, (_, i) => entry(`com.fresh/zeppelin-${i}`, { description: "Harbours of zeppelins" }));
+    await authority.importServers(...many);
+    for (const search of [ranked, listed]) {
+      assert.equal((await search("zepplein")).metadata.correctedQuery, "zeppelin");
+    }
+    // One that finds nothing reads the words no more than once for all these changes.
+    assert.equal((await ranked("qqqqqqqq")).metadata.total, 0);
+    authority.clearLog();
+    assert.equal((await ranked("qqqqqqqq")).metadata.total, 0);
+    assert.equal(authority.logged("d1").length, 1);
+    for (const { _meta } of many) _meta[OFFICIAL].status = "deleted";
+    await authority.importServers(...many);
+  });
+
   test("says nothing of a correction that finds nothing either", async () => {
     await authority.changeServer("com.acme/tickets", "quarantine");
     for (const search of [ranked, listed]) {

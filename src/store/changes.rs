@@ -1,6 +1,10 @@
 use serde_json::{Value, json};
 
-use super::{Row, Store, StoreError, date, nth_row, nth_rows, number, registry::official};
+use super::{
+    Row, Store, StoreError, date, nth_row, nth_rows, number,
+    page::{BYTES, fitting},
+    registry::official,
+};
 
 /// A part of what changed, oldest first.
 pub(crate) struct Changes {
@@ -12,40 +16,40 @@ pub(crate) struct Changes {
     pub(crate) head: u64,
 }
 
-/// About as many characters of metadata are sent at once, and one entry more.
-const MAX_CHARS: u32 = 4_000_000;
+/// The number of the last change that there is.
+pub(super) const HEAD: &str = "SELECT max(seq) AS head FROM changes";
 
 impl Store {
     /// Up to `limit` servers and versions, as they are now, in the order of their last change, after
     /// the change of the given number.
     pub(crate) async fn changes(&self, after: u64, limit: u32) -> Result<Changes, StoreError> {
+        let rows = format!(
+            "SELECT c.*, {BYTES} AS bytes FROM changes c LEFT JOIN versions v ON v.id = c.version_id
+             WHERE c.seq > ?1 ORDER BY c.seq LIMIT ?2"
+        );
         let sql = format!(
-            "SELECT * FROM (
-               SELECT c.seq, s.name AS id, v.version, v.server_json, v.meta, v.status, v.status_message,
-                 v.status_changed_at, coalesce(v.published_at, v.created_at * 1000) AS published_at,
-                 v.updated_at, s.latest_version = v.id AS is_latest,
-                 iif(v.id IS NULL, s.moderation, v.moderation) AS moderation,
-                 iif(v.id IS NULL, s.moderation_reason, v.moderation_reason) AS moderation_reason,
-                 iif(v.id IS NULL, {}, {}) AS moderation_until,
-                 iif(v.id IS NULL, s.upstream, NULL) AS upstream,
-                 iif(v.id IS NULL, (SELECT version FROM versions WHERE id = s.latest_version), NULL) AS latest,
-                 iif(v.id IS NULL, (SELECT version FROM versions WHERE id = s.default_version), NULL) AS \"default\",
-                 iif(v.id IS NULL, s.origin_level, NULL) AS origin_level,
-                 iif(v.id IS NULL, s.verified_origin, NULL) AS verified_origin,
-                 iif(v.id IS NULL, s.namespace_proven, NULL) AS namespace_proven,
-                 sum(coalesce(length(v.server_json) + coalesce(length(v.meta), 0), 0))
-                   OVER (ORDER BY c.seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-               FROM (SELECT * FROM changes WHERE seq > ?1 ORDER BY seq LIMIT ?2) c
-               JOIN servers s ON s.id = c.server_id
-               LEFT JOIN versions v ON v.id = c.version_id)
-             WHERE coalesce(before, 0) <= {MAX_CHARS} ORDER BY seq",
+            "SELECT c.seq, s.name AS id, v.version, v.server_json, v.meta, v.status, v.status_message,
+               v.status_changed_at, coalesce(v.published_at, v.created_at * 1000) AS published_at,
+               v.updated_at, s.latest_version = v.id AS is_latest,
+               iif(v.id IS NULL, s.moderation, v.moderation) AS moderation,
+               iif(v.id IS NULL, s.moderation_reason, v.moderation_reason) AS moderation_reason,
+               iif(v.id IS NULL, {}, {}) AS moderation_until,
+               iif(v.id IS NULL, s.upstream, NULL) AS upstream,
+               iif(v.id IS NULL, (SELECT version FROM versions WHERE id = s.latest_version), NULL) AS latest,
+               iif(v.id IS NULL, (SELECT version FROM versions WHERE id = s.default_version), NULL) AS \"default\",
+               iif(v.id IS NULL, s.origin_level, NULL) AS origin_level,
+               iif(v.id IS NULL, s.verified_origin, NULL) AS verified_origin,
+               iif(v.id IS NULL, s.namespace_proven, NULL) AS namespace_proven
+             FROM ({}) c JOIN servers s ON s.id = c.server_id LEFT JOIN versions v ON v.id = c.version_id
+             ORDER BY c.seq",
             date("s.moderation_expires_at"),
             date("v.moderation_expires_at"),
+            fitting(&rows, "seq"),
         );
         let mut results = self
             .read(vec![
                 (&sql, vec![number(after), limit.into()]),
-                ("SELECT max(seq) AS head FROM changes", Vec::new()),
+                (HEAD, Vec::new()),
             ])
             .await?;
         let rows = nth_rows(&mut results, 0)?;
@@ -61,7 +65,6 @@ impl Store {
 }
 
 fn entry(mut row: Row) -> Result<String, StoreError> {
-    row.remove("before");
     let Some(server_json) = row.remove("server_json") else {
         let namespace_proven = row.flag("namespace_proven");
         return serde_json::to_string(&row.with("namespace_proven", namespace_proven))

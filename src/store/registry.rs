@@ -5,7 +5,7 @@ use serde_json::json;
 use wasm_bindgen::JsValue;
 
 use super::{
-    Found, Outcome, Row, Store, StoreError, moderation::in_force, now, nth_row, page::SIZE,
+    Found, Outcome, Row, Store, StoreError, moderation::in_force, now, nth_row,
     proofs::effective_level, search::Shown, text,
 };
 use crate::authority::{Level, Moderation};
@@ -13,15 +13,12 @@ use crate::authority::{Level, Moderation};
 /// A version with everything that is said of it.
 pub(crate) struct RegistryVersion {
     pub(crate) id: u64,
-    pub(crate) name: String,
     pub(crate) version: String,
     /// As it was published.
     pub(crate) server_json: String,
     pub(crate) official: Official,
     /// What other registries say of it: a JSON object.
     pub(crate) meta: Option<String>,
-    /// When something of it changed here, in microseconds since the Unix epoch.
-    pub(crate) changed_at: u64,
     /// Where clients can be sent to.
     pub(crate) endpoint: Option<String>,
     pub(crate) level: Level,
@@ -36,21 +33,6 @@ impl RegistryVersion {
     }
 }
 
-/// A version that is not read yet.
-pub(crate) struct UnreadVersion {
-    id: u64,
-    bytes: u64,
-}
-
-impl UnreadVersion {
-    pub(super) fn read(row: &Row) -> Self {
-        Self {
-            id: row.number("id").unwrap_or_default(),
-            bytes: row.number("bytes").unwrap_or_default(),
-        }
-    }
-}
-
 /// What stands for a server's latest version.
 pub(crate) const LATEST: &str = "latest";
 
@@ -58,7 +40,7 @@ pub(crate) const LATEST: &str = "latest";
 pub(super) fn columns(now: &str) -> String {
     format!(
         "v.id, s.name, v.version, v.server_json, v.status, v.status_message, v.status_changed_at,
-         coalesce(v.published_at, v.created_at * 1000) AS published_at, v.updated_at, v.changed_at,
+         coalesce(v.published_at, v.created_at * 1000) AS published_at, v.updated_at,
          s.latest_version IS v.id AS is_latest, v.meta, v.endpoint, {} AS level,
          {} AS moderation, {} AS version_moderation",
         effective_level("v.origin"),
@@ -71,16 +53,16 @@ pub(super) fn columns(now: &str) -> String {
 /// listed for what may be used.
 pub(super) fn is_shown(version: &str, now: &str) -> String {
     format!(
-        "{version}.status <> 'deleted' AND {} = 'active' AND {} = 'active'",
-        in_force("s", now),
-        in_force(version, now),
+        "{version}.status <> 'deleted' AND {} AND {}",
+        is_active("s", now),
+        is_active(version, now),
     )
 }
 
-/// What is shown at once, in bytes as it is stored, and what is read at once of it: a Worker has 128 MB
-/// for everything.
-const MAX_SHOWN_BYTES: u64 = 8_000_000;
-const MAX_READ_BYTES: u64 = 2_000_000;
+/// Whether no moderator holds a server or version back.
+pub(super) fn is_active(table: &str, now: &str) -> String {
+    format!("{} = 'active'", in_force(table, now))
+}
 
 impl Store {
     /// Up to `limit` servers that a query finds, each in its latest version, the best first.
@@ -104,41 +86,18 @@ impl Store {
         self.search(query, after, limit, shown).await
     }
 
-    /// All versions of a server, the newest first, for `registry_by_id` to read.
-    pub(crate) async fn registry_versions(
-        &self,
-        name: &str,
-        include_deleted: bool,
-    ) -> Result<Vec<UnreadVersion>, StoreError> {
-        let sql = format!(
-            "SELECT v.id, {SIZE} FROM servers s CROSS JOIN versions v ON v.server_id = s.id
-             WHERE s.name = ?3 AND (?2 OR {})
-             ORDER BY coalesce(v.published_at, v.created_at * 1000) DESC, v.id DESC",
-            is_shown("v", "?1"),
-        );
-        let values = vec![now(), u32::from(include_deleted).into(), name.into()];
-        let rows = self.rows(&sql, values).await?;
-        Ok(rows.iter().map(UnreadVersion::read).collect())
-    }
-
-    /// The first of these versions, as many as can be shown at once, in this order.
+    /// These versions, in this order.
     pub(crate) async fn registry_by_id(
         &self,
-        versions: &[UnreadVersion],
-        mut each: impl FnMut(&RegistryVersion),
-    ) -> Result<(), StoreError> {
+        ids: &[u64],
+    ) -> Result<Vec<RegistryVersion>, StoreError> {
         let sql = format!(
             "SELECT {} FROM json_each(?2) i CROSS JOIN versions v ON v.id = i.value
              CROSS JOIN servers s ON s.id = v.server_id ORDER BY i.key",
             columns("?1"),
         );
-        for ids in parts(versions) {
-            let values = vec![now(), json!(ids).to_string().into()];
-            for row in &self.rows(&sql, values).await? {
-                each(&read(row)?);
-            }
-        }
-        Ok(())
+        let values = vec![now(), json!(ids).to_string().into()];
+        self.rows(&sql, values).await?.iter().map(read).collect()
     }
 
     /// The version of a server, or its latest one. `None`: there is none, or it is not shown.
@@ -152,27 +111,6 @@ impl Store {
         let rows = self.rows(&version_query(), values).await?;
         rows.first().map(read).transpose()
     }
-}
-
-/// The ids of as many versions as can be shown at once, in parts to read at once.
-fn parts(versions: &[UnreadVersion]) -> Vec<Vec<u64>> {
-    let mut parts = vec![Vec::new()];
-    let (mut shown, mut read) = (0, 0);
-    for version in versions {
-        shown += version.bytes;
-        read += version.bytes;
-        if shown > MAX_SHOWN_BYTES {
-            break;
-        }
-        if read > MAX_READ_BYTES {
-            parts.push(Vec::new());
-            read = version.bytes;
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push(version.id);
-        }
-    }
-    parts
 }
 
 /// Of the server ?3 the version ?4, or its latest one where that is NULL; ?1 is now, ?2 whether what is
@@ -221,12 +159,10 @@ pub(super) fn read(row: &Row) -> Result<RegistryVersion, StoreError> {
     let number = |column| row.number(column).unwrap_or_default();
     Ok(RegistryVersion {
         id: number("id"),
-        name: row.required("name")?,
         version: row.required("version")?,
         server_json: row.required("server_json")?,
         official: official(row)?,
         meta: row.owned("meta"),
-        changed_at: number("changed_at"),
         endpoint: row.owned("endpoint"),
         level: row.one_of("level")?,
         moderation: if moderation.contains(&Moderation::Revoked) {

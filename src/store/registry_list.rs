@@ -1,100 +1,222 @@
-//! Lists of versions, as registries read them from each other: by name, or by when something changed.
+//! Lists of versions, as registries read them from each other: by name, by when something changed, or, of
+//! one server, by date.
+//!
+//! Each list walks one index from a position and looks at a bounded number of entries, whatever its filter
+//! lets through; an answer says where that ended.
 
 use mcp_connect_catalog::{ListFilter, Position, SearchQuery};
 use wasm_bindgen::JsValue;
 
 use super::{
-    Page, Row, Statement, Store, StoreError, now, nth_row, nth_rows, number,
-    page::{SIZE, fitting, listed},
-    registry::{LATEST, RegistryVersion, columns, is_shown, read},
+    Row, Statement, Store, StoreError, now, nth_rows, number,
+    page::{BYTES, MAX_LOOKED_AT, Order, behind, fitting, listed, looking},
+    registry::{LATEST, RegistryVersion, columns, is_active, is_shown, read},
     search::{ListSearch, list_search},
     text,
 };
 
 /// A page of a list.
 pub(crate) struct Listed {
-    pub(crate) page: Page<RegistryVersion>,
+    pub(crate) versions: Vec<RegistryVersion>,
+    /// Where to go on, if there may be more.
+    pub(crate) next: Option<Position>,
     /// How many servers the list has, where that could be told.
     pub(crate) total: Option<u64>,
-    /// Where to go on, if it wasn't looked further for what the filter lets through.
-    pub(crate) stopped_at: Option<Position>,
     /// What was searched for instead.
     pub(crate) corrected: Option<String>,
 }
 
-/// How many servers, or versions, are looked at for a page where the filter may let none through.
-const MAX_LOOKED_AT: u32 = 2_000;
 /// The largest whole number that JavaScript has.
 pub(crate) const MAX_NUMBER: u64 = (1 << 53) - 1;
 
-/// How a list is read: each order walks one index from a position. Of a filter, ?1 to ?5 are now,
-/// whether what is deleted counts, what is searched for, a moment, and how many; ?6 and ?7 are the position,
-/// ?8 a version, and what follows what [`list_search`] asks with.
+/// Is before every change.
+const NEVER: i32 = -1;
+
+/// The conditions of the indexes `versions_listed` and `servers_listed`, which have what a list without
+/// deleted versions may show.
+const LISTED_VERSION: &str =
+    "v.status <> 'deleted' AND (v.moderation = 'active' OR v.moderation_expires_at IS NOT NULL)";
+const LISTED_SERVER: &str =
+    "s.place IS NOT NULL AND (s.moderation = 'active' OR s.moderation_expires_at IS NOT NULL)";
+
+/// How a list is read. Of a filter, ?1 to ?5 are now, whether what is deleted counts, what is searched for, a
+/// moment, and how many; ?6 and ?7 are the position, ?8 a version, and what follows what [`list_search`]
+/// asks with.
 struct Walk {
     with: String,
-    from: String,
+    /// Selects the entries that are looked at, in order: of each, `id` of the version, whether it `fits`, its
+    /// `bytes`, and the two columns of its position.
+    entries: String,
+    position: [&'static str; 2],
+    order: Order,
     total: &'static str,
-    by: &'static str,
 }
 
-impl Walk {
-    fn of(filter: &ListFilter, after: &Position, shown: &str) -> Self {
-        let until = match after {
-            _ if !is_sparse(filter, after) => String::new(),
-            Position::Name { .. } => {
-                format!("AND s.name < coalesce(({}), '~')", name_after("?6"))
-            }
-            Position::Change { .. } => format!(
-                "AND v.changed_at <= coalesce(({}), {MAX_NUMBER})",
-                moment_after("?6", "?7")
-            ),
-        };
-        match after {
-            Position::Name { .. } => Self::by_name(filter, shown, &until),
-            Position::Change { .. } => Self::by_change(&until),
+/// The versions `v` of a server `s` that a list by name looks at.
+struct Candidates<'a>(&'a ListFilter);
+
+impl Candidates<'_> {
+    fn table(&self) -> &'static str {
+        if self.0.include_deleted || self.0.version.as_deref() == Some(LATEST) {
+            "versions v"
+        } else {
+            "versions v INDEXED BY versions_listed"
         }
     }
 
-    fn by_name(filter: &ListFilter, shown: &str, until: &str) -> Self {
-        let (with, servers, total) = if filter.search.is_some() {
+    /// Finds them by an index if the server is `wanted`, and else none.
+    fn condition(&self, wanted: &str) -> String {
+        let of = |column: &str| format!("iif({wanted}, s.{column}, NULL)");
+        let version = match self.0.version.as_deref() {
+            Some(LATEST) => return format!("v.id = {}", of("latest_version")),
+            Some(_) => "AND v.version = ?8",
+            None => "",
+        };
+        let listed = if self.0.include_deleted {
+            String::new()
+        } else {
+            format!("AND {LISTED_VERSION}")
+        };
+        format!("v.server_id = {} {version} {listed}", of("id"))
+    }
+}
+
+impl Walk {
+    fn of(filter: &ListFilter, after: &Position) -> Self {
+        match after {
+            Position::Name { .. } => Self::by_name(filter),
+            Position::Moment { .. } => Self::by_change(filter),
+        }
+    }
+
+    /// Servers without a candidate are looked at, too: they are entries without a version.
+    fn by_name(filter: &ListFilter) -> Self {
+        let candidates = Candidates(filter);
+        let (table, fits) = (candidates.table(), fits());
+        let walk = |servers: &str, wanted: &str| {
+            format!(
+                "SELECT s.name AS name, v.version AS version, v.id AS id, {fits} AS fits, {BYTES} AS bytes
+                 FROM {servers} LEFT JOIN {table} ON {}
+                   AND v.version > CASE WHEN s.name > ?6 THEN '' ELSE ?7 END
+                 WHERE s.name >= ?6",
+                candidates.condition(&format!("(?2 OR {}) AND {wanted}", is_active("s", "?1"))),
+            )
+        };
+        let all = |wanted: &str| {
+            let (servers, listed) = if filter.include_deleted {
+                ("servers s", String::new())
+            } else {
+                (
+                    "servers s INDEXED BY servers_listed",
+                    format!("AND {LISTED_SERVER}"),
+                )
+            };
+            let walk = walk(servers, wanted);
+            format!("{walk} {listed} ORDER BY s.name, v.version")
+        };
+        let (with, entries, total) = if filter.search.is_some() {
+            let any = format!(
+                "EXISTS (SELECT 1 FROM {table} WHERE {} AND (?2 OR {}))",
+                candidates.condition("true"),
+                is_shown("v", "?1"),
+            );
+            // `few` are in order, and so is the index by which each one's versions are found.
+            let few = walk("few f CROSS JOIN servers s ON s.id = f.id", "true");
+            let names = all("(instr(lower(s.name), lower(?3)) OR s.id IN (SELECT id FROM words))");
             (
-                list_search(shown, until),
-                "page p CROSS JOIN servers s ON s.id = p.id",
-                "(SELECT total FROM size)",
+                list_search(&any),
+                format!(
+                    "SELECT * FROM (SELECT * FROM ({few}) LIMIT (SELECT iif(yes, 0, -1) FROM dense))
+                     UNION ALL SELECT * FROM (SELECT * FROM ({names}) LIMIT (SELECT iif(yes, -1, 0) FROM dense))"
+                ),
+                if filter.updated_since.is_some() { "NULL" } else { "(SELECT total FROM size)" },
             )
         } else if is_of_one_version(filter) || filter.include_deleted {
-            (String::new(), "servers s", "NULL")
+            (String::new(), all("true"), "NULL")
         } else {
             // Of every server one version is listed, or all are.
             (
                 String::new(),
-                "servers s",
+                all("true"),
                 "(SELECT servers FROM search_size)",
             )
         };
         Self {
             with,
-            from: format!(
-                "{servers} CROSS JOIN versions v ON v.server_id = s.id
-                 WHERE s.name >= ?6 {until} AND v.version > CASE WHEN s.name > ?6 THEN '' ELSE ?7 END"
-            ),
+            entries,
+            position: ["name", "version"],
+            order: Order::OldestFirst,
             total,
-            by: "name, version",
         }
     }
 
-    fn by_change(until: &str) -> Self {
+    fn by_change(filter: &ListFilter) -> Self {
+        let wanted = match filter.version.as_deref() {
+            Some(LATEST) => "AND v.id = s.latest_version",
+            Some(_) => "AND v.version = ?8",
+            None => "",
+        };
         Self {
             with: String::new(),
-            from: format!(
-                "versions v CROSS JOIN servers s ON s.id = v.server_id
-                 WHERE (v.changed_at, v.id) > (?6, ?7) {until}
-                   AND (?3 IS NULL OR instr(lower(s.name), lower(?3)))"
+            entries: format!(
+                "SELECT v.changed_at AS moment, v.id AS id, {BYTES} AS bytes,
+                   {} {wanted} AND (?3 IS NULL OR instr(lower(s.name), lower(?3))) AS fits
+                 FROM ({}) w CROSS JOIN versions v ON v.id = w.id CROSS JOIN servers s ON s.id = v.server_id",
+                fits(),
+                behind("true", "changed_at", ["?6", "?7"], Order::OldestFirst),
             ),
+            position: ["moment", "id"],
+            order: Order::OldestFirst,
             total: "NULL",
-            by: "changed_at, id",
         }
     }
+
+    /// The versions of the server ?3, the newest first.
+    fn by_date() -> Self {
+        const DATE: &str = "coalesce(published_at, created_at * 1000)";
+        Self {
+            with: String::new(),
+            entries: format!(
+                "SELECT coalesce(v.published_at, v.created_at * 1000) AS moment, v.id AS id, {BYTES} AS bytes, {} AS fits
+                 FROM ({}) w CROSS JOIN versions v ON v.id = w.id CROSS JOIN servers s ON s.id = v.server_id",
+                fits(),
+                behind(
+                    "server_id = (SELECT id FROM servers WHERE name = ?3)",
+                    DATE,
+                    ["?6", "?7"],
+                    Order::NewestFirst
+                ),
+            ),
+            position: ["moment", "id"],
+            order: Order::NewestFirst,
+            total: "NULL",
+        }
+    }
+
+    fn sql(&self) -> String {
+        let [first, second] = self.position;
+        let direction = match self.order {
+            Order::OldestFirst => "",
+            Order::NewestFirst => "DESC",
+        };
+        let rows = fitting(
+            &looking(&self.entries, "?5"),
+            &format!("{first} {direction}, {second} {direction}"),
+        );
+        format!(
+            "{} SELECT {}, l.fits, l.is_end, l.listed, l.{first} AS at_{first}, l.{second} AS at_{second}, {} AS total
+             FROM ({rows}) l LEFT JOIN versions v ON v.id = l.id LEFT JOIN servers s ON s.id = v.server_id
+             ORDER BY l.{first} {direction}, l.{second} {direction}",
+            self.with,
+            columns("?1"),
+            self.total,
+        )
+    }
+}
+
+/// Whether a version is in the list, but for what its walk asks further.
+fn fits() -> String {
+    format!("(?2 OR {}) AND v.changed_at > ?4", is_shown("v", "?1"))
 }
 
 fn is_of_one_version(filter: &ListFilter) -> bool {
@@ -102,49 +224,33 @@ fn is_of_one_version(filter: &ListFilter) -> bool {
     version.is_some_and(|version| version != LATEST)
 }
 
-/// Whether a walk might find nothing for long.
-fn is_sparse(filter: &ListFilter, after: &Position) -> bool {
-    match after {
-        Position::Name { .. } => is_of_one_version(filter),
-        Position::Change { .. } => filter.version.is_some() || filter.search.is_some(),
+impl Listed {
+    /// Reads what [`Walk::sql`] selects of up to `limit` versions and one more.
+    fn read(rows: &[Row], limit: u32) -> Result<Self, StoreError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let fit = || rows.iter().filter(|row| row.flag("fits"));
+        let more = fit().nth(limit).is_some() || listed(rows) > rows.len();
+        let end = rows.last().filter(|row| row.flag("is_end"));
+        let last = if more { fit().take(limit).last() } else { end };
+        Ok(Self {
+            next: last.map(position),
+            total: rows.first().and_then(|row| row.number("total")),
+            versions: fit().take(limit).map(read).collect::<Result<_, _>>()?,
+            corrected: None,
+        })
     }
 }
 
-/// The name at which it is not looked further, if there are as many from this one on.
-fn name_after(from: &str) -> String {
-    format!(
-        "SELECT name FROM servers WHERE name >= {from} ORDER BY name LIMIT 1 OFFSET {MAX_LOOKED_AT}"
-    )
-}
-
-/// … and of changes the moment, all of which is looked at.
-fn moment_after(changed_at: &str, id: &str) -> String {
-    format!(
-        "SELECT changed_at FROM versions WHERE (changed_at, id) > ({changed_at}, {id})
-         ORDER BY changed_at, id LIMIT 1 OFFSET {MAX_LOOKED_AT}"
-    )
-}
-
-/// What tells where a walk stops, if it is cut short.
-fn end(after: &Position) -> (String, Vec<JsValue>) {
-    match after {
-        Position::Name { name, .. } => (name_after("?1"), vec![name.as_str().into()]),
-        Position::Change { changed_at, id } => (
-            moment_after("?1", "?2"),
-            vec![number(*changed_at), number(*id)],
-        ),
-    }
-}
-
-fn stopped_at(end: &Row) -> Position {
-    match end.optional("name") {
+fn position(row: &Row) -> Position {
+    let number = |column| row.number(column).unwrap_or_default();
+    match row.owned("at_name") {
         Some(name) => Position::Name {
-            name: name.to_owned(),
-            version: Some(String::new()),
+            name,
+            version: row.owned("at_version"),
         },
-        None => Position::Change {
-            changed_at: end.number("changed_at").unwrap_or(MAX_NUMBER),
-            id: MAX_NUMBER,
+        None => Position::Moment {
+            micros: number("at_moment"),
+            id: number("at_id"),
         },
     }
 }
@@ -158,59 +264,42 @@ impl Store {
         after: &Position,
         limit: u32,
     ) -> Result<Listed, StoreError> {
-        let wanted = match filter.version.as_deref() {
-            None => "",
-            Some(LATEST) => "AND v.id = s.latest_version",
-            Some(_) => "AND v.version = ?8",
-        };
-        let shown = format!(
-            "{wanted} AND (?2 OR {}) AND v.changed_at > ?4",
-            is_shown("v", "?1")
-        );
-        let Walk {
-            with,
-            from,
-            total,
-            by,
-        } = Walk::of(filter, after, &shown);
-        // What is long is read of those alone that are listed.
-        let rows = format!(
-            "SELECT {}, {SIZE}, {total} AS total
-             FROM (SELECT v.id AS id FROM {from} {shown} ORDER BY {by} LIMIT ?5) l
-             CROSS JOIN versions v ON v.id = l.id CROSS JOIN servers s ON s.id = v.server_id",
-            columns("?1"),
-        );
-        let sql = format!("{with} {}", fitting(&rows, by));
-        let is_sparse = is_sparse(filter, after);
-        let (end, of_end) = end(after);
+        let sql = Walk::of(filter, after).sql();
         let statements = |corrected: Option<&SearchQuery>| {
             let search = corrected
                 .map(SearchQuery::text)
                 .or(filter.search.as_deref());
-            let listed = (&*sql, values(filter, search, after, limit, &sql));
-            let mut statements: Vec<Statement<'_>> = vec![listed];
-            if is_sparse {
-                statements.push((&*end, of_end.clone()));
-            }
-            statements
+            vec![(&*sql, values(filter, search, after, limit, &sql))] as Vec<Statement<'_>>
         };
         let query = filter.search.as_deref().filter(|_| after.is_first_name());
         let query = query.and_then(|text| SearchQuery::parse(text).ok());
         let (mut results, corrected) = self.read_correcting(query.as_ref(), &statements).await?;
-        let rows = nth_rows(&mut results, 0)?;
-        let versions: Result<_, _> = rows.iter().map(read).collect();
-        let page = Page::fitting(versions?, listed(&rows), limit);
-        let end = if is_sparse && !page.more {
-            nth_row(&mut results, 1)?
-        } else {
-            None
-        };
+        let listed = Listed::read(&nth_rows(&mut results, 0)?, limit)?;
         Ok(Listed {
-            total: rows.first().and_then(|row| row.number("total")),
-            page,
-            stopped_at: end.as_ref().map(stopped_at),
             corrected: corrected.map(|query| query.text().to_owned()),
+            ..listed
         })
+    }
+
+    /// Versions of a server after this date and id, the newest first; as many as one answer has room for.
+    pub(crate) async fn registry_versions(
+        &self,
+        name: &str,
+        include_deleted: bool,
+        (micros, id): (u64, u64),
+    ) -> Result<Listed, StoreError> {
+        let sql = Walk::by_date().sql();
+        let values = vec![
+            now(),
+            u32::from(include_deleted).into(),
+            name.into(),
+            NEVER.into(),
+            MAX_LOOKED_AT.into(),
+            number(micros),
+            number(id),
+        ];
+        let rows = self.rows(&sql, values).await?;
+        Listed::read(&rows, MAX_LOOKED_AT)
     }
 }
 
@@ -226,12 +315,12 @@ fn values(
         now(),
         u32::from(filter.include_deleted).into(),
         text(search),
-        number(filter.updated_since.unwrap_or(0)),
+        filter.updated_since.map_or(NEVER.into(), number),
         (limit + 1).into(),
     ];
     values.extend(match after {
         Position::Name { name, version } => [name.as_str().into(), text(version.as_deref())],
-        Position::Change { changed_at, id } => [number(*changed_at), number(*id)],
+        Position::Moment { micros, id } => [number(*micros), number(*id)],
     });
     let is_searched = sql.contains("?9");
     if is_searched || sql.contains("?8") {

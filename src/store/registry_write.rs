@@ -12,9 +12,9 @@ use super::{
     changed, feed_share,
     import::content_hash,
     now, nth_row, nth_rows,
-    page::SIZE,
+    page::{BYTES, with_room},
     quotas,
-    registry::{RegistryVersion, UnreadVersion, nth_version, version_query, version_values},
+    registry::{RegistryVersion, nth_version, version_query, version_values},
     registry_latest::{MOMENT, choose},
     revocations::{Connectable, Revocation},
     text,
@@ -96,6 +96,13 @@ impl Author<'_> {
 
 /// What a change of a status takes of the database at most, beside its message, in bytes.
 const STATUS_BYTES: usize = 512;
+
+/// The versions whose state changed.
+pub(crate) struct StatusChanged {
+    pub(crate) count: usize,
+    /// The ids of those that one answer has room for.
+    pub(crate) with_room: Vec<u64>,
+}
 
 /// Whether a version `w` of a server `o` keeps its URLs from others than ?1: not once it was deleted, or
 /// revoked by a moderator.
@@ -336,13 +343,13 @@ impl Store {
         })
     }
 
-    /// The state of one version, or of all of a server, that are there; those that were in another.
+    /// Sets the state of one version, or of all of a server; says which were in another.
     pub(crate) async fn set_status(
         &self,
         name: &str,
         version: Option<&str>,
         change: StatusChange<'_>,
-    ) -> Result<Written<Vec<UnreadVersion>>, StoreError> {
+    ) -> Result<Written<StatusChanged>, StoreError> {
         let StatusChange {
             status,
             message,
@@ -368,7 +375,7 @@ impl Store {
              WHERE s.name = ?1 AND s.upstream IS NULL AND v.server_id = s.id
                AND (?2 IS NULL OR v.version = ?2) AND NOT m.is_barred
                AND (v.status, v.status_message) IS NOT (?3, ?4)
-             RETURNING id, {SIZE}",
+             RETURNING id, {BYTES} AS bytes",
             taken_meanwhile!()
         );
         let (status_text, feed_owner) = (status.as_str(), by.feed_owner());
@@ -424,12 +431,12 @@ impl Store {
         }
         statements.extend(choose(&names));
         let mut results = self.batch(statements).await?;
-        let changed: Vec<UnreadVersion> = nth_rows(&mut results, 1)?
-            .iter()
-            .map(UnreadVersion::read)
-            .collect();
+        let changed = nth_rows(&mut results, 1)?;
         if !changed.is_empty() {
-            return Ok(Written::Done(changed));
+            return Ok(Written::Done(StatusChanged {
+                count: changed.len(),
+                with_room: with_room(&changed),
+            }));
         }
         let facts = nth_row(&mut results, 0)?.unwrap_or_default();
         Ok(match obstacle(&facts) {

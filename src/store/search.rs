@@ -12,7 +12,7 @@ use wasm_bindgen::JsValue;
 
 use super::{
     Row, Store, StoreError, now, nth_rows, number,
-    page::{SIZE, fitting, listed},
+    page::{BYTES, fitting, listed},
 };
 
 /// The most that one search finds.
@@ -112,13 +112,19 @@ impl Store {
         shown: Shown<'_, T>,
     ) -> Result<Found<T>, StoreError> {
         let rows = format!(
-            "SELECT CAST(p.key AS TEXT) AS search_key,
-               max((SELECT total FROM amount), (SELECT count(*) FROM ranked)) AS search_total, {}, {SIZE}
+            "SELECT p.key AS key, v.id AS id, {BYTES} AS bytes
              FROM page p CROSS JOIN servers s ON s.id = p.id CROSS JOIN versions v ON v.id = {}",
-            shown.columns, shown.version,
+            shown.version,
         );
-        let by = "CAST(search_key AS INTEGER)";
-        let sql = format!("{} {}", ranked(), fitting(&rows, by));
+        let sql = format!(
+            "{} SELECT CAST(l.key AS TEXT) AS search_key, l.listed,
+               max((SELECT total FROM amount), (SELECT count(*) FROM ranked)) AS search_total, {}
+             FROM ({}) l CROSS JOIN versions v ON v.id = l.id CROSS JOIN servers s ON s.id = v.server_id
+             ORDER BY l.key",
+            ranked(),
+            shown.columns,
+            fitting(&rows, "key"),
+        );
         let statements = |corrected: Option<&SearchQuery>| {
             let query = corrected.unwrap_or(query);
             let whole_words = query.to_whole_words();
@@ -161,12 +167,11 @@ pub(super) struct ListSearch {
     is_dense: bool,
 }
 
-/// The servers `page`, of which versions are listed: up to ?5 and one more from the name ?6 on, and not
-/// `until` another, of which `any` version is to be shown. Where few names have what is searched for,
-/// these are sorted; where many have it, the names are walked until the page is full. `total` is how many
-/// there are; where names are walked, or more is found than is looked at, NULL.
-pub(super) fn list_search(any: &str, until: &str) -> String {
-    let any = format!("EXISTS (SELECT 1 FROM versions v WHERE v.server_id = s.id {any})");
+/// What a list is searched by. If few names have what is searched for, `few` are these servers and those with
+/// its `words`, if they have `any` version to list, in the order of their names. If many have it, `dense` says
+/// so, and all names are to be walked. `total` is how many servers there are; NULL if names are walked, or more
+/// is found than is looked at.
+pub(super) fn list_search(any: &str) -> String {
     format!(
         "WITH names AS MATERIALIZED (
            SELECT rowid AS id FROM names_fts WHERE names_fts MATCH ?9 LIMIT {WINDOW} + 1),
@@ -177,16 +182,10 @@ pub(super) fn list_search(any: &str, until: &str) -> String {
            SELECT s.id, s.name FROM (
              SELECT * FROM (SELECT id FROM names UNION SELECT id FROM words)
              LIMIT (SELECT iif(yes, 0, -1) FROM dense)) f
-           CROSS JOIN servers s ON s.id = f.id WHERE {any}),
+           CROSS JOIN servers s ON s.id = f.id WHERE {any} ORDER BY s.name),
          size AS MATERIALIZED (
            SELECT iif(yes OR (SELECT count(*) FROM words) = {LISTED_BY_WORDS}, NULL, (SELECT count(*) FROM few)) AS total
-           FROM dense),
-         page AS MATERIALIZED (
-           SELECT * FROM (SELECT id FROM few s WHERE s.name >= ?6 {until} ORDER BY s.name LIMIT ?5 + 1)
-           UNION ALL SELECT * FROM (
-             SELECT s.id FROM servers s
-             WHERE s.name >= ?6 {until} AND (instr(lower(s.name), lower(?3)) OR s.id IN (SELECT id FROM words)) AND {any}
-             ORDER BY s.name LIMIT (SELECT iif(yes, ?5 + 1, 0) FROM dense)))"
+           FROM dense)"
     )
 }
 

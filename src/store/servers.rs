@@ -118,8 +118,8 @@ impl Store {
         limit: u32,
     ) -> Result<Page<ServerSummary>, StoreError> {
         let sql = format!(
-            "SELECT {} FROM servers s CROSS JOIN versions v ON v.id = s.default_version
-             WHERE s.name > coalesce(?1, '') AND v.status <> 'deleted'
+            "SELECT {} FROM servers s INDEXED BY servers_placed CROSS JOIN versions v ON v.id = s.default_version
+             WHERE s.name > coalesce(?1, '') AND s.place IS NOT NULL
              ORDER BY s.name LIMIT ?2",
             summary_columns("?3"),
         );

@@ -83,3 +83,12 @@ export function assertDescribed(method, path, { status, headers, text, body }) {
   const validate = validator(media.schema);
   assert.ok(validate(body ?? text), `its body is not as described: ${ajv.errorsText(validate.errors)}; ${what}`);
 }
+
+/// Every operation that is described.
+export function operations() {
+  return PATHS.flatMap(({ template, item }) =>
+    ["get", "post", "put", "patch", "delete"]
+      .filter((method) => method in item)
+      .map((method) => ({ path: template, method, operation: item[method], tags: item[method].tags ?? [] })),
+  );
+}

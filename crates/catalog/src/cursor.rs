@@ -63,11 +63,11 @@ pub enum Position {
         /// The version.
         version: Option<String>,
     },
-    /// In one by the time of the last change.
-    Change {
+    /// In one by date.
+    Moment {
         /// Microseconds since the Unix epoch.
-        changed_at: u64,
-        /// Tells apart what changed at the same time.
+        micros: u64,
+        /// Tells apart what has the same date.
         id: u64,
     },
 }
@@ -102,9 +102,9 @@ impl ListCursor {
             updated_since,
             include_deleted,
         } = self.filter.clone().unwrap_or_default();
-        let (name, of_name, changed_at, id) = match self.after.clone() {
+        let (name, of_name, micros, id) = match self.after.clone() {
             Position::Name { name, version } => (Some(name), version, 0, 0),
-            Position::Change { changed_at, id } => (None, None, changed_at, id),
+            Position::Moment { micros, id } => (None, None, micros, id),
         };
         let members: Members = (
             search,
@@ -113,7 +113,7 @@ impl ListCursor {
             include_deleted,
             name,
             of_name,
-            changed_at,
+            micros,
             id,
         );
         let json = serde_json::to_vec(&members).unwrap_or_default();
@@ -141,8 +141,7 @@ impl ListCursor {
         };
         let json = Base64UrlUnpadded::decode_vec(ours).map_err(|_| CursorError)?;
         let members: Members = serde_json::from_slice(&json).map_err(|_| CursorError)?;
-        let (search, version, updated_since, include_deleted, name, of_name, changed_at, id) =
-            members;
+        let (search, version, updated_since, include_deleted, name, of_name, micros, id) = members;
         let filter = ListFilter {
             search,
             version,
@@ -156,7 +155,7 @@ impl ListCursor {
                     name,
                     version: of_name,
                 },
-                None => Position::Change { changed_at, id },
+                None => Position::Moment { micros, id },
             },
         })
     }
@@ -219,10 +218,7 @@ mod tests {
 
     #[test]
     fn a_spoilt_cursor_is_no_name() {
-        let after = Position::Change {
-            changed_at: 7,
-            id: 1,
-        };
+        let after = Position::Moment { micros: 7, id: 1 };
         let text = ListCursor {
             filter: None,
             after,
@@ -274,8 +270,7 @@ mod tests {
         prop_oneof![
             (".{0,200}", proptest::option::of(".{0,99}"))
                 .prop_map(|(name, version)| Position::Name { name, version }),
-            (any::<u64>(), any::<u64>())
-                .prop_map(|(changed_at, id)| Position::Change { changed_at, id }),
+            (any::<u64>(), any::<u64>()).prop_map(|(micros, id)| Position::Moment { micros, id }),
         ]
     }
 

@@ -1,6 +1,6 @@
 //! What registries read from each other, and clients from them.
 
-use mcp_connect_catalog::{ListCursor, ListFilter, Position, date_micros};
+use mcp_connect_catalog::{CursorError, ListCursor, ListFilter, Position, query_date};
 use serde::Serialize;
 
 use super::{Refusal, entry::shown, flag, invalid_parameter, parameter};
@@ -45,68 +45,87 @@ pub(in crate::api) async fn list(call: &Call) -> Result<Response, Refusal> {
     if listed.corrected.is_some() {
         filter.search.clone_from(&listed.corrected);
     }
-    let page = listed.page;
-    let last = page.next_after().map(|last| match after {
-        Position::Name { .. } => Position::Name {
-            name: last.name.clone(),
-            version: Some(last.version.clone()),
-        },
-        Position::Change { .. } => Position::Change {
-            changed_at: last.changed_at,
-            id: last.id,
-        },
-    });
-    let is_empty = page.rows.is_empty() && after.is_first_name() && listed.stopped_at.is_none();
-    let next_cursor = last.or(listed.stopped_at).map(|after| {
-        let filter = Some(filter);
-        ListCursor { filter, after }.encode()
-    });
+    let is_empty = listed.versions.is_empty() && after.is_first_name() && listed.next.is_none();
     let metadata = Metadata {
-        count: page.rows.len(),
-        next_cursor,
+        count: listed.versions.len(),
+        next_cursor: listed.next.map(|after| next_cursor(filter, after)),
         total: listed.total.or(is_empty.then_some(0)),
         total_is_lower_bound: None,
         corrected_query: listed.corrected,
     };
     Ok(cacheable(
-        server_list(&call.app, &page.rows, &metadata),
+        server_list(&call.app, &listed.versions, &metadata),
         CACHEABLE,
     ))
 }
 
-/// `GET /servers/{name}/versions`.
+fn next_cursor(filter: ListFilter, after: Position) -> String {
+    let filter = Some(filter);
+    ListCursor { filter, after }.encode()
+}
+
+/// `GET /servers/{name}/versions`: of a server whose versions are too many or too long for one answer, page by
+/// page.
 pub(in crate::api) async fn versions(call: &Call) -> Result<Response, Refusal> {
-    let include_deleted = flag(call, "include_deleted")?.unwrap_or(false);
-    let required = required_level(&call.app);
-    let name = call.member("name");
-    let server = copies::server(&call.app, name, include_deleted)
-        .await?
-        .ok_or_else(server_not_found)?;
-    let mut servers = Vec::new();
-    let mut show = |version: &RegistryVersion| servers.push(shown(version, required, None));
-    let total = if server.is_complete() {
-        let versions = server.registry_versions(include_deleted)?;
-        versions.iter().for_each(&mut show);
-        versions.len()
-    } else {
-        let store = &call.app.store;
-        let versions = store.registry_versions(name, include_deleted).await?;
-        store.registry_by_id(&versions, &mut show).await?;
-        versions.len()
+    let cursor = list_cursor(call)?;
+    let carried = cursor.as_ref().and_then(|cursor| cursor.filter.as_ref());
+    let include_deleted = flag(call, "include_deleted")?
+        .unwrap_or_else(|| carried.is_some_and(|filter| filter.include_deleted));
+    let (versions, next) = match cursor.map(|cursor| cursor.after) {
+        None => newest_versions(call, include_deleted).await?,
+        Some(Position::Moment { micros, id }) => {
+            versions_after(call, include_deleted, (micros, id)).await?
+        }
+        Some(Position::Name { .. }) => {
+            let message = CursorError.to_string();
+            let cursor = parameter(call, "cursor").unwrap_or_default();
+            return Err(invalid_parameter("cursor", &message, cursor));
+        }
     };
-    if servers.is_empty() {
-        return Err(server_not_found());
-    }
+    let filter = ListFilter {
+        include_deleted,
+        ..ListFilter::default()
+    };
     let metadata = Metadata {
-        count: servers.len(),
-        // What is too much for one answer is told of; each can be read by itself.
-        total: (total > servers.len()).then_some(total as u64),
+        count: versions.len(),
+        next_cursor: next.map(|after| next_cursor(filter, after)),
         ..Metadata::default()
     };
     Ok(cacheable(
-        list_of(&servers, &metadata),
+        server_list(&call.app, &versions, &metadata),
         caching(include_deleted),
     ))
+}
+
+/// Some versions, and where to go on.
+type Versions = (Vec<RegistryVersion>, Option<Position>);
+
+async fn newest_versions(call: &Call, include_deleted: bool) -> Result<Versions, Refusal> {
+    let server = copies::server(&call.app, call.member("name"), include_deleted).await?;
+    let server = server.ok_or_else(server_not_found)?;
+    let (versions, next) = if server.is_complete() {
+        (server.registry_versions(include_deleted)?, None)
+    } else {
+        // It has some of the versions; they need not stay in memory while D1 is asked.
+        drop(server);
+        versions_after(call, include_deleted, (MAX_NUMBER, MAX_NUMBER)).await?
+    };
+    if versions.is_empty() && next.is_none() {
+        return Err(server_not_found());
+    }
+    Ok((versions, next))
+}
+
+async fn versions_after(
+    call: &Call,
+    include_deleted: bool,
+    after: (u64, u64),
+) -> Result<Versions, Refusal> {
+    let (name, store) = (call.member("name"), &call.app.store);
+    let listed = store
+        .registry_versions(name, include_deleted, after)
+        .await?;
+    Ok((listed.versions, listed.next))
 }
 
 fn caching(include_deleted: bool) -> &'static str {
@@ -202,25 +221,30 @@ pub(super) fn limit(call: &Call) -> Result<u32, Refusal> {
     }
 }
 
-/// What is listed, and where the page begins. What a cursor carries holds where the query says
-/// nothing else: some clients send a filter once, others with each page.
-fn wanted(call: &Call) -> Result<(ListFilter, Position), Refusal> {
-    let cursor = parameter(call, "cursor")
+fn list_cursor(call: &Call) -> Result<Option<ListCursor>, Refusal> {
+    parameter(call, "cursor")
         .map(|cursor| {
             ListCursor::decode(&cursor)
                 .map_err(|error| invalid_parameter("cursor", &error.to_string(), cursor))
         })
-        .transpose()?;
-    let (carried, after) = match cursor {
+        .transpose()
+}
+
+/// What is listed, and where the page begins. What a cursor carries holds where the query says
+/// nothing else: some clients send a filter once, others with each page.
+fn wanted(call: &Call) -> Result<(ListFilter, Position), Refusal> {
+    let (carried, after) = match list_cursor(call)? {
         Some(cursor) => (cursor.filter.unwrap_or_default(), Some(cursor.after)),
         None => (ListFilter::default(), None),
     };
     let include_deleted = flag(call, "include_deleted")?;
     let updated_since = parameter(call, "updated_since")
         .map(|date| {
-            date_micros(&date).ok_or_else(|| Refusal::bad_request(
-                "Invalid updated_since format: expected RFC3339 timestamp (e.g., 2025-08-07T13:15:04.280Z)",
-            ))
+            query_date(&date).map_err(|error| {
+                Refusal::bad_request(format!(
+                    "Invalid updated_since format: expected RFC3339 timestamp (e.g., 2025-08-07T13:15:04.280Z); it {error}"
+                ))
+            })
         })
         .transpose()?
         .or(carried.updated_since);
@@ -239,8 +263,8 @@ fn wanted(call: &Call) -> Result<(ListFilter, Position), Refusal> {
     };
     let after = after.unwrap_or(match updated_since {
         // After all that changed at that very time.
-        Some(changed_at) => Position::Change {
-            changed_at,
+        Some(micros) => Position::Moment {
+            micros,
             id: MAX_NUMBER,
         },
         None => Position::Name {

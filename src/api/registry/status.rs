@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{call::Call, copies, document},
     platform::http::Response,
-    store::{Connectable, LATEST, StatusChange, UnreadVersion, Written},
+    store::{Connectable, LATEST, StatusChange, StatusChanged, Written},
 };
 
 /// `PATCH /servers/{name}/versions/{version}/status`.
@@ -31,23 +31,21 @@ pub(in crate::api) async fn set(call: &Call) -> Result<Response, Refusal> {
 pub(in crate::api) async fn set_all(call: &Call) -> Result<Response, Refusal> {
     let changed = change(call, None).await?;
     let required = required_level(&call.app);
-    let mut servers = Vec::new();
-    let store = &call.app.store;
-    store
-        .registry_by_id(&changed, |version| {
-            servers.push(shown(version, required, None));
-        })
-        .await?;
+    let versions = call.app.store.registry_by_id(&changed.with_room).await?;
+    let servers: Vec<String> = versions
+        .iter()
+        .map(|version| shown(version, required, None))
+        .collect();
     let body = format!(
         r#"{{"updatedCount":{},"servers":[{}]}}"#,
-        changed.len(),
+        changed.count,
         servers.join(",")
     );
     Ok(document("application/json", body.into_bytes()))
 }
 
-/// The versions that are in another state now.
-async fn change(call: &Call, version: Option<&str>) -> Result<Vec<UnreadVersion>, Refusal> {
+/// Changes the state of these versions, and says which are in another one now.
+async fn change(call: &Call, version: Option<&str>) -> Result<StatusChanged, Refusal> {
     let body = body(call, Checked::ForWriters, status_faults)?;
     let publisher = writer(call).await?;
     let (name, store) = (call.member("name"), &call.app.store);
