@@ -4,10 +4,10 @@ use std::{cell::RefCell, rc::Rc};
 
 use mcp_connect_catalog::{SearchQuery, Vocabulary};
 
-use super::{Outcome, Statement, Store, StoreError, search::ListSearch};
+use super::{Outcome, Statement, Store, StoreError, changes::HEAD, nth_row, search::ListSearch};
 use crate::platform::{log, now_millis};
 
-/// Words that came or went later are known to this isolate after that time, in milliseconds.
+/// Words are held for this long, in milliseconds, unless the catalogue changes much.
 const HELD_FOR_MILLIS: u64 = 15 * 60 * 1000;
 /// So long it is left to one request to read them, in milliseconds, and to none after a failure.
 const LEFT_TO_ONE_MILLIS: u64 = 10 * 1000;
@@ -33,6 +33,16 @@ thread_local! {
 struct Held {
     words: Rc<Vocabulary>,
     until: u64,
+    /// The number of the last change before they were read; of words that somebody reads, the highest.
+    head: u64,
+}
+
+impl Held {
+    /// Whether there were so many changes since that other words may be searched for: one for a hundred words,
+    /// since reading them costs as much as there are.
+    fn is_outdated(&self, last_change: u64) -> bool {
+        last_change.saturating_sub(self.head) > self.words.count() as u64 / 100
+    }
 }
 
 impl Store {
@@ -61,11 +71,16 @@ impl Store {
                 return Ok((outcomes, told));
             }
         }
-        let outcomes = self.read(statements(None)).await?;
+        let mut asked = statements(None);
+        if query.is_some() {
+            asked.push((HEAD, Vec::new()));
+        }
+        let mut outcomes = self.read(asked).await?;
+        let last_change = query.and_then(|_| outcomes.pop()).map_or(Ok(0), head)?;
         if is_found(&outcomes) {
             return Ok((outcomes, None));
         }
-        if let Some(query) = query.filter(|_| !is_fresh) {
+        if let Some(query) = query.filter(|_| !is_fresh || held.is_outdated(last_change)) {
             corrected = self.words(held).await.correct(query);
         }
         if corrected.is_some() {
@@ -81,23 +96,38 @@ impl Store {
     async fn words(&self, held: Held) -> Rc<Vocabulary> {
         HELD.set(Held {
             until: now_millis() + LEFT_TO_ONE_MILLIS,
+            head: u64::MAX,
             ..held.clone()
         });
-        let rows = match self.rows(WORDS, Vec::new()).await {
-            Ok(rows) => rows,
+        match self.read_words().await {
+            Ok(held) => {
+                HELD.set(held.clone());
+                held.words
+            }
             Err(error) => {
                 log::error("words_unread", &[("problem", &error.to_string())]);
-                return held.words;
+                held.words
             }
-        };
-        let words = rows.first().map_or("", |row| row.text("words"));
-        let words = Rc::new(Vocabulary::parse(words));
-        HELD.set(Held {
-            words: Rc::clone(&words),
-            until: now_millis() + HELD_FOR_MILLIS,
-        });
-        words
+        }
     }
+
+    async fn read_words(&self) -> Result<Held, StoreError> {
+        let asked = vec![(WORDS, Vec::new()), (HEAD, Vec::new())];
+        let mut outcomes = self.read(asked).await?;
+        let head = outcomes.pop().map_or(Ok(0), head)?;
+        let row = nth_row(&mut outcomes, 0)?;
+        let words = row.as_ref().map_or("", |row| row.text("words"));
+        Ok(Held {
+            words: Rc::new(Vocabulary::parse(words)),
+            until: now_millis() + HELD_FOR_MILLIS,
+            head,
+        })
+    }
+}
+
+fn head(outcome: Outcome) -> Result<u64, StoreError> {
+    let row = nth_row(&mut [outcome], 0)?;
+    Ok(row.and_then(|row| row.number("head")).unwrap_or(0))
 }
 
 /// Whether there are rows, or more to look through.
