@@ -31,6 +31,7 @@ demo: worker binaries
 bench: worker
 	@$(NODE) bench/connect.mjs
 	@$(NODE) bench/storm.mjs
+	@$(NODE) bench/lists.mjs
 	@$(NODE) bench/search.mjs
 	cargo bench -p mcp-connect-descriptor -p mcp-connect-verifier -p mcp-connect-guard -p hapi-server
 

@@ -1,7 +1,7 @@
 // `make bench`: what others notice of one client that asks again and again: their latency while it is
 // quiet, during its storm, and during the same storm with no limits. All send at a fixed pace, so that
 // only the Worker and its D1 can make somebody wait. It prints numbers; a wrong answer makes it fail.
-import { NO_LIMITS, authorityWorker, median, post, prepare, quantile, spread, startWorkerd } from "./support.mjs";
+import { NO_LIMITS, authorityWorker, median, pace, post, prepare, quantile, spread, startWorkerd } from "./support.mjs";
 
 const OTHERS = 50;
 const OTHERS_PER_SECOND = 20;
@@ -41,30 +41,19 @@ async function measure({ url, requests, agent }, stormPerSecond) {
   const storm = {};
   let turn = 0;
   await Promise.all([
-    pace(OTHERS_PER_SECOND, async () => {
+    pace(ROUND_MS, OTHERS_PER_SECOND, async () => {
       turn = (turn + 1) % OTHERS;
       const sent = performance.now();
       const status = await post(url, requests[1 + turn], agent);
       if (status !== 200) throw new Error(`another client was answered ${status}`);
       latencies.push(performance.now() - sent);
     }),
-    pace(stormPerSecond, async () => {
+    pace(ROUND_MS, stormPerSecond, async () => {
       const status = await post(url, requests[0], agent);
       storm[status] = (storm[status] ?? 0) + 1;
     }),
   ]);
   return { p50: quantile(latencies, 0.5), p95: quantile(latencies, 0.95), storm };
-}
-
-/** Sends so many per second, whether those before were answered or not, for one round. */
-async function pace(perSecond, send) {
-  const sent = [];
-  const begun = performance.now();
-  for (let elapsed = 0; perSecond > 0 && elapsed < ROUND_MS; elapsed = performance.now() - begun) {
-    while (sent.length < (elapsed / 1000) * perSecond) sent.push(send());
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  await Promise.all(sent);
 }
 
 function report(rounds) {

@@ -199,6 +199,17 @@ export function post(url, { authorization, body }, agent) {
   });
 }
 
+/** Sends so many per second, whether those before were answered or not, for so long. */
+export async function pace(forMs, perSecond, send) {
+  const sent = [];
+  const begun = performance.now();
+  for (let elapsed = 0; perSecond > 0 && elapsed < forMs; elapsed = performance.now() - begun) {
+    while (sent.length < (elapsed / 1000) * perSecond) sent.push(send());
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await Promise.all(sent);
+}
+
 export function quantile(values, q) {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.floor(q * (sorted.length - 1))];
