@@ -304,7 +304,7 @@ describe("GitHub", () => {
     };
     const owner = await claims("github-at", { github_token: "gho_owner" }, "/v0.1");
     assert.deepEqual([owner.auth_method, owner.auth_method_sub], ["github-at", "Octo-Cat"]);
-    assert.deepEqual(owner.permissions.map(({ resource }) => resource), ["io.github.Octo-Cat/*", "io.github.owned/*"]);
+    assert.deepEqual(owner.permissions.map(({ resource }) => resource), ["io.github.octo-cat/*", "io.github.owned/*"]);
     assert.deepEqual(await permissions("github-at", { github_token: "gho_shy" }), ["publish io.github.shy/*"]);
   });
 

@@ -1,6 +1,7 @@
 //! Every endpoint that there is: where, by which method, who may ask, and what then answers.
 
 use http::Method;
+use mcp_connect_catalog::is_dot_segment;
 use percent_encoding::percent_decode_str;
 
 use super::{
@@ -236,8 +237,13 @@ impl Router {
                 let value = percent_decode_str(value).decode_utf8().ok()?;
                 Some((name.to_owned(), value.into_owned()))
             })
-            .collect::<Option<_>>()
+            .collect::<Option<Vec<(String, String)>>>()
             .ok_or(NotFound::Encoding)?;
+        // Nothing has such a name: other clients would have removed it from the path, and meant
+        // what is above.
+        if members.iter().any(|(_, member)| is_dot_segment(member)) {
+            return Err(NotFound::Path);
+        }
         Ok(Found {
             route,
             handler: *handler,
@@ -328,6 +334,25 @@ mod tests {
         assert_eq!(found.members, [("client_id".into(), "a/b%".into())]);
         let no_text = router.find(&POST, "/v1/admin/clients/%ff/suspend");
         assert!(matches!(no_text, Err(NotFound::Encoding)));
+    }
+
+    #[test]
+    fn dot_segments_name_nothing() {
+        let router = Router::new();
+        for (method, path) in [
+            (POST, "/v1/admin/tenants/../policy"),
+            (POST, "/v1/admin/tenants/%2e%2E/policy"),
+            (POST, "/v1/admin/tenants/%252e%252e/policy"),
+            (POST, "/v1/admin/clients/./suspend"),
+            (GET, "/v1/servers/com.example/.."),
+            (PATCH, "/v0/servers/com.example%2Fa1/versions/../status"),
+            (PATCH, "/v0.1/servers/com.example%2Fa1/versions/%2e/status"),
+            (PUT, "/v0.1/servers/com.example%2Fa1/versions/.%2E"),
+        ] {
+            let found = router.find(&method, path);
+            assert!(matches!(found, Err(NotFound::Path)), "{method} {path}");
+        }
+        assert!(router.find(&GET, "/v0/servers/a/versions/...").is_ok());
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use mcp_connect_catalog::is_dot_segment;
 use serde::{Deserialize, Serialize};
 
 use super::{AdministratorKey, CredentialHash, SignedToken, TokenFault};
@@ -98,7 +99,7 @@ pub(crate) fn access_identity(token: SignedToken<'_>) -> Result<String, TokenFau
 /// In lower case, since mail providers don't tell cases apart.
 pub(crate) fn is_access_identity(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
-    (1..=254).contains(&text.len()) && text.bytes().all(allowed)
+    (1..=254).contains(&text.len()) && text.bytes().all(allowed) && !is_dot_segment(text)
 }
 
 /// What the store knows of somebody whom Cloudflare Access let through.

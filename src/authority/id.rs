@@ -1,14 +1,16 @@
 //! The ids that administrators and identity providers give.
 
+use mcp_connect_catalog::is_dot_segment;
+
 /// The longest id of a client, in bytes.
 const MAX_CLIENT_ID_BYTES: usize = 256;
 
 /// Says whether a text can be the id of a tenant: 1 to 128 letters, digits, ".", "_", ":" or "-".
 /// Such ids go into URLs, logs and descriptors, and stand before other ids in keys, which a slash or
-/// a space ends.
+/// a space ends. A dot segment is none, since clients remove it from the path of a URL.
 pub(crate) fn is_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    (1..=128).contains(&text.len()) && text.bytes().all(allowed)
+    (1..=128).contains(&text.len()) && text.bytes().all(allowed) && !is_dot_segment(text)
 }
 
 /// Says whether a text can be the id of a client: 1 to 256 visible ASCII characters. Identity
@@ -19,7 +21,8 @@ pub(crate) fn is_id(text: &str) -> bool {
 pub(crate) fn is_client_id(text: &str) -> bool {
     (1..=MAX_CLIENT_ID_BYTES).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic())
-        && !matches!(text, "." | ".." | "*")
+        && text != "*"
+        && !is_dot_segment(text)
 }
 
 #[cfg(test)]
@@ -59,6 +62,8 @@ mod tests {
             "a\u{202e}",
             ".",
             "..",
+            "%2e",
+            ".%2E",
             "*",
             &"x".repeat(257),
         ] {
@@ -79,6 +84,8 @@ mod tests {
             "a|b",
             "a@b",
             "a%2Fb",
+            ".",
+            "..",
             &"x".repeat(129),
         ] {
             assert!(!is_id(id), "{id:?}");

@@ -57,7 +57,7 @@ pub(crate) use self::{
         txt_records,
     },
     policy::{Finding, Group, Level, Policy, PolicyDocument},
-    proof::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, Unprovable, lies_under},
+    proof::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, Unprovable},
     proof_of_possession::{
         CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
     },

@@ -147,12 +147,6 @@ fn domain_of(namespace: &str) -> Option<String> {
     is_domain.then(|| labels.join(".").to_ascii_lowercase())
 }
 
-/// Whether a host is the domain, or below it.
-pub(crate) fn lies_under(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
 /// The same for everybody who asks, so that nothing has to be kept until it is served. It is no
 /// secret: what counts is where it is served.
 fn token(issuer: &str, provable: Provable, subject: &str) -> String {
@@ -272,17 +266,6 @@ mod tests {
     }
 
     #[test]
-    fn a_host_lies_under_a_domain_at_a_dot() {
-        assert!(lies_under("example.com", "example.com"));
-        assert!(lies_under("a.b.example.com", "example.com"));
-        assert!(!lies_under("evilexample.com", "example.com"));
-        assert!(!lies_under("example.com.evil.net", "example.com"));
-        assert!(!lies_under("example.com", "mcp.example.com"));
-        assert!(!lies_under("example.com.", "example.com"));
-        assert!(!lies_under("8.8.8.8", "example.com"));
-    }
-
-    #[test]
     fn three_nights_without_the_token_lose_a_proof_and_one_with_it_mends_it() {
         let gone = Found::Gone(String::new());
         let first = Standing {
@@ -326,13 +309,6 @@ mod tests {
                 labels.reverse();
                 prop_assert_eq!(labels.join("."), namespace.to_ascii_lowercase());
             }
-        }
-
-        #[test]
-        fn under_means_the_same_last_labels(host in "[a-z.]{1,20}", domain in "[a-z]{1,5}\\.[a-z]{2,3}") {
-            let labels = |text: &str| text.rsplit('.').map(str::to_owned).collect::<Vec<_>>();
-            let expected = labels(&host).starts_with(&labels(&domain));
-            prop_assert_eq!(lies_under(&host, &domain), expected);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Who may publish what, by what other services say of them.
 
-use mcp_connect_catalog::{Action, NameError, Namespace, Permission};
+use mcp_connect_catalog::{Action, NameError, Namespace, Permission, is_label};
 use serde_json::{Map, Value};
 
 use super::{Publisher, SignedToken, TokenFault};
+
+const MAX_SUBJECT_CHARS: usize = 512;
 
 /// Whose tokens of `OpenID` Connect let in, and to what.
 #[derive(Clone, Debug)]
@@ -101,14 +103,18 @@ impl Denied {
     /// Whether a permission reaches into one of them. Case plays no part, as in domains and at GitHub.
     fn touches(&self, permission: &Permission) -> bool {
         let resource = permission.resource.to_ascii_lowercase();
-        let (prefix, is_prefix) = match resource.strip_suffix('*') {
-            Some(prefix) => (prefix, true),
-            None => (&*resource, false),
+        let (prefixes, is_prefix) = match (resource.strip_suffix("/**"), resource.strip_suffix('*'))
+        {
+            (Some(above), _) => (vec![format!("{above}/"), format!("{above}.")], true),
+            (None, Some(prefix)) => (vec![prefix.to_owned()], true),
+            (None, None) => (vec![resource], false),
         };
         self.0.iter().any(|namespace| {
-            ["/", "."].into_iter().any(|end| {
-                let denied = format!("{namespace}{end}");
-                prefix.starts_with(&denied) || (is_prefix && denied.starts_with(prefix))
+            let denied = ["/", "."].map(|end| format!("{namespace}{end}"));
+            denied.iter().any(|denied| {
+                prefixes.iter().any(|prefix| {
+                    prefix.starts_with(denied) || (is_prefix && denied.starts_with(prefix))
+                })
             })
         })
     }
@@ -163,7 +169,7 @@ impl Publisher {
         ))?;
         Ok(Self {
             method: "github-oidc".to_owned(),
-            subject: token.text("sub").or(owner).unwrap_or_default().to_owned(),
+            subject: subject(token.text("sub").or(owner))?,
             permissions: vec![permission],
         })
     }
@@ -182,6 +188,15 @@ impl Publisher {
     }
 }
 
+/// Who the audit trail says it was: nobody who looks like somebody else there.
+fn subject(sub: Option<&str>) -> Result<String, TokenFault> {
+    sub.filter(|sub| is_label(sub, MAX_SUBJECT_CHARS))
+        .map(str::to_owned)
+        .ok_or(TokenFault::new(
+            "sub is missing, or not 1 to 512 visible characters with single spaces between words",
+        ))
+}
+
 /// The organisation of a membership, if that is its owner's: a member does not speak for it.
 fn owned(membership: &Value) -> Option<&str> {
     let is = |member: &str, value: &str| membership.get(member).is_some_and(|is| is == value);
@@ -189,7 +204,8 @@ fn owned(membership: &Value) -> Option<&str> {
     (is("state", "active") && is("role", "admin")).then_some(name)
 }
 
-/// A name of GitHub's, as it is: no other character could make another resource of it.
+/// A name of GitHub's, in lower case, since GitHub does not tell cases apart: no other character could
+/// make another resource of it.
 fn of_owner(name: &str, namespace: &str) -> Option<Permission> {
     let is_name = (1..=39).contains(&name.len())
         && name
@@ -197,7 +213,7 @@ fn of_owner(name: &str, namespace: &str) -> Option<Permission> {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_name.then(|| Permission {
         action: Action::Publish,
-        resource: format!("{namespace}.{name}/*"),
+        resource: format!("{namespace}.{name}/*").to_ascii_lowercase(),
     })
 }
 
@@ -252,10 +268,7 @@ impl OidcRules {
         }
         Ok(Publisher {
             method: "oidc".to_owned(),
-            subject: token
-                .text("sub")
-                .ok_or(TokenFault::new("sub is missing"))?
-                .to_owned(),
+            subject: subject(token.text("sub"))?,
             permissions: self.permissions.clone(),
         })
     }
@@ -305,10 +318,10 @@ mod tests {
         assert_eq!(publisher.subject, "Octo-Cat");
         assert_eq!(
             resources(publisher),
-            ["io.github.Octo-Cat/*", "io.github.owned/*"]
+            ["io.github.octo-cat/*", "io.github.owned/*"]
         );
         let alone = Publisher::of_github(&user, None, GITHUB_NAMESPACE).unwrap();
-        assert_eq!(resources(alone), ["io.github.Octo-Cat/*"]);
+        assert_eq!(resources(alone), ["io.github.octo-cat/*"]);
         for user in [
             json!({}),
             json!({ "login": 7 }),
@@ -431,6 +444,9 @@ mod tests {
             "com.example.sub/*",
             "com.example.sub.*",
             "com.example.sub.deeper/*",
+            "com.example/**",
+            "com.example.sub/**",
+            "com.example.sub.deeper/**",
         ] {
             assert!(left(&[gone]).is_empty(), "{gone}");
         }
@@ -441,6 +457,7 @@ mod tests {
             "io.github.evil",
             "com.example/*",
             "com.example.sub2/*",
+            "com.exam/**",
         ];
         assert_eq!(left(&kept), kept);
         assert!(Denied::parse("io.github.evil/*").is_err());
@@ -465,6 +482,8 @@ mod tests {
             json!({ "sub": "7", "hd": "example.com", "email_verified": "true" }),
             json!({ "sub": "7", "hd": "rival.example", "email_verified": true }),
             json!({ "hd": "example.com", "email_verified": true }),
+            json!({ "sub": "7\u{202e}", "hd": "example.com", "email_verified": true }),
+            json!({ "sub": "", "hd": "example.com", "email_verified": true }),
         ] {
             assert!(admit(claims.clone()).is_err(), "{claims}");
         }

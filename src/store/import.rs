@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use mcp_connect_catalog::{Endpoint, Entry, VersionStatus};
+use mcp_connect_catalog::{Claim, Endpoint, Entry, VersionStatus, canonical_server_json};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
@@ -101,6 +101,7 @@ struct Item<'a> {
     host: Option<String>,
     server_json: &'a str,
     content_hash: String,
+    claims: &'a [Claim],
     published_at: Option<u64>,
     updated_at: Option<u64>,
     status_changed_at: Option<u64>,
@@ -178,7 +179,7 @@ fn edit_versions() -> String {
         "UPDATE versions AS v SET edition = v.edition + 1, title = i.value ->> 'title',
            description = i.value ->> 'description', endpoint = i.value ->> 'endpoint',
            origin = i.value ->> 'origin', content_hash = i.value ->> 'content_hash',
-           server_json = i.value ->> 'server_json', changed_at = {MOMENT}
+           server_json = i.value ->> 'server_json', claims = i.value ->> 'claims', changed_at = {MOMENT}
          FROM json_each(?1) i, servers s
          WHERE s.name = i.value ->> 'name' AND v.server_id = s.id AND v.version = i.value ->> 'version'
            AND v.content_hash <> i.value ->> 'content_hash'"
@@ -203,12 +204,12 @@ fn update_versions() -> String {
 fn insert_versions() -> String {
     format!(
         "INSERT INTO versions (server_id, version, sort_key, stable, status, title, description, endpoint,
-           origin, server_json, content_hash, published_at, created_at, status_message, meta,
+           origin, server_json, content_hash, claims, published_at, created_at, status_message, meta,
            updated_at, status_changed_at, changed_at)
          SELECT s.id, i.value ->> 'version', i.value ->> 'sort_key', i.value ->> 'stable',
            i.value ->> 'status', i.value ->> 'title', i.value ->> 'description', i.value ->> 'endpoint',
            i.value ->> 'origin', i.value ->> 'server_json', i.value ->> 'content_hash',
-           i.value ->> 'published_at', ?2, i.value ->> 'status_message', i.value ->> 'meta',
+           i.value ->> 'claims', i.value ->> 'published_at', ?2, i.value ->> 'status_message', i.value ->> 'meta',
            coalesce(i.value ->> 'updated_at', i.value ->> 'published_at', ?2 * 1000),
            coalesce(i.value ->> 'status_changed_at', i.value ->> 'published_at', ?2 * 1000), m.moment
          FROM json_each(?1) i JOIN servers s ON s.name = i.value ->> 'name', (SELECT {MOMENT} AS moment) m
@@ -367,7 +368,12 @@ fn reached(items: &[&Item<'_>]) -> String {
 
 /// By which a version is known to say the same.
 pub(super) fn content_hash(entry: &Entry) -> String {
-    Base64UrlUnpadded::encode_string(&Sha256::digest(entry.canonical_server_json()))
+    digest(&entry.server_json)
+}
+
+/// The digest of a server.json.
+pub(super) fn digest(server_json: &RawValue) -> String {
+    Base64UrlUnpadded::encode_string(&Sha256::digest(canonical_server_json(server_json)))
 }
 
 impl ImportResult {
@@ -403,7 +409,7 @@ impl ImportResult {
                 .get("server")
                 .and_then(|server| server.get(name))
                 .and_then(Value::as_str)
-                .map(|text| text.chars().take(300).collect())
+                .map(|text| text.chars().filter(|c| *c != '\0').take(300).collect())
         };
         Self {
             name: member("name"),
@@ -431,6 +437,7 @@ impl<'a> Item<'a> {
             host: entry.endpoint.as_ref().map(Endpoint::host),
             server_json: entry.server_json.get(),
             content_hash: content_hash(entry),
+            claims: &entry.claims,
             published_at: entry.published_at_micros,
             updated_at: entry.updated_at_micros,
             status_changed_at: entry.status_changed_at_micros,

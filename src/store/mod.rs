@@ -7,6 +7,7 @@ mod administrators;
 mod api_keys;
 mod audit;
 mod changes;
+mod claims;
 mod clients;
 mod compiled;
 mod connect;

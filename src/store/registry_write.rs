@@ -7,7 +7,7 @@ use serde_json::json;
 use wasm_bindgen::JsValue;
 
 use super::{
-    Row, Store, StoreError,
+    Outcome, Row, Statement, Store, StoreError,
     audit::Event,
     changed, feed_share,
     import::content_hash,
@@ -35,8 +35,12 @@ pub(crate) enum Obstacle {
     NotFound,
     /// The owner may add or change no more today.
     QuotaSpent,
-    /// Another name has this URL.
-    RemoteTaken { url: String, by: String },
+    /// Another server holds this URL, in this version.
+    RemoteTaken {
+        url: String,
+        by: String,
+        version: String,
+    },
     /// The name has as many versions as one may have.
     TooMany,
 }
@@ -104,19 +108,22 @@ pub(crate) struct StatusChanged {
     pub(crate) with_room: Vec<u64>,
 }
 
-/// Whether a version `w` of a server `o` keeps its URLs from others than ?1: not once it was deleted, or
-/// revoked by a moderator.
+/// Whether a version `w` of a server `o` keeps its URLs from others than ?1: while it is active and what
+/// a connect or a registry's client gets by default, and was not revoked by a moderator.
 macro_rules! holds {
     () => {
-        "o.name <> ?1 AND w.status <> 'deleted' AND w.moderation <> 'revoked' AND o.moderation <> 'revoked'"
+        "o.name <> ?1 AND w.status = 'active' AND w.id IN (o.latest_version, o.default_version)
+         AND w.moderation <> 'revoked' AND o.moderation <> 'revoked'"
     };
 }
 
-/// What another server than ?1 has of the URLs in ?3.
+/// What another server than ?1 holds of the URLs that are claimed in ?3. A claim from under the URL's
+/// own domain gives way to none from elsewhere.
 macro_rules! taken {
     () => {
         concat!(
-            "SELECT r.url, o.name AS owner FROM json_each(?3) u JOIN remotes r ON r.url = u.value
+            "SELECT r.url, o.name AS owner, w.version AS owner_version FROM json_each(?3) u
+             CROSS JOIN remotes r ON r.url = u.value ->> 'url' AND r.is_own >= u.value ->> 'is_own'
              JOIN versions w ON w.id = r.version_id JOIN servers o ON o.id = w.server_id
              WHERE ",
             holds!(),
@@ -125,23 +132,61 @@ macro_rules! taken {
     };
 }
 
-/// What another server has of the URLs of those deleted versions of ?1, or of its version ?2, that
+/// What another server holds of the URLs of those versions of ?1, or of its version ?2, that
 /// would come back with the status ?3.
 macro_rules! taken_meanwhile {
     () => {
         concat!(
-            "SELECT b.url, o.name AS owner FROM (
-               SELECT DISTINCT a.url FROM servers t
+            "SELECT b.url, o.name AS owner, w.version AS owner_version FROM (
+               SELECT DISTINCT a.url, a.is_own FROM servers t
                JOIN versions d ON d.server_id = t.id AND (?2 IS NULL OR d.version = ?2)
                JOIN remotes a ON a.version_id = d.id
-               WHERE t.name = ?1 AND ?3 <> 'deleted' AND d.status = 'deleted') a
-             CROSS JOIN remotes b ON b.url = a.url
+               WHERE t.name = ?1 AND ?3 <> 'deleted' AND d.status NOT IN ('active', ?3)) a
+             CROSS JOIN remotes b ON b.url = a.url AND b.is_own >= a.is_own
              JOIN versions w ON w.id = b.version_id JOIN servers o ON o.id = w.server_id
              WHERE ",
             holds!(),
             " LIMIT 1"
         )
     };
+}
+
+/// Versions of others, at most 500, that are at a URL which ?1 claims, in an active version or in its
+/// version ?2, from under the URL's own domain, while they don't. Those that a person has moderated before
+/// stay as that person left them.
+macro_rules! outdone {
+    () => {
+        "SELECT DISTINCT w.id, o.name || '@' || w.version AS subject FROM servers t
+         JOIN versions d ON d.server_id = t.id AND (?2 IS NULL OR d.version = ?2) AND d.status = 'active'
+         JOIN remotes a ON a.version_id = d.id AND a.is_own
+         CROSS JOIN remotes b ON b.url = a.url AND NOT b.is_own
+         JOIN versions w ON w.id = b.version_id JOIN servers o ON o.id = w.server_id
+         WHERE t.name = ?1 AND o.id <> t.id AND w.status <> 'deleted' AND w.moderated_at IS NULL
+         LIMIT 500"
+    };
+}
+
+/// To stand behind the change that made a claim: holds back what it outdoes, with an audit row for each, so
+/// that a URL is connected to under one name. If the change was refused, what is there already counts.
+fn hold_outdone(name: &str, version: Option<&str>) -> [Statement<'static>; 2] {
+    const RECORD: &str = concat!(
+        "INSERT INTO audit (at, actor, action, subject, reason)
+         SELECT ?4, 'authority', 'version.quarantine', subject, ?3 FROM (",
+        outdone!(),
+        ") RETURNING subject"
+    );
+    const HOLD: &str = concat!(
+        "UPDATE versions SET moderation = 'quarantined', moderation_reason = ?3, moderation_actor = 'authority',
+           moderated_at = ?4, moderation_expires_at = NULL
+         WHERE id IN (SELECT id FROM (",
+        outdone!(),
+        "))"
+    );
+    let values = || -> Vec<JsValue> {
+        let reason = format!("its URL is that of {name}, whose namespace is of the URL's domain");
+        vec![name.into(), text(version), reason.into(), now()]
+    };
+    [(RECORD, values()), (HOLD, values())]
 }
 
 impl Store {
@@ -158,7 +203,7 @@ impl Store {
         let size = entry.server_json.get().len();
         let is_spent = |owner| quotas::is_spent(owner, by.quota, size);
         let facts = format!(
-            "SELECT s.upstream, {IS_KNOWN} AS is_known, {is_full} AS is_full, t.url, t.owner,
+            "SELECT s.upstream, {IS_KNOWN} AS is_known, {is_full} AS is_full, t.url, t.owner, t.owner_version,
                {} AS is_spent
              FROM (SELECT 1) LEFT JOIN servers s ON s.name = ?1 LEFT JOIN ({}) t",
             is_spent("?4"),
@@ -181,10 +226,10 @@ impl Store {
         // What is no semantic version is ordered by when it was published.
         let insert_version = format!(
             "INSERT INTO versions (server_id, version, sort_key, stable, status, title, description,
-               endpoint, origin, server_json, content_hash, created_at,
+               endpoint, origin, server_json, content_hash, claims, created_at,
                published_at, updated_at, status_changed_at, changed_at)
              SELECT s.id, ?2, coalesce(?11, printf('0%020d', m.moment)), ?12, 'active', ?5, ?6,
-               ?7, ?8, ?9, ?10, ?4, m.moment, m.moment, m.moment, m.moment
+               ?7, ?8, ?9, ?10, ?3, ?4, m.moment, m.moment, m.moment, m.moment
              FROM servers s, (SELECT {MOMENT} AS moment) m WHERE s.name = ?1 AND {}",
             may("?13")
         );
@@ -222,11 +267,14 @@ impl Store {
             event.if_changed(),
             quotas::count(by.owner, 1, size),
         ];
+        let outdone = statements.len();
+        statements.extend(hold_outdone(name, Some(number)));
         statements.extend(choose(&json!([name]).to_string()));
         statements.push((&select, version_values(name, number, true)));
         let last = statements.len() - 1;
         let mut results = self.batch(statements).await?;
         if changed(&results, 2)? {
+            self.renew_outdone(&mut results, outdone).await?;
             return done(nth_version(&mut results, last)?);
         }
         let facts = nth_row(&mut results, 0)?.unwrap_or_default();
@@ -263,7 +311,7 @@ impl Store {
         let is_spent = |owner| quotas::is_spent(owner, by.quota, size);
         let feed_owner = by.feed_owner();
         let facts = format!(
-            "SELECT s.upstream, t.url, t.owner, v.content_hash, {} AS is_untold, {} AS is_spent
+            "SELECT s.upstream, t.url, t.owner, t.owner_version, v.content_hash, {} AS is_untold, {} AS is_spent
              FROM servers s
              JOIN versions v ON v.server_id = s.id AND v.version = ?2 AND v.status <> 'deleted'
              LEFT JOIN ({}) t WHERE s.name = ?1",
@@ -273,7 +321,7 @@ impl Store {
         );
         let update = format!(
             "UPDATE versions AS v SET edition = v.edition + 1, title = ?4, description = ?5,
-               endpoint = ?6, origin = ?7, server_json = ?8, content_hash = ?9,
+               endpoint = ?6, origin = ?7, server_json = ?8, content_hash = ?9, claims = ?3,
                updated_at = m.moment, changed_at = m.moment
              FROM servers s, (SELECT {MOMENT} AS moment, EXISTS ({}) OR {} OR {} AS is_barred) m
              WHERE s.name = ?1 AND s.upstream IS NULL AND v.server_id = s.id AND v.version = ?2
@@ -324,12 +372,15 @@ impl Store {
                     .map(|sql| (sql.as_str(), vec![names.as_str().into()])),
             );
         }
+        let outdone = statements.len();
+        statements.extend(hold_outdone(name, Some(number)));
         let select = version_query();
         statements.extend(choose(&names));
         statements.push((&select, version_values(name, number, true)));
         let last = statements.len() - 1;
         let mut results = self.batch(statements).await?;
         if changed(&results, 1)? {
+            self.renew_outdone(&mut results, outdone).await?;
             return done(nth_version(&mut results, last)?);
         }
         let Some(facts) = nth_row(&mut results, 0)? else {
@@ -360,7 +411,7 @@ impl Store {
         let size = STATUS_BYTES + message.map_or(0, str::len);
         let (is_untold, is_spent) = change.bars(size);
         let facts = format!(
-            "SELECT s.upstream, t.url, t.owner, {is_untold} AS is_untold, {is_spent} AS is_spent,
+            "SELECT s.upstream, t.url, t.owner, t.owner_version, {is_untold} AS is_untold, {is_spent} AS is_spent,
                ?4 AS message, ?5 AS feed_owner, ?6 AS owner_of_quota
              FROM servers s LEFT JOIN ({}) t WHERE s.name = ?1",
             taken_meanwhile!()
@@ -429,10 +480,13 @@ impl Store {
                     .map(|sql| (sql.as_str(), vec![names.as_str().into()])),
             );
         }
+        let outdone = statements.len();
+        statements.extend(hold_outdone(name, version));
         statements.extend(choose(&names));
         let mut results = self.batch(statements).await?;
         let changed = nth_rows(&mut results, 1)?;
         if !changed.is_empty() {
+            self.renew_outdone(&mut results, outdone).await?;
             return Ok(Written::Done(StatusChanged {
                 count: changed.len(),
                 with_room: with_room(&changed),
@@ -447,12 +501,28 @@ impl Store {
     }
 }
 
-/// ?1 to ?3: name, version and the URLs of all remotes.
+impl Store {
+    /// Renews the copies of what [`hold_outdone`] held back; of more than a few, readers do it.
+    async fn renew_outdone(&self, results: &mut [Outcome], index: usize) -> Result<(), StoreError> {
+        const MOST: usize = 20;
+        let held = nth_rows(results, index)?;
+        let subjects = held.iter().map(|row| row.text("subject"));
+        let mut names: Vec<String> = subjects
+            .map(|subject| subject.split('@').next().unwrap_or(subject).to_owned())
+            .collect();
+        names.dedup();
+        names.truncate(MOST);
+        self.renew_copies(&names).await;
+        Ok(())
+    }
+}
+
+/// ?1 to ?3: name, version and the claims of all remotes.
 fn which(entry: &Entry) -> Vec<JsValue> {
     vec![
         entry.name.as_str().into(),
         entry.version.as_str().into(),
-        json!(entry.remote_urls).to_string().into(),
+        json!(entry.claims).to_string().into(),
     ]
 }
 
@@ -476,6 +546,7 @@ fn obstacle(facts: &Row) -> Option<Obstacle> {
         return Some(Obstacle::RemoteTaken {
             url: url.to_owned(),
             by: facts.text("owner").to_owned(),
+            version: facts.text("owner_version").to_owned(),
         });
     }
     if facts.flag("is_untold") {

@@ -55,6 +55,7 @@ pub(crate) async fn run(cron: &str, settings: &Settings, store: &Store) {
                     .await
                     .map(|()| "those of earlier days forgotten"),
             );
+            report("claims", claim_urls(store).await);
             if settings
                 .health_gating()
                 .is_ok_and(|gating| gating != Gating::Off)
@@ -79,6 +80,19 @@ pub(crate) async fn run(cron: &str, settings: &Settings, store: &Store) {
             .await
             .map(|sealed| format!("{sealed} sealed")),
     );
+}
+
+/// Until none is left that was stored before there were claims to URLs, or for this time enough is done.
+async fn claim_urls(store: &Store) -> Result<String, StoreError> {
+    const BATCHES: usize = 10;
+    let mut claimed = 0;
+    for _ in 0..BATCHES {
+        match store.claim_urls().await? {
+            0 => break,
+            more => claimed += more,
+        }
+    }
+    Ok(format!("{claimed} versions"))
 }
 
 /// One line a job: what it did, or why it could not.

@@ -3,8 +3,7 @@ use std::{fmt, str::FromStr};
 use ::url::Host;
 
 /// A domain whose owner may publish under its reverse: 3 to 253 characters, two or more labels of
-/// letters, digits and hyphens, and no address in any notation. Its case is kept, as that of names
-/// is.
+/// letters, digits and hyphens, and no address in any notation. Its case is kept.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Domain(String);
 
@@ -21,10 +20,22 @@ impl Domain {
         &self.0
     }
 
-    /// The namespace of the domain: its labels, the last one first.
+    /// The namespace of the domain: its labels in lower case, the last one first.
     pub fn namespace(&self) -> String {
-        self.0.rsplit('.').collect::<Vec<_>>().join(".")
+        reversed(&self.0)
     }
+}
+
+/// Whether a host is the domain, or below it.
+pub fn lies_under(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// The labels in lower case, the last one first.
+pub(crate) fn reversed(labels: &str) -> String {
+    let labels = labels.to_ascii_lowercase();
+    labels.rsplit('.').collect::<Vec<_>>().join(".")
 }
 
 impl FromStr for Domain {
@@ -99,7 +110,7 @@ mod tests {
     #[test]
     fn the_namespace_is_the_reverse() {
         let domain: Domain = "mcp.Example.com".parse().unwrap();
-        assert_eq!(domain.namespace(), "com.Example.mcp");
+        assert_eq!(domain.namespace(), "com.example.mcp");
         assert_eq!(domain.to_string(), "mcp.Example.com");
     }
 
@@ -114,7 +125,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_host_lies_under_a_domain_at_a_dot() {
+        assert!(lies_under("example.com", "example.com"));
+        assert!(lies_under("a.b.example.com", "example.com"));
+        assert!(!lies_under("evilexample.com", "example.com"));
+        assert!(!lies_under("example.com.evil.net", "example.com"));
+        assert!(!lies_under("example.com", "mcp.example.com"));
+        assert!(!lies_under("example.com.", "example.com"));
+        assert!(!lies_under("8.8.8.8", "example.com"));
+    }
+
     proptest! {
+        #[test]
+        fn under_means_the_same_last_labels(host in "[a-z.]{1,20}", domain in "[a-z]{1,5}\\.[a-z]{2,3}") {
+            let labels = |text: &str| text.rsplit('.').map(str::to_owned).collect::<Vec<_>>();
+            let expected = labels(&host).starts_with(&labels(&domain));
+            prop_assert_eq!(lies_under(&host, &domain), expected);
+        }
+
         #[test]
         fn what_is_accepted_is_one_host_of_a_url(text in "[a-zA-Z0-9.x-]{1,30}") {
             if let Ok(domain) = text.parse::<Domain>() {

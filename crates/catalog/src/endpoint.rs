@@ -40,7 +40,7 @@ pub enum EndpointError {
     #[error("is not https")]
     Scheme,
     /// Has variables to be filled in by the user.
-    #[error("has variables")]
+    #[error("has variables in braces, which the user has to fill in")]
     Template,
     /// More than 1,024 characters.
     #[error("is longer than 1024 characters")]
@@ -111,6 +111,14 @@ impl Endpoint {
 /// Whether a URL leads to a public host, whatever else there is about it.
 pub(crate) fn is_at_public_host(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| url.host().is_some_and(|host| is_public(&host)))
+}
+
+/// Whether a URL leads to a host that clients are never sent to, whatever else there is about it.
+pub(crate) fn is_private_host(url: &str, rules: EndpointRules) -> bool {
+    let is_allowed = |host: Host<&str>| {
+        is_public(&host) || (rules == EndpointRules::PublicOrLoopback && is_loopback(&host))
+    };
+    Url::parse(url).is_ok_and(|url| url.host().is_some_and(|host| !is_allowed(host)))
 }
 
 fn is_ascii_with_plain_host(text: &str) -> bool {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    Endpoint, EndpointRules, MAX_STATUS_MESSAGE_CHARS, NameError, OFFICIAL_META, ServerName,
-    Version, VersionError, date::date_micros, meta::is_own,
+    Claim, Endpoint, EndpointRules, MAX_STATUS_MESSAGE_CHARS, NameError, OFFICIAL_META, ServerName,
+    Version, VersionError, date::date_micros, meta::is_own, text::has_nul,
 };
 
 /// One version of one server, as registries exchange it: `{"server": server.json, "_meta": {…}}`.
@@ -23,8 +23,8 @@ pub struct Entry {
     pub description: String,
     /// The first remote over streamable HTTP that a client can be sent to, if there is one.
     pub endpoint: Option<Endpoint>,
-    /// The URLs of all remotes, as they are written.
-    pub remote_urls: Vec<String>,
+    /// The claims of all remotes to their URLs, each once.
+    pub claims: Vec<Claim>,
     /// What its publisher says of this version.
     pub status: VersionStatus,
     /// Why, in the publisher's words.
@@ -85,6 +85,9 @@ pub enum EntryError {
     /// Without it, clients refuse a whole page of a list.
     #[error("description is empty")]
     NoDescription,
+    /// The character U+0000, at which SQL and C end a text.
+    #[error("{0} has the character U+0000")]
+    Nul(&'static str),
     /// JSON of another shape than a server.json.
     #[error("{0}")]
     Shape(String),
@@ -165,6 +168,13 @@ impl Entry {
             official.status_message.as_deref(),
             MAX_STATUS_MESSAGE_CHARS,
         )?;
+        if official
+            .status_message
+            .as_deref()
+            .is_some_and(|message| message.contains('\0'))
+        {
+            return Err(EntryError::Nul("statusMessage"));
+        }
         meta.retain(|name, _| !is_own(name));
         let mut entry = Self::published(raw.server, rules)?;
         entry.status = official.status;
@@ -185,7 +195,9 @@ impl Entry {
         let server: ServerJson = from_str(server_json.get(), "server: ")?;
         // Whoever reads it back must be able to, and must find one thing in it: no lone surrogate,
         // no nesting without end, no member twice.
-        strict::<Value>(&server_json, "server: ")?;
+        if has_nul(&strict(&server_json, "server: ")?) {
+            return Err(EntryError::Nul("server"));
+        }
         check_length("title", server.title.as_deref(), MAX_TITLE_CHARS)?;
         check_length(
             "description",
@@ -196,8 +208,10 @@ impl Entry {
             return Err(EntryError::NoDescription);
         }
         let remotes = server.remotes.unwrap_or_default();
+        let name = ServerName::from_str(&server.name)?;
         Ok(Self {
-            name: ServerName::from_str(&server.name)?,
+            claims: Claim::all(&name, remotes.iter().map(|remote| remote.url.as_str())),
+            name,
             version: Version::from_str(&server.version)?,
             title: server.title,
             description: server.description,
@@ -205,7 +219,6 @@ impl Entry {
                 .iter()
                 .filter(|remote| remote.kind == "streamable-http")
                 .find_map(|remote| Endpoint::parse(&remote.url, rules).ok()),
-            remote_urls: remotes.into_iter().map(|remote| remote.url).collect(),
             status: VersionStatus::Active,
             status_message: None,
             status_changed_at_micros: None,
@@ -217,13 +230,16 @@ impl Entry {
         })
     }
 
-    /// `server.json` in a form that is the same for the same content: members sorted, no blanks.
+    /// Its `server.json` as [`canonical_server_json`] writes it.
     pub fn canonical_server_json(&self) -> String {
-        serde_json::from_str::<Value>(self.server_json.get()).map_or_else(
-            |_| self.server_json.get().to_owned(),
-            |value| sorted(&value),
-        )
+        canonical_server_json(&self.server_json)
     }
+}
+
+/// A `server.json` in a form that is the same for the same content: members sorted, no blanks.
+pub fn canonical_server_json(server_json: &RawValue) -> String {
+    serde_json::from_str::<Value>(server_json.get())
+        .map_or_else(|_| server_json.get().to_owned(), |value| sorted(&value))
 }
 
 fn from_str<'a, T: Deserialize<'a>>(json: &'a str, context: &str) -> Result<T, EntryError> {
@@ -253,6 +269,10 @@ fn others(meta: &BTreeMap<String, Box<RawValue>>) -> Result<Option<Box<RawValue>
         .map_err(|error| EntryError::Shape(format!("_meta: {error}")))?;
     if meta.get().len() > MAX_META_BYTES {
         return Err(EntryError::MetaTooLarge);
+    }
+    // Read only if there may be one: it is served as it came.
+    if meta.get().contains("\\u0000") && has_nul(&strict(&meta, "_meta: ")?) {
+        return Err(EntryError::Nul("_meta"));
     }
     Ok(Some(meta))
 }
@@ -293,6 +313,34 @@ mod tests {
             &RawValue::from_string(json.to_owned()).unwrap(),
             EndpointRules::Public,
         )
+    }
+
+    #[test]
+    fn nul_and_what_does_not_show_are_refused() {
+        let entry = |server: &str, meta: &str| {
+            let members = r#""name":"com.example/x1","description":"d""#;
+            parse(&format!(
+                r#"{{"server":{{{members},{server}}},"_meta":{meta}}}"#
+            ))
+            .map(drop)
+        };
+        let version = r#""version":"1.0.0""#;
+        let nul = |member| Err(EntryError::Nul(member));
+        assert_eq!(entry(version, "{}"), Ok(()));
+        assert_eq!(entry(version, r#"{"x":"\\u0000"}"#), Ok(()));
+        assert_eq!(
+            entry(&format!(r#"{version},"title":"a\u0000""#), "{}"),
+            nul("server")
+        );
+        assert_eq!(entry(version, r#"{"x":["\u0000"]}"#), nul("_meta"));
+        assert_eq!(entry(version, r#"{"\u0000":1}"#), nul("_meta"));
+        let official =
+            r#"{"io.modelcontextprotocol.registry/official":{"statusMessage":"\u0000"}}"#;
+        assert_eq!(entry(version, official), nul("statusMessage"));
+        for version in ["1.0.0\u{202e}", "..", "1 0"] {
+            let refusal = entry(&format!(r#""version":"{version}""#), "{}");
+            assert!(matches!(refusal, Err(EntryError::Version(_))), "{version}");
+        }
     }
 
     fn with_remotes(remotes: &str) -> Entry {

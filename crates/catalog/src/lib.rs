@@ -1,6 +1,7 @@
 //! What an MCP server is to a registry: its name and versions, its `server.json`, where it can be
 //! reached, how it is searched for, and who may publish it. Plain functions over plain data.
 
+mod claim;
 #[cfg(test)]
 mod conformance;
 mod cursor;
@@ -14,23 +15,27 @@ mod name;
 mod permission;
 mod rules;
 mod search;
+mod template;
+mod text;
 mod url;
 mod version;
 mod vocabulary;
 
+pub use claim::Claim;
 pub use cursor::{CursorError, ListCursor, ListFilter, Position, SearchCursor};
 pub use date::{DateError, date_micros, format_date, query_date};
-pub use domain::{Domain, DomainError};
+pub use domain::{Domain, DomainError, lies_under};
 pub use endpoint::{Endpoint, EndpointError, EndpointRules};
-pub use entry::{Entry, EntryError, VersionStatus};
+pub use entry::{Entry, EntryError, VersionStatus, canonical_server_json};
 pub use meta::{AUTHORITY_META, OFFICIAL_META, Official, PUBLISHER_META};
 pub use name::{NameError, Namespace, ServerName, ServerRef};
 pub use permission::{Action, Permission};
 pub use rules::{
-    Depth, Fault, Issue, IssueKind, Severity, excess_remotes, faults, issues,
+    Depth, Fault, Issue, IssueKind, Severity, excess_remotes, faults, issues, other_spelling,
     oversized_publisher_meta,
 };
 pub use search::{QueryError, SearchQuery};
+pub use text::{has_nul, is_dot_segment, is_format, is_invisible, is_label};
 pub use version::{Version, VersionError};
 pub use vocabulary::Vocabulary;
 

@@ -88,6 +88,35 @@ pub(crate) fn check(schema: Schema, server: &Value) -> Vec<Finding> {
     walk.findings
 }
 
+/// Where the character U+0000 is, at which SQL and C end a text.
+pub(crate) fn find_nul(server: &Value) -> Option<Finding> {
+    let path = place_of_nul(server, &Place::Root)?;
+    Some(Finding {
+        path,
+        message: "has the character U+0000; leave it out".to_owned(),
+        rule: "pattern",
+        value: None,
+    })
+}
+
+fn place_of_nul(value: &Value, place: &Place<'_>) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then(|| place.to_string()),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| place_of_nul(item, &Place::Item(place, index))),
+        Value::Object(members) => members.iter().find_map(|(name, value)| {
+            let place = Place::Member(place, name);
+            if name.contains('\0') {
+                return Some(place.to_string());
+            }
+            place_of_nul(value, &place)
+        }),
+        _ => None,
+    }
+}
+
 enum Kind {
     Text(&'static [(Rule, u8)]),
     Flag,

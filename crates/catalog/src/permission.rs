@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 pub struct Permission {
     /// What may be done.
     pub action: Action,
-    /// One name of a server; all names that begin with what stands before a trailing `*`; or, as
-    /// `*` alone, every name.
+    /// One name of a server; `namespace/**`: all names of a namespace and of those below it; all names
+    /// that begin with what stands before a trailing `*`; or, as `*` alone, every name.
     pub resource: String,
 }
 
@@ -23,11 +23,18 @@ pub enum Action {
 }
 
 impl Permission {
-    /// Whether it is about this name. The names that a prefix stands for are longer than it.
+    /// Whether it is about this name. The names that a prefix stands for are longer than it. The case
+    /// of namespaces doesn't matter, as it doesn't in domains and at GitHub.
     pub fn covers(&self, name: &str) -> bool {
-        match self.resource.strip_suffix('*') {
+        let (resource, name) = (folded(&self.resource), folded(name));
+        if let Some(namespace) = resource.strip_suffix("/**") {
+            return name
+                .strip_prefix(namespace)
+                .is_some_and(|rest| rest.starts_with(['/', '.']));
+        }
+        match resource.strip_suffix('*') {
             Some(prefix) => name.starts_with(prefix),
-            None => name == self.resource,
+            None => name == resource,
         }
     }
 
@@ -36,6 +43,14 @@ impl Permission {
         permissions
             .iter()
             .any(|permission| permission.action == action && permission.covers(name))
+    }
+}
+
+/// A name, or a pattern of names, with its namespace in lower case.
+fn folded(name: &str) -> String {
+    match name.split_once('/') {
+        Some((namespace, rest)) => format!("{}/{rest}", namespace.to_ascii_lowercase()),
+        None => name.to_ascii_lowercase(),
     }
 }
 
@@ -64,6 +79,14 @@ mod tests {
             ("com.example.*", "com.example.sub/one", true),
             ("com.example.*", "com.example/one", false),
             ("com.example.*", "com.examples/one", false),
+            ("com.example/**", "com.example/one", true),
+            ("com.example/**", "com.example.sub/one", true),
+            ("com.example/**", "com.example.sub.deeper/one", true),
+            ("com.example/**", "com.examples/one", false),
+            ("com.example/**", "com/one", false),
+            ("com.Example/*", "com.exampLe/one", true),
+            ("com.example.*", "com.Example.Sub/one", true),
+            ("com.example/*", "com.Example/One", true),
             ("*", "com.example/one", true),
             ("", "com.example/one", false),
             ("*/one", "com.example/one", false),

@@ -10,6 +10,8 @@ use crate::{
     ServerName, Version, VersionError,
     endpoint::is_at_public_host,
     model::{self, CURRENT_URL, Finding, Schema},
+    template::leads_to_private_host,
+    text::is_invisible,
     url::{SplitUrl, fill_template, fill_with_hosts, template_variables},
     version::is_range,
 };
@@ -81,10 +83,12 @@ pub enum Depth {
 const MAX_ISSUES: usize = 100;
 
 /// What the body of a request has that no `server.json` may have. A body without faults has all
-/// that must be there, of the right type and length, and nothing unknown.
+/// that must be there, of the right type and length, nothing unknown, and the character U+0000
+/// nowhere.
 pub fn faults(server: &Value) -> Vec<Fault> {
     model::check(Schema::API, server)
         .into_iter()
+        .chain(model::find_nul(server))
         .map(|finding| Fault {
             message: finding.message,
             location: match finding.path.as_str() {
@@ -106,6 +110,17 @@ pub fn oversized_publisher_meta(server: &Value) -> Option<usize> {
 pub fn excess_remotes(server: &Value) -> Option<String> {
     let count = server.get("remotes")?.as_array()?.len();
     (count > MAX_REMOTES).then(|| format!("has {count} remotes, more than {MAX_REMOTES}"))
+}
+
+/// What is wrong with the spelling of the namespace, unless it is in lower case. Domains, and names
+/// at GitHub, are the same in every case; so one owner has one namespace.
+pub fn other_spelling(server: &Value) -> Option<String> {
+    let name = server.get("name")?.as_str()?;
+    let (namespace, rest) = name.split_once('/')?;
+    let folded = namespace.to_ascii_lowercase();
+    (folded != namespace).then(|| {
+        format!("namespaces are published in lower case: write {folded}/{rest} instead of {name}")
+    })
 }
 
 /// What somebody should know who wants to publish this, in the order of the rules. It may be
@@ -139,14 +154,18 @@ pub fn issues(server: &Value, depth: Depth, rules: EndpointRules) -> Vec<Issue> 
         check.remote(remote, &place);
     }
     // Publishing says it in a way of its own: the official registry has no such rule.
-    if depth == Depth::Full
-        && let Some(message) = excess_remotes(server)
-    {
-        check.error(&["remotes"], "too-many-remotes", &[&message]);
+    if depth == Depth::Full {
+        if let Some(message) = excess_remotes(server) {
+            check.error(&["remotes"], "too-many-remotes", &[&message]);
+        }
+        if let Some(message) = other_spelling(server) {
+            check.error(&["name"], "namespace-not-lower-case", &[&message]);
+        }
     }
     if check.issues.is_empty()
-        && let Err(error @ (VersionError::Blank | VersionError::Control | VersionError::TooLong)) =
-            text(members, "version").parse::<Version>()
+        && let Err(
+            error @ (VersionError::Invisible(_) | VersionError::DotSegment | VersionError::TooLong),
+        ) = text(members, "version").parse::<Version>()
     {
         let message = ["version ", &error.to_string()];
         check.error(&["version"], "invalid-version", &message);
@@ -358,6 +377,16 @@ impl Check {
             self.error(&[path, "identifier"], "package-name-has-spaces", &message);
         }
         self.version(text(package, "version"), path);
+        for member in ["identifier", "version"] {
+            if text(package, member).contains(|c| c != ' ' && is_invisible(c)) {
+                let message = [
+                    "package ",
+                    member,
+                    " has a control, format or blank character",
+                ];
+                self.error(&[path, member], "package-has-invisible-character", &message);
+            }
+        }
         let mut variables = BTreeSet::new();
         for list in ["runtimeArguments", "packageArguments"] {
             for (place, argument) in items(package, list) {
@@ -439,8 +468,16 @@ impl Check {
                 ("url", "remote-transport-url-required", message)
             } else if is_remote_url(url, self.rules) {
                 let variables = remote.get("variables").and_then(Value::as_object);
-                let variables = variables.into_iter().flatten().map(|(name, _)| &**name);
-                return self.variables(url, &variables.collect(), path);
+                if leads_to_private_host(url, variables, self.rules) {
+                    let message = [
+                        "remote URL leads to a host that is not public, whatever its variables are \
+                         or by a value that they offer: ",
+                        url,
+                    ];
+                    return self.error(&[path, "url"], "invalid-remote-url", &message);
+                }
+                let names = variables.into_iter().flatten().map(|(name, _)| &**name);
+                return self.variables(url, &names.collect(), path);
             } else {
                 let message = ["invalid remote URL, not https to a public host: ", url, ""];
                 ("url", "invalid-remote-url", message)
@@ -605,6 +642,7 @@ mod tests {
             "https://{a}.internal/",
             "https://{a}.localhost/",
             "https://{a}10.0.0.1/",
+            "https://10.0.0.{a}/mcp",
             "https://10.0.0.1\\@example.com/",
             "https://example.com\\@10.0.0.1/",
             "https:example.com/",
@@ -652,6 +690,79 @@ mod tests {
             issues(&server, Depth::Full, EndpointRules::PublicOrLoopback),
             []
         );
+    }
+
+    #[test]
+    fn a_choice_that_is_private_is_refused() {
+        for (variable, is_refused) in [
+            (json!({"choices": ["example.com", "10.0.0.1"]}), true),
+            (json!({"default": "localhost"}), true),
+            (
+                json!({"choices": ["eu.example.com", "us.example.com"]}),
+                false,
+            ),
+        ] {
+            let remotes = json!([{"type": "streamable-http", "url": "https://{host}/mcp",
+                "variables": {"host": variable}}]);
+            let found = found(&with("remotes", &remotes));
+            assert_eq!(!found.is_empty(), is_refused, "{remotes} {found:?}");
+        }
+    }
+
+    #[test]
+    fn namespaces_are_in_lower_case() {
+        let named = |name: &str| with("name", &json!(name));
+        let server = named("io.github.Octo-Cat/Tool");
+        let spelling = other_spelling(&server).unwrap();
+        assert!(
+            spelling.contains("write io.github.octo-cat/Tool"),
+            "{spelling}"
+        );
+        let issues = issues(&server, Depth::Full, EndpointRules::Public);
+        assert_eq!(issues[0].reference, "namespace-not-lower-case");
+        assert_eq!(other_spelling(&named("io.github.octo-cat/Tool")), None);
+    }
+
+    #[test]
+    fn what_does_not_show_is_no_part_of_a_version() {
+        for (version, sign) in [("1.0.0\u{202e}", "U+202E"), ("1 0", "U+0020"), ("..", "..")] {
+            let issues = issues(
+                &with("version", &json!(version)),
+                Depth::Publish,
+                EndpointRules::Public,
+            );
+            assert_eq!(issues[0].reference, "invalid-version", "{version:?}");
+            assert!(issues[0].message.contains(sign), "{issues:?}");
+        }
+        for member in ["identifier", "version"] {
+            let mut package = json!({"registryType": "npm", "identifier": "a", "version": "1.0.0",
+                "transport": {"type": "stdio"}});
+            package[member] = json!("1\u{200b}0");
+            let found = found(&with("packages", &json!([package])));
+            assert_eq!(found[0].0, "package-has-invisible-character");
+        }
+    }
+
+    #[test]
+    fn nul_is_nowhere() {
+        for (member, value, location) in [
+            ("description", json!("a\0b"), "body.description"),
+            ("title", json!("\0"), "body.title"),
+            (
+                "_meta",
+                json!({PUBLISHER_META: {"a": [{"b": "\0"}]}}),
+                "body._meta.io.modelcontextprotocol.registry/publisher-provided.a[0].b",
+            ),
+            (
+                "_meta",
+                json!({PUBLISHER_META: {"a\0": 1}}),
+                "body._meta.io.modelcontextprotocol.registry/publisher-provided.a\0",
+            ),
+        ] {
+            let faults = super::faults(&with(member, &value));
+            assert_eq!(faults[0].location, location);
+            assert_eq!(faults[0].message, "has the character U+0000; leave it out");
+        }
     }
 
     #[test]

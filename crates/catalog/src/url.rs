@@ -93,6 +93,25 @@ pub(crate) fn fill_with_hosts(url: &str) -> String {
     fill(url, named, "example.com")
 }
 
+/// … with one text in the place of each that is not a port.
+pub(crate) fn fill_with(url: &str, other: &'static str) -> String {
+    fill(url, |_| None, other)
+}
+
+/// The names in braces that stand before the path: in what says who answers.
+pub(crate) fn host_variables(url: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    while let Some((before, name, after)) = split_template(rest) {
+        if before.contains(['/', '\\', '?', '#']) {
+            break;
+        }
+        names.push(name);
+        rest = after;
+    }
+    names
+}
+
 fn fill(url: &str, named: fn(&str) -> Option<&'static str>, other: &'static str) -> String {
     let mut filled = String::new();
     let mut rest = url;
@@ -176,6 +195,11 @@ mod tests {
             "https://example.com@example.com.x:8080/"
         );
         assert_eq!(template_variables("{a}{b}/{a}"), ["a", "b", "a"]);
+        assert_eq!(
+            host_variables("https://{a}.{b/c}:{d}/{e}"),
+            ["a", "b/c", "d"]
+        );
+        assert_eq!(host_variables("https://x?{e}"), [] as [&str; 0]);
     }
 
     proptest! {

@@ -1,6 +1,9 @@
 use std::{fmt, str::FromStr};
 
-/// The version of a server: any text of 1 to 255 bytes that names one version, semantic or not.
+use crate::text::{is_dot_segment, is_invisible};
+
+/// The version of a server: any text of 1 to 255 bytes of visible characters that names one version,
+/// semantic or not, and that is no segment of a path such as `..`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Version(String);
 
@@ -8,15 +11,15 @@ pub struct Version(String);
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionError {
-    /// Begins or ends with a blank, by which two versions would look the same.
-    #[error("begins or ends with a blank")]
-    Blank,
-    /// Has a control character.
-    #[error("has a control character")]
-    Control,
+    /// Is `.` or `..`, percent-encoded or not, which clients remove from paths.
+    #[error("is \".\" or \"..\", which no path can carry")]
+    DotSegment,
     /// Is empty.
     #[error("is empty")]
     Empty,
+    /// Has a control, format or blank character, by which two versions would look the same.
+    #[error("has U+{0:04X}, a control, format or blank character")]
+    Invisible(u32),
     /// Names a set of versions, such as `^1.2` or `1.x`.
     #[error("looks like a range; name one version")]
     Range,
@@ -160,17 +163,17 @@ impl FromStr for Version {
         if text.len() > MAX_BYTES {
             return Err(VersionError::TooLong);
         }
-        if text.chars().any(char::is_control) {
-            return Err(VersionError::Control);
-        }
-        if text.trim() != text {
-            return Err(VersionError::Blank);
-        }
         if text == "latest" {
             return Err(VersionError::Reserved);
         }
         if is_range(text) {
             return Err(VersionError::Range);
+        }
+        if let Some(invisible) = text.chars().find(|c| is_invisible(*c)) {
+            return Err(VersionError::Invisible(invisible.into()));
+        }
+        if is_dot_segment(text) {
+            return Err(VersionError::DotSegment);
         }
         Ok(Self(text.to_owned()))
     }
@@ -251,9 +254,17 @@ mod tests {
             ("v1.*", VersionError::Range),
             ("x.1", VersionError::Range),
             ("1.x-rc.1", VersionError::Range),
-            ("1.0\n", VersionError::Control),
-            (" 1.0", VersionError::Blank),
-            ("1.0\u{3000}", VersionError::Blank),
+            ("1.0\n", VersionError::Invisible(0xa)),
+            (" 1.0.0-a", VersionError::Invisible(0x20)),
+            ("1.0 - beta", VersionError::Invisible(0x20)),
+            ("1.0\u{3000}", VersionError::Invisible(0x3000)),
+            ("1.0.0\u{202e}", VersionError::Invisible(0x202e)),
+            ("1\u{200b}.0", VersionError::Invisible(0x200b)),
+            ("1.0\0", VersionError::Invisible(0)),
+            (".", VersionError::DotSegment),
+            ("..", VersionError::DotSegment),
+            ("%2E%2e", VersionError::DotSegment),
+            (".%2e", VersionError::DotSegment),
         ] {
             assert_eq!(text.parse::<Version>(), Err(error), "{text}");
         }
@@ -276,7 +287,6 @@ mod tests {
             "v1.2.3",
             "x.ai",
             "1.0.0-next.1",
-            "1.0 - beta",
             "~nightly",
             "2025.11.17.x.1",
         ] {

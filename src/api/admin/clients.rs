@@ -152,6 +152,6 @@ pub(super) fn check_id(member: &str, id: &str) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::request_invalid(format!(
-        "{member}: must be 1 to 128 letters, digits, \".\", \"_\", \":\" or \"-\""
+        "{member}: must be 1 to 128 letters, digits, \".\", \"_\", \":\" or \"-\", and not \".\" or \"..\" alone"
     )))
 }

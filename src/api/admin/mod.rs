@@ -21,7 +21,7 @@ pub(super) mod tenants;
 pub(super) mod token_test;
 
 use http::StatusCode;
-use mcp_connect_catalog::date_micros;
+use mcp_connect_catalog::{date_micros, is_label};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 use super::{problem::Problem, respond};
@@ -123,12 +123,11 @@ fn check_reason(reason: &str) -> Result<&str, Problem> {
 
 /// What people call something.
 fn check_name(member: &str, name: &str) -> Result<(), Problem> {
-    let chars = name.chars().count();
-    if (1..=MAX_NAME_CHARS).contains(&chars) && !name.chars().any(char::is_control) {
+    if is_label(name, MAX_NAME_CHARS) {
         return Ok(());
     }
     Err(Problem::request_invalid(format!(
-        "{member}: must be 1 to 100 characters, none of them a control character"
+        "{member}: must be 1 to 100 visible characters, with single spaces between the words"
     )))
 }
 

@@ -2,7 +2,7 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use http::StatusCode;
-use mcp_connect_catalog::{Endpoint, ServerName};
+use mcp_connect_catalog::{Endpoint, ServerName, lies_under};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use crate::{
         problem::Problem,
         respond,
     },
-    authority::{Challenge, Found, Level, Provable, Unprovable, lies_under},
+    authority::{Challenge, Found, Level, Provable, Unprovable},
     platform::http::Response,
     store::{Identity, Method, ServerSummary},
     upkeep,

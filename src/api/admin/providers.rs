@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
-use mcp_connect_catalog::Endpoint;
+use mcp_connect_catalog::{Endpoint, is_dot_segment};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -182,11 +182,11 @@ fn check_issuer(app: &App, issuer: &str) -> Result<(), Problem> {
 
 fn check_audience(audience: &str) -> Result<(), Problem> {
     let is_plain = audience.bytes().all(|byte| byte.is_ascii_graphic());
-    if (1..=MAX_CHARS).contains(&audience.len()) && is_plain {
+    if (1..=MAX_CHARS).contains(&audience.len()) && is_plain && !is_dot_segment(audience) {
         return Ok(());
     }
     Err(Problem::request_invalid(
-        "audience: must be 1 to 512 printable ASCII characters without blanks",
+        "audience: must be 1 to 512 visible ASCII characters, and not \".\" or \"..\" alone",
     ))
 }
 
@@ -260,7 +260,9 @@ const CLAIM_NAME: &str = "a name of 1 to 128 letters, digits, \".\", \"_\", \":\
 /// Names that SQL's JSON operators take for names, not for paths.
 fn is_claim_name(claim: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
-    (1..=MAX_CLAIM_CHARS).contains(&claim.len()) && claim.bytes().all(allowed)
+    (1..=MAX_CLAIM_CHARS).contains(&claim.len())
+        && claim.bytes().all(allowed)
+        && !is_dot_segment(claim)
 }
 
 fn check_client_claims(claims: &[String]) -> Result<(), Problem> {

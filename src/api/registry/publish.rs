@@ -3,7 +3,7 @@
 use http::StatusCode;
 use mcp_connect_catalog::{
     Action, Depth, Entry, MAX_VERSIONS, PUBLISHER_META, Severity, VersionStatus, excess_remotes,
-    faults, issues, oversized_publisher_meta,
+    faults, issues, other_spelling, oversized_publisher_meta,
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -40,6 +40,10 @@ pub(in crate::api) async fn publish(call: &Call) -> Result<Response, Refusal> {
              {}. Attempting to publish: {name}",
             mine.join(", ")
         )));
+    }
+    if let Some(message) = other_spelling(&body) {
+        let found = fault("body.name", message, None);
+        return Err(Refusal::invalid(vec![found]));
     }
     let entry = entry(call, &body, FAILED)?;
     if let Some(bytes) = oversized_publisher_meta(&body) {
@@ -131,8 +135,14 @@ pub(super) fn refused(failed: &'static str, obstacle: Obstacle) -> Refusal {
             format!("this name is mirrored from {upstream}; change it there")
         }
         Obstacle::NotFound => "there is no such version".to_owned(),
-        Obstacle::RemoteTaken { url, by } => {
-            format!("remote URL {url} is already used by server {by}")
+        Obstacle::RemoteTaken { url, by, version } => {
+            let url = url.strip_prefix("template ").unwrap_or(&url);
+            format!(
+                "remote URL {url} is already used by server {by}, in its version {version}. If the URL's \
+                 domain is yours, publish in the namespace of the domain, which comes before others; if {by} \
+                 is yours, deprecate or delete that version, or publish a later one without the URL; else \
+                 ask the operator of this registry"
+            )
         }
         Obstacle::TooMany => format!(
             "maximum number of versions for this server reached ({MAX_VERSIONS}): use another name, \

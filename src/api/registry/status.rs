@@ -140,6 +140,13 @@ fn status_faults(body: &Value) -> Vec<Fault> {
         Some(Value::String(text)) if text.chars().count() > MAX_STATUS_MESSAGE_CHARS => {
             find("body.statusMessage", "expected length <= 500", None);
         }
+        Some(Value::String(text)) if text.contains('\0') => {
+            find(
+                "body.statusMessage",
+                "has the character U+0000; leave it out",
+                None,
+            );
+        }
         Some(Value::String(_)) | None => {}
         other => find("body.statusMessage", "expected string", other),
     }
@@ -174,6 +181,10 @@ mod tests {
             ),
             (
                 json!({"status": "active", "statusMessage": "é".repeat(501)}),
+                "body.statusMessage",
+            ),
+            (
+                json!({"status": "deleted", "statusMessage": "a\0"}),
                 "body.statusMessage",
             ),
             (json!({"status": "active", "reason": "x"}), "body.reason"),
