@@ -230,6 +230,15 @@ impl Authority {
             .ok()
             .filter(|url| path.starts_with('/') && self.is_own(url))
             .ok_or_else(|| ConnectError::BaseUrl(format!("does not take the path {path:?}")))?;
+        // A segment such as ".." is removed when a URL is read, and what is asked for with it.
+        let segments = |path: &str| {
+            path.split(['?', '#'])
+                .next()
+                .map(|path| path.split('/').count())
+        };
+        if segments(url.path()) != segments(path) {
+            return Err(ConnectError::Path(path.to_owned()));
+        }
         Ok(self.authenticated(method, url).timeout(CALL_TIMEOUT))
     }
 

@@ -46,6 +46,9 @@ pub enum ConnectError {
         /// `mcp.server.version` of the descriptor.
         signed: String,
     },
+    /// A segment of the path is `.` or `..`: what is asked for would be another thing than was named.
+    #[error("the path {0:?} has a segment \".\" or \"..\", which would lead to something else")]
+    Path(String),
     /// No proof could be made that this client holds the key of its descriptors.
     #[error("no proof of the sender's key: {0}")]
     Proof(&'static str),

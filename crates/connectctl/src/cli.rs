@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcp_connect_audit::ChainHash;
-use mcp_connect_catalog::{ServerName, ServerRef};
+use mcp_connect_catalog::{ServerName, ServerRef, is_dot_segment};
 use mcp_connect_descriptor::KeyStatus;
 
 use crate::presets::Preset;
@@ -255,7 +255,7 @@ pub(crate) struct RotateArgs {
 #[derive(Args)]
 pub(crate) struct KeyRevocation {
     /// The key's id, its RFC 7638 thumbprint
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_hyphen_values = true, value_parser = id)]
     pub(crate) kid: String,
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
@@ -266,10 +266,10 @@ pub(crate) struct KeyRevocation {
 pub(crate) struct RevokeArgs {
     pub(crate) kind: RevocationKind,
     /// Its id: a jti, a client's or tenant's id, a kid
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_hyphen_values = true, value_parser = id)]
     pub(crate) id: String,
     /// The tenant of a client that only the tenant's identity provider knows
-    #[arg(long)]
+    #[arg(long, value_parser = id)]
     pub(crate) tenant: Option<String>,
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
@@ -358,10 +358,10 @@ pub(crate) enum ClientsCommand {
     /// Registers a client and prints its API key, this once
     Create {
         /// The client's id
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_hyphen_values = true, value_parser = id)]
         id: String,
         /// The tenant it belongs to
-        #[arg(long)]
+        #[arg(long, value_parser = id)]
         tenant: Option<String>,
         /// What people call it
         #[arg(long)]
@@ -388,7 +388,7 @@ pub(crate) enum ClientKeysCommand {
     /// Makes another key and prints it, this once; the others stay as they are
     Create {
         /// The client's id
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_hyphen_values = true, value_parser = id)]
         id: String,
         #[command(flatten)]
         key: NewKeyArgs,
@@ -396,7 +396,7 @@ pub(crate) enum ClientKeysCommand {
     /// Lists the newest 100 keys, without their secrets
     List {
         /// The client's id
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_hyphen_values = true, value_parser = id)]
         id: String,
     },
     /// Makes a new key and prints it, this once; all others end after the overlap
@@ -414,7 +414,7 @@ pub(crate) enum ClientKeysCommand {
         #[command(flatten)]
         change: ClientChange,
         /// The key's id, as `clients keys list` shows it
-        #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true)]
+        #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true, value_parser = id)]
         key_id: String,
     },
 }
@@ -440,7 +440,7 @@ pub(crate) enum ProvidersCommand {
     /// Lists the identity providers of a tenant
     List {
         /// The tenant
-        #[arg(long)]
+        #[arg(long, value_parser = id)]
         tenant: String,
     },
     /// Takes no token of the provider from now on
@@ -485,13 +485,13 @@ pub(crate) struct ProviderRulesArgs {
 #[derive(Args)]
 pub(crate) struct ProviderChange {
     /// The tenant whose callers show its tokens
-    #[arg(long)]
+    #[arg(long, value_parser = id)]
     pub(crate) tenant: String,
     /// `iss` of its tokens, to the letter
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: String,
     /// `aud` of its tokens that are for this authority, or the value of --audience-claim
-    #[arg(long)]
+    #[arg(long, value_parser = id)]
     pub(crate) audience: String,
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
@@ -501,7 +501,7 @@ pub(crate) struct ProviderChange {
 #[derive(Args)]
 pub(crate) struct ClientChange {
     /// The client's id
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_hyphen_values = true, value_parser = id)]
     pub(crate) id: String,
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
@@ -513,6 +513,7 @@ pub(crate) enum TenantsCommand {
     /// Names a tenant; clients can be registered for it from then on
     Create {
         /// The tenant's id
+        #[arg(value_parser = id)]
         id: String,
         /// What people call it
         #[arg(long)]
@@ -523,6 +524,7 @@ pub(crate) enum TenantsCommand {
     /// Shows one tenant
     Show {
         /// The tenant's id
+        #[arg(value_parser = id)]
         id: String,
     },
     /// Refuses all clients of a tenant from now on
@@ -534,6 +536,7 @@ pub(crate) enum TenantsCommand {
 #[derive(Args)]
 pub(crate) struct TenantChange {
     /// The tenant's id
+    #[arg(value_parser = id)]
     pub(crate) id: String,
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
@@ -545,17 +548,19 @@ A policy is a JSON object; only \"allow\" is required:
 
   {
     \"allow\": [\"*\"],
-    \"deny\": [\"com.bad/*\", \"com.example/broken\"],
+    \"deny\": [\"com.bad/**\", \"com.example/broken\"],
     \"require_verification\": \"none\" | \"namespace\" | \"endpoint\" | \"operator\",
     \"publishers\": [\"com.example\"],
-    \"versions\": [{\"servers\": \"com.example/weather\", \"pin\": \"1.2.0\"},
+    \"versions\": [{\"servers\": \"com.example/weather\", \"pin\": \"1.2.0\", \"digest\": \"…\"},
                  {\"servers\": \"com.example/*\", \"minimum\": \"1.0.0\"}],
     \"clients\": {\"allow\": [\"*\"], \"deny\": [\"old-desktop\"]}
   }
 
-Servers are \"*\", \"namespace/*\" or \"namespace/name\"; a publisher is a namespace with all below it. What
-denies wins over what allows, and order means nothing. A caller needs the leave of the policy for
-all, and of its tenant's.";
+Servers are \"*\", \"namespace/**\" (the namespace with all below it), \"namespace/*\" or \"namespace/name\"; a
+publisher is a namespace with all below it. What denies wins over what allows, and order means nothing;
+\"deny\" and \"versions\" hold for every spelling of a name, \"allow\" for the one that is written. A pin allows
+one version as it was when it was pinned; with a \"digest\" (`servers show` prints it) the one with that
+content. A caller needs the leave of the policy for all, and of its tenant's.";
 
 #[derive(Subcommand)]
 pub(crate) enum PolicyCommand {
@@ -588,7 +593,7 @@ pub(crate) enum PolicyCommand {
 #[derive(Args)]
 pub(crate) struct PolicyScope {
     /// The policy of this tenant; without it, the one for all
-    #[arg(long)]
+    #[arg(long, value_parser = id)]
     pub(crate) tenant: Option<String>,
 }
 
@@ -612,10 +617,10 @@ pub(crate) struct ExplainArgs {
     pub(crate) server_ref: ServerRef,
     /// The caller: a registered client, or, with --tenant, one of its identity provider; without
     /// both, an anonymous caller
-    #[arg(long)]
+    #[arg(long, value_parser = id)]
     pub(crate) client: Option<String>,
     /// The caller's tenant, where the client is not registered
-    #[arg(long)]
+    #[arg(long, value_parser = id)]
     pub(crate) tenant: Option<String>,
 }
 
@@ -802,6 +807,7 @@ pub(crate) enum AdminsCommand {
     /// Names an administrator and prints their first key, this once
     Create {
         /// What the audit log calls them: lower-case letters, digits, ".", "_", "@", "-"
+        #[arg(value_parser = id)]
         name: String,
         /// What they may do
         #[arg(long)]
@@ -828,7 +834,7 @@ pub(crate) enum AdminsCommand {
         #[command(flatten)]
         change: AdminChange,
         /// Their e-mail address, or the name of a service token
-        #[arg(long, required_unless_present = "none", conflicts_with = "none")]
+        #[arg(long, required_unless_present = "none", conflicts_with = "none", value_parser = id)]
         identity: Option<String>,
         /// Nobody: they need a key of their own
         #[arg(long)]
@@ -861,6 +867,7 @@ impl Role {
 #[derive(Args)]
 pub(crate) struct AdminChange {
     /// The administrator's name
+    #[arg(value_parser = id)]
     pub(crate) name: String,
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
@@ -882,6 +889,7 @@ pub(crate) enum AdminKeysCommand {
     /// Makes another key and prints it, this once
     Create {
         /// The administrator's name
+        #[arg(value_parser = id)]
         name: String,
         #[command(flatten)]
         key: NewKeyArgs,
@@ -889,6 +897,7 @@ pub(crate) enum AdminKeysCommand {
     /// Lists the newest 100 keys, without their secrets
     List {
         /// The administrator's name
+        #[arg(value_parser = id)]
         name: String,
     },
     /// Refuses a key from now on
@@ -896,7 +905,7 @@ pub(crate) enum AdminKeysCommand {
         #[command(flatten)]
         change: AdminChange,
         /// The key's id, as `admins keys list` shows it
-        #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true)]
+        #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true, value_parser = id)]
         key_id: String,
     },
 }
@@ -1059,7 +1068,7 @@ pub(crate) struct ConnectArgs {
 #[derive(Args)]
 pub(crate) struct InspectArgs {
     /// The endpoint that the descriptor must be for
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = id)]
     pub(crate) audience: Option<String>,
     /// Takes the authority's public keys from a file; the issuer is checked when --authority is given
     #[arg(long, value_name = "JWKS_FILE")]
@@ -1096,6 +1105,17 @@ fn required_claim(text: &str) -> Result<(String, Option<String>), String> {
         return Err("write CLAIM or CLAIM=VALUE".to_owned());
     }
     Ok((claim.to_owned(), value.map(str::to_owned)))
+}
+
+/// An id, as far as it has to go into the path of a URL: the authority knows what else it must be.
+fn id(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("is empty".into());
+    }
+    if is_dot_segment(text) {
+        return Err("is a step in a path, not an id: it would lead to something else".into());
+    }
+    Ok(text.to_owned())
 }
 
 fn reason(text: &str) -> Result<String, String> {
@@ -1138,6 +1158,40 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_takes_a_step_in_a_path_for_an_id() {
+        for dots in [".", "..", "%2e%2E"] {
+            for command in [
+                &["clients", "create", dots][..],
+                &["clients", "create", "a", "--tenant", dots],
+                &["clients", "suspend", dots, "--reason", "r"],
+                &["clients", "keys", "list", dots],
+                &[
+                    "clients", "keys", "revoke", "a", "--key", dots, "--reason", "r",
+                ],
+                &["tenants", "create", dots],
+                &["tenants", "show", dots],
+                &["tenants", "suspend", dots, "--reason", "r"],
+                &["providers", "list", "--tenant", dots],
+                &["policy", "set", "-", "--tenant", dots, "--reason", "r"],
+                &["policy", "show", "--tenant", dots],
+                &["policy", "explain", "a1/b1", "--client", dots],
+                &["admins", "create", dots, "--role", "operator"],
+                &["admins", "suspend", dots, "--reason", "r"],
+                &["admins", "keys", "list", dots],
+                &["revoke", "client", dots, "--reason", "r"],
+                &["keys", "revoke", dots, "--reason", "r"],
+                &["status", &format!("a1/b1@{dots}"), "deleted"],
+                &["servers", "show", &format!("a1/{dots}")],
+            ] {
+                let line = [&["connectctl"], command].concat();
+                assert!(Cli::try_parse_from(&line).is_err(), "{line:?}");
+            }
+        }
+        let good = ["connectctl", "policy", "show", "--tenant", "a.b"];
+        assert!(Cli::try_parse_from(good).is_ok());
     }
 
     #[test]

@@ -65,9 +65,10 @@ impl From<ConnectError> for Failure {
         let message = with_causes(&error);
         match error {
             ConnectError::Denied(denial) => of_denial(&denial, message),
-            ConnectError::BaseUrl(_) | ConnectError::Credential | ConnectError::ServerRef(_) => {
-                Self::usage(message)
-            }
+            ConnectError::BaseUrl(_)
+            | ConnectError::Credential
+            | ConnectError::Path(_)
+            | ConnectError::ServerRef(_) => Self::usage(message),
             ConnectError::Network(_) => {
                 Self::unavailable(message).hint("is --authority right, and does the authority run?")
             }

@@ -9,6 +9,7 @@ use std::{
 
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use crossterm::style::force_color_output;
+use mcp_connect_catalog::is_format;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 use serde_json::json;
@@ -31,12 +32,7 @@ pub(crate) fn choose_color(when: cli::Color) {
 
 /// Whether a character may change how a terminal shows the rest, or hide something.
 fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
-        )
+    c.is_control() || is_format(c)
 }
 
 /// The text on one line, without a character that could do more than be read.
