@@ -341,7 +341,7 @@ describe("a remote with variables", () => {
       ["https://{a}.{b}.0.1/mcp", { a: { choices: ["8", "192"] }, b: { choices: ["8", "168"] } }],
     ]) {
       const remotes = [{ type: "streamable-http", url, variables }];
-      assertRefused(await publish({ ...serverJson("com.templated/private"), remotes }), 422, "not public");
+      assertRefused(await publish({ ...serverJson("com.templated/private"), remotes }), 422, "public");
     }
   });
 });

@@ -415,7 +415,7 @@ describe("the operator", () => {
   test("denies namespaces, also to tokens that were given out before", async () => {
     await authority.configure({});
     github.users = { gho_both: { login: "fine", orgs: [membership("Evil", "admin")] }, gho_evil: { login: "eviL" } };
-    assert.deepEqual(await permissions("github-at", { github_token: "gho_evil" }), ["publish io.github.eviL/*"]);
+    assert.deepEqual(await permissions("github-at", { github_token: "gho_evil" }), ["publish io.github.evil/*"]);
     const [before, staff] = await Promise.all(["io.github.eviL/*", "*"].map((resource) => tokenFor(authority, resource, "publish")));
     await authority.configure({ PUBLISH_DENIED: "com.example.denied io.github.evil" });
     assert.deepEqual(await permissions("github-at", { github_token: "gho_both" }), ["publish io.github.fine/*"]);
@@ -423,7 +423,7 @@ describe("the operator", () => {
     const key = new DomainKey();
     resolver.zones["example.com"] = [key.record];
     assert.deepEqual(await permissions("dns", key.proof("example.com")), ["publish com.example/*"]);
-    const publish = (bearer) => authority.request("/v0/publish", { body: serverJson("io.github.eviL/one"), bearer });
+    const publish = (bearer) => authority.request("/v0/publish", { body: serverJson("io.github.evil/one"), bearer });
     assertRefused(await publish(before), 403, "You do not have permission");
     assert.equal((await publish(staff)).status, 200, "who may write everywhere cleans up");
   });

@@ -157,6 +157,7 @@ impl From<Denial> for Problem {
             | Denial::ServerRevoked
             | Denial::ServerUnverified { .. }
             | Denial::TenantSuspended
+            | Denial::TemplatedRemote
             | Denial::TransportNotSupported
             | Denial::VersionDeleted
             | Denial::VersionRevoked => StatusCode::FORBIDDEN,

@@ -53,6 +53,8 @@ pub(crate) struct Facts {
     pub(crate) tenant: Option<TenantFacts>,
     /// The policy for all.
     pub(crate) policy: Arc<Policy>,
+    /// When the policy for all pinned the server, if it does, in milliseconds since the Unix epoch.
+    pub(crate) pinned_at: Option<u64>,
     pub(crate) server: Option<ServerFacts>,
     /// The version asked for, or the one for callers who name none.
     pub(crate) version: Option<VersionFacts>,
@@ -132,6 +134,8 @@ impl ProviderFacts {
 pub(crate) struct TenantFacts {
     pub(crate) is_suspended: bool,
     pub(crate) policy: Arc<Policy>,
+    /// When its policy pinned the server, if it does, in milliseconds since the Unix epoch.
+    pub(crate) pinned_at: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -145,7 +149,13 @@ pub(crate) struct ServerFacts {
 pub(crate) struct VersionFacts {
     pub(crate) version: String,
     pub(crate) status: VersionStatus,
+    /// The digest of its server.json.
+    pub(crate) digest: String,
+    /// When somebody last replaced its server.json, in milliseconds since the Unix epoch.
+    pub(crate) edited_at: Option<u64>,
     pub(crate) endpoint: Option<String>,
+    /// Whether it has no endpoint because the URLs of its remotes have variables.
+    pub(crate) has_variables: bool,
     pub(crate) moderation: ModerationFacts,
     /// How far the server was verified where this version is reached.
     pub(crate) level: Level,
@@ -236,6 +246,10 @@ pub(crate) enum Denial {
     VersionDeleted,
     #[error("the version offers no streamable-http remote that a client can be sent to")]
     TransportNotSupported,
+    #[error(
+        "the URL of the version's streamable-http remote has variables in braces, which this authority does not fill in; its publisher can offer a remote without variables"
+    )]
+    TemplatedRemote,
     #[error("the policy of {scope} says no: {reason}")]
     PolicyBlocked {
         scope: Scope,
@@ -273,7 +287,7 @@ impl Denial {
             Self::Impersonation { .. } => "request_invalid",
             Self::ServerNotFound | Self::VersionNotFound => "server_not_found",
             Self::ServerRevoked | Self::VersionRevoked | Self::VersionDeleted => "server_revoked",
-            Self::TransportNotSupported => "transport_not_supported",
+            Self::TemplatedRemote | Self::TransportNotSupported => "transport_not_supported",
             Self::ServerUnverified { .. } => "server_unverified",
             Self::ServerUnavailable { .. } => "server_unavailable",
         }
@@ -408,10 +422,11 @@ pub(crate) fn decide(
     if version.status == VersionStatus::Deleted {
         return Err(Denial::VersionDeleted);
     }
-    let endpoint = version
-        .endpoint
-        .as_ref()
-        .ok_or(Denial::TransportNotSupported)?;
+    let endpoint = version.endpoint.as_ref().ok_or(if version.has_variables {
+        Denial::TemplatedRemote
+    } else {
+        Denial::TransportNotSupported
+    })?;
     apply_policies(&policy_findings(request, caller, facts, version, admission))?;
 
     // What pins a server is the operator's word, about the origin where the operator verified it.
@@ -436,25 +451,30 @@ pub(crate) fn policy_findings<'a>(
     version: &'a VersionFacts,
     admission: Admission,
 ) -> Vec<(Scope, Finding<'a>)> {
-    let asked = Asked {
+    let asked = |pinned_at: Option<u64>| Asked {
         server: &request.server_ref.name,
         version: &version.version,
+        digest: &version.digest,
+        // A pin whose age nobody knows is older than any edit.
+        is_edited: version
+            .edited_at
+            .is_some_and(|edited_at| pinned_at.is_none_or(|pinned_at| edited_at >= pinned_at)),
         level: version.level,
         client_id: caller.client_id.as_deref(),
     };
-    let tenant = facts.tenant.as_ref().map(|tenant| &tenant.policy);
     let setting = admission.require_verified.then_some(Level::Namespace);
     let mut findings = Vec::with_capacity(13);
     findings.extend(
         facts
             .policy
-            .findings(&asked)
+            .findings(&asked(facts.pinned_at))
             .map(|it| (Scope::Authority, it)),
     );
     findings.extend(
-        tenant
-            .into_iter()
-            .flat_map(|policy| policy.findings(&asked))
+        facts
+            .tenant
+            .iter()
+            .flat_map(|tenant| tenant.policy.findings(&asked(tenant.pinned_at)))
             .map(|it| (Scope::Tenant, it)),
     );
     findings.push((Scope::Setting, level_finding(setting, version.level)));
@@ -543,8 +563,10 @@ mod tests {
             tenant: Some(TenantFacts {
                 is_suspended: false,
                 policy: Arc::new(Policy::allow_all()),
+                pinned_at: None,
             }),
             policy: Arc::new(Policy::allow_all()),
+            pinned_at: None,
             server: Some(ServerFacts {
                 moderation: ACTIVE,
                 jwks_uri: None,
@@ -553,7 +575,10 @@ mod tests {
             version: Some(VersionFacts {
                 version: "1.2.0".into(),
                 status: VersionStatus::Active,
+                digest: "digest".into(),
+                edited_at: None,
                 endpoint: Some("https://mcp.example/mcp".into()),
+                has_variables: false,
                 moderation: ACTIVE,
                 level: Level::Operator,
             }),
@@ -685,6 +710,38 @@ mod tests {
             version(f).endpoint = None;
         });
         assert_eq!(denial, Err(Denial::TransportNotSupported));
+    }
+
+    #[test]
+    fn a_remote_with_variables_is_told_as_that() {
+        let denial = with(|_, f| {
+            version(f).endpoint = None;
+            version(f).has_variables = true;
+        });
+        let denial = denial.unwrap_err();
+        assert_eq!(denial.code(), "transport_not_supported");
+        assert!(denial.to_string().contains("variables"), "{denial}");
+    }
+
+    #[test]
+    fn an_edition_newer_than_its_pin_is_refused() {
+        let pinned = |edited_at, pinned_at| {
+            with(|_, f| {
+                let document = serde_json::json!({"allow": ["*"],
+                    "versions": [{"servers": "com.example/weather", "pin": "1.2.0"}]});
+                let document: PolicyDocument = serde_json::from_value(document).unwrap();
+                tenant(f).policy = Arc::new(document.compile().unwrap());
+                tenant(f).pinned_at = pinned_at;
+                version(f).edited_at = edited_at;
+            })
+            .map(drop)
+            .map_err(|denial| denial.code())
+        };
+        assert_eq!(pinned(None, None), Ok(()));
+        assert_eq!(pinned(Some(NOW - 2), Some(NOW - 1)), Ok(()));
+        assert_eq!(pinned(Some(NOW - 1), Some(NOW - 1)), Err("policy_blocked"));
+        assert_eq!(pinned(Some(NOW), Some(NOW - 1)), Err("policy_blocked"));
+        assert_eq!(pinned(Some(NOW), None), Err("policy_blocked"));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What an authority, or one tenant, allows: rules over servers, versions and clients. Both have to
 //! permit. A rule that denies wins over every rule that allows, and their order means nothing.
+//!
+//! Names are compared by case where a rule allows, and without where one denies or limits: so a
+//! server under another spelling of a name is never let in by mistake.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,6 +25,10 @@ use super::is_client_id;
 pub(crate) const MAX_RULES: usize = 2_000;
 
 const ANY: &str = "*";
+/// How a pattern for a namespace with all below it ends.
+const BELOW: &str = "/**";
+/// Of a SHA-256 in base64url.
+const DIGEST_CHARS: usize = 43;
 
 /// How far a version of a server was verified, each level above the one before.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -86,7 +93,7 @@ pub(crate) struct PolicyDocument {
     clients: Option<ClientRules>,
 }
 
-/// `*`, `namespace/*` or `namespace/name`.
+/// `*`, `namespace/**` (a namespace with all below it), `namespace/*` or `namespace/name`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 struct Pattern(String);
@@ -102,6 +109,13 @@ struct VersionRule {
         skip_serializing_if = "Option::is_none"
     )]
     pin: Option<String>,
+    /// What the pinned version has to say: the digest of its server.json.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    digest: Option<String>,
     #[serde(
         default,
         deserialize_with = "given",
@@ -148,6 +162,10 @@ pub(crate) struct Policy {
 pub(crate) struct Asked<'a> {
     pub(crate) server: &'a ServerName,
     pub(crate) version: &'a str,
+    /// The digest of the version's server.json.
+    pub(crate) digest: &'a str,
+    /// Whether somebody replaced what the version says after this policy pinned it.
+    pub(crate) is_edited: bool,
     pub(crate) level: Level,
     /// `None`: an anonymous caller.
     pub(crate) client_id: Option<&'a str>,
@@ -191,6 +209,14 @@ enum Basis<'a> {
         wanted: &'a str,
         found: &'a str,
     },
+    /// The pinned version is the right one, and says something else than when it was pinned.
+    Content {
+        hit: Hit<'a>,
+        version: &'a str,
+        /// What the pin wants, if it names that.
+        wanted: Option<&'a str>,
+        found: &'a str,
+    },
     Level {
         required: Level,
         found: Level,
@@ -199,7 +225,13 @@ enum Basis<'a> {
 
 /// The rules of a list by their text, each with its place in the list.
 #[derive(Debug, Default)]
-struct Index(HashMap<String, usize>);
+struct Index {
+    rules: HashMap<String, usize>,
+    /// The same in lower case, in a list whose rules deny or limit.
+    folded: HashMap<String, usize>,
+    /// Whether a rule is about a namespace with all below it.
+    is_deep: bool,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hit<'a> {
@@ -239,7 +271,7 @@ impl PolicyDocument {
             } else {
                 &mut minimums
             };
-            if let Some(first) = list.0.insert(rule.servers.0.clone(), index) {
+            if let Some(first) = list.insert_limit(&rule.servers.0, index) {
                 return Err(PolicyError(format!(
                     "versions[{index}]: versions[{first}] says the same of \"{}\" already; keep one",
                     rule.servers.0
@@ -248,7 +280,7 @@ impl PolicyDocument {
         }
         Ok(Policy {
             allow: allow.iter().map(Pattern::as_str).collect(),
-            deny: self.deny.iter().map(Pattern::as_str).collect(),
+            deny: Index::of_limits(self.deny.iter().map(Pattern::as_str)),
             require_verification: self.require_verification,
             publishers: self
                 .publishers
@@ -317,7 +349,8 @@ impl FromStr for Pattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let checked = match text.strip_suffix("/*") {
+        let namespace = text.strip_suffix(BELOW).or_else(|| text.strip_suffix("/*"));
+        let checked = match namespace {
             Some(namespace) => namespace.parse::<Namespace>().map(drop),
             None if text == ANY => Ok(()),
             None => text.parse::<ServerName>().map(drop),
@@ -325,7 +358,7 @@ impl FromStr for Pattern {
         match checked {
             Ok(()) => Ok(Self(text.to_owned())),
             Err(error) => Err(format!(
-                "{text:?} is none of \"*\", \"namespace/*\" and \"namespace/name\": {error}"
+                "{text:?} is none of \"*\", \"namespace/**\", \"namespace/*\" and \"namespace/name\": {error}"
             )),
         }
     }
@@ -357,6 +390,17 @@ impl VersionRule {
     fn check(&self, index: usize) -> Result<bool, PolicyError> {
         let fault = |problem: String| Err(PolicyError(format!("versions[{index}]{problem}")));
         let parse = |text: &str| text.parse::<Version>();
+        if let Some(digest) = &self.digest {
+            let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            if self.pin.is_none() {
+                return fault(".digest: belongs to a pin; leave it out".into());
+            }
+            if digest.len() != DIGEST_CHARS || !digest.bytes().all(is_base64url) {
+                return fault(
+                    ".digest: must be the digest of the version, as GET /v1/servers/{server}@{version} has it: 43 characters of base64url".into(),
+                );
+            }
+        }
         match (&self.pin, &self.minimum) {
             (Some(pin), None) => match parse(pin) {
                 Ok(_) if self.servers.is_exact() => Ok(true),
@@ -369,6 +413,42 @@ impl VersionRule {
                 Err(error) => fault(format!(".minimum: {error}")),
             },
             _ => fault(": give either pin or minimum".into()),
+        }
+    }
+}
+
+impl VersionRule {
+    fn finding<'a>(&'a self, hit: Hit<'a>, asked: &Asked<'a>) -> Finding<'a> {
+        let found = asked.version;
+        let (rule, wanted, permits) = match (&self.pin, &self.minimum) {
+            (Some(pin), _) => ("pin", pin.as_str(), pin == found),
+            (None, minimum) => {
+                let minimum = minimum.as_deref().unwrap_or_default();
+                ("minimum", minimum, is_at_least(found, minimum))
+            }
+        };
+        let wanted_digest = self.digest.as_deref();
+        let is_other = self.pin.is_some()
+            && wanted_digest.map_or(asked.is_edited, |digest| digest != asked.digest);
+        let basis = if permits && is_other {
+            Basis::Content {
+                hit,
+                version: found,
+                wanted: wanted_digest,
+                found: asked.digest,
+            }
+        } else {
+            Basis::Version {
+                hit,
+                rule,
+                wanted,
+                found,
+            }
+        };
+        Finding {
+            group: Group::Versions,
+            permits: permits && !is_other,
+            basis,
         }
     }
 }
@@ -414,23 +494,21 @@ impl Policy {
 
     /// Group by group; leave is given where all permit.
     pub(crate) fn findings<'a>(&'a self, asked: &Asked<'a>) -> [Finding<'a>; 6] {
-        let namespace = asked.server.namespace();
-        let whole_namespace = format!("{namespace}/{ANY}");
-        let patterns = [asked.server.as_str(), &whole_namespace, ANY];
+        let server = asked.server;
         [
             self.clients_finding(asked.client_id),
-            finding(Group::Deny, false, "deny", self.deny.hit(patterns)),
-            finding(Group::Allow, true, "allow", self.allow.hit(patterns)),
-            self.publishers_finding(namespace),
-            self.versions_finding(patterns, asked.version),
+            finding(Group::Deny, false, "deny", self.deny.hit_of(server)),
+            finding(Group::Allow, true, "allow", self.allow.hit_of(server)),
+            self.publishers_finding(server.namespace()),
+            self.versions_finding(asked),
             level_finding(self.require_verification, asked.level),
         ]
     }
 
     /// The version of this server for those who name none.
     pub(crate) fn pin(&self, server: &ServerName) -> Option<&str> {
-        let hit = self.pins.hit([server.as_str()])?;
-        self.versions.get(hit.index)?.pin.as_deref()
+        let index = *self.pins.rules.get(server.as_str())?;
+        self.versions.get(index)?.pin.as_deref()
     }
 
     fn clients_finding(&self, client_id: Option<&str>) -> Finding<'_> {
@@ -448,42 +526,20 @@ impl Policy {
         let Some(publishers) = &self.publishers else {
             return unset(Group::Publishers, "publishers");
         };
-        let covering = successors(Some(namespace), |name| {
-            name.rsplit_once('.').map(|(above, _)| above)
-        });
-        finding(
-            Group::Publishers,
-            true,
-            "publishers",
-            publishers.hit(covering),
-        )
+        let hit = publishers.hit(and_above(namespace));
+        finding(Group::Publishers, true, "publishers", hit)
     }
 
     /// The first rule that the version breaks; failing that, the first that holds.
-    fn versions_finding<'a>(&'a self, patterns: [&str; 3], found: &'a str) -> Finding<'a> {
+    fn versions_finding<'a>(&'a self, asked: &Asked<'a>) -> Finding<'a> {
         let mut holds = None;
-        for hit in self.pins.hits(patterns).chain(self.minimums.hits(patterns)) {
+        let pins = self.pins.hits_of(asked.server);
+        for hit in pins.into_iter().chain(self.minimums.hits_of(asked.server)) {
             let Some(rule) = self.versions.get(hit.index) else {
                 continue;
             };
-            let (rule, wanted, permits) = match (&rule.pin, &rule.minimum) {
-                (Some(pin), _) => ("pin", pin.as_str(), pin == found),
-                (None, minimum) => {
-                    let minimum = minimum.as_deref().unwrap_or_default();
-                    ("minimum", minimum, is_at_least(found, minimum))
-                }
-            };
-            let finding = Finding {
-                group: Group::Versions,
-                permits,
-                basis: Basis::Version {
-                    hit,
-                    rule,
-                    wanted,
-                    found,
-                },
-            };
-            if !permits {
+            let finding = rule.finding(hit, asked);
+            if !finding.permits {
                 return finding;
             }
             holds = holds.or(Some(finding));
@@ -532,30 +588,80 @@ fn is_at_least(found: &str, minimum: &str) -> bool {
     key(minimum).is_some_and(|minimum| key(found) >= Some(minimum))
 }
 
+/// A namespace and those above it, the nearest first.
+fn and_above(namespace: &str) -> impl Iterator<Item = &str> {
+    successors(Some(namespace), |name| {
+        name.rsplit_once('.').map(|(above, _)| above)
+    })
+}
+
 impl Index {
-    fn hits<'a, 'k>(
-        &'a self,
-        keys: impl IntoIterator<Item = &'k str>,
-    ) -> impl Iterator<Item = Hit<'a>> {
-        keys.into_iter().filter_map(|key| {
-            let (rule, &index) = self.0.get_key_value(key)?;
-            Some(Hit { index, rule })
-        })
+    /// Rules that deny or limit, which hold for every spelling of a name.
+    fn of_limits<'r>(rules: impl Iterator<Item = &'r str>) -> Self {
+        let mut index = Self::default();
+        for (place, rule) in rules.enumerate() {
+            index.insert_limit(rule, place);
+        }
+        index
+    }
+
+    /// Adds one of them; the place of the same rule, if it is there already. Of two that are the
+    /// same, the first counts.
+    fn insert_limit(&mut self, rule: &str, place: usize) -> Option<usize> {
+        let folded = rule.to_ascii_lowercase();
+        self.folded.entry(folded).or_insert(place);
+        self.insert(rule, place)
+    }
+
+    fn insert(&mut self, rule: &str, place: usize) -> Option<usize> {
+        self.is_deep |= rule.ends_with(BELOW);
+        let first = *self.rules.entry(rule.to_owned()).or_insert(place);
+        (first != place).then_some(first)
+    }
+
+    /// The rule that is spelled like this; failing that, one that limits and is spelled otherwise.
+    fn get(&self, key: &str) -> Option<Hit<'_>> {
+        let (rule, &index) = self.rules.get_key_value(key).or_else(|| {
+            let folded = key.to_ascii_lowercase();
+            self.folded.get_key_value(folded.as_str())
+        })?;
+        Some(Hit { index, rule })
     }
 
     fn hit<'k>(&self, keys: impl IntoIterator<Item = &'k str>) -> Option<Hit<'_>> {
-        self.hits(keys).next()
+        keys.into_iter().find_map(|key| self.get(key))
+    }
+
+    /// The rules about a server, those about fewer servers first.
+    fn hits_of(&self, server: &ServerName) -> Vec<Hit<'_>> {
+        let namespace = server.namespace();
+        let whole_namespace = format!("{namespace}/{ANY}");
+        let mut hits: Vec<Hit<'_>> = [server.as_str(), &whole_namespace]
+            .into_iter()
+            .filter_map(|key| self.get(key))
+            .collect();
+        if self.is_deep {
+            hits.extend(
+                and_above(namespace).filter_map(|above| self.get(&format!("{above}{BELOW}"))),
+            );
+        }
+        hits.extend(self.get(ANY));
+        hits
+    }
+
+    fn hit_of(&self, server: &ServerName) -> Option<Hit<'_>> {
+        self.hits_of(server).first().copied()
     }
 }
 
 impl<'a> FromIterator<&'a str> for Index {
     /// Of two that are the same, the first counts.
     fn from_iter<T: IntoIterator<Item = &'a str>>(rules: T) -> Self {
-        let mut index = HashMap::new();
+        let mut index = Self::default();
         for (place, rule) in rules.into_iter().enumerate() {
-            index.entry(rule.to_owned()).or_insert(place);
+            index.insert(rule, place);
         }
-        Self(index)
+        index
     }
 }
 
@@ -580,6 +686,11 @@ impl Finding<'_> {
                 },
             ) => {
                 format!("it wants version {wanted} of this server; ask for that one, or name none")
+            }
+            (_, Basis::Content { version, .. }) => {
+                format!(
+                    "it pins version {version} of this server as it was, and that was edited since; its operator has to review it"
+                )
             }
             (_, Basis::Version { wanted, .. }) => {
                 format!("it wants version {wanted} of this server, or a later one")
@@ -606,6 +717,26 @@ impl fmt::Display for Finding<'_> {
             } => write!(
                 f,
                 "versions[{}] {:?} {rule} {wanted}: the version is {found}",
+                hit.index, hit.rule
+            ),
+            Basis::Content {
+                hit,
+                version,
+                wanted: Some(wanted),
+                found,
+            } => write!(
+                f,
+                "versions[{}] {:?} pin {version} with digest {wanted}: its digest is {found}",
+                hit.index, hit.rule
+            ),
+            Basis::Content {
+                hit,
+                version,
+                wanted: None,
+                found,
+            } => write!(
+                f,
+                "versions[{}] {:?} pin {version}: it was edited after it was pinned; its digest is {found}",
                 hit.index, hit.rule
             ),
             Basis::Level { required, found } => {
@@ -707,6 +838,22 @@ mod tests {
                 "versions[1]: versions[0] says the same of \"com.example/weather\"",
             ),
             (
+                json!({"allow": [], "versions": [
+                    {"servers": "com.example/weather", "pin": "1.0.0", "digest": "abc"}]}),
+                "versions[0].digest: must be the digest",
+            ),
+            (
+                json!({"allow": [], "versions": [
+                    {"servers": "*", "minimum": "1.0.0", "digest": "abc"}]}),
+                "versions[0].digest: belongs to a pin",
+            ),
+            (
+                json!({"allow": [], "versions": [{"servers": "com.example/weather", "pin": ".."}]}),
+                "versions[0].pin: is \".\" or \"..\"",
+            ),
+            (json!({"allow": ["/**"]}), "is none of"),
+            (json!({"allow": [], "deny": ["com.evil.**"]}), "is none of"),
+            (
                 json!({"allow": [], "clients": {}}),
                 "clients.allow: is missing",
             ),
@@ -793,6 +940,8 @@ mod tests {
             let asked = Asked {
                 server: &server,
                 version,
+                digest: "",
+                is_edited: false,
                 level,
                 client_id,
             };
@@ -860,10 +1009,103 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_covers_a_namespace_with_all_below_it() {
+        let denied = policy(&json!({"allow": ["*"], "deny": ["com.Evil/**"]}));
+        let allowed = policy(&json!({"allow": ["com.good/**", "com.Mixed/*"]}));
+        let may = |policy: &Policy, server: &str| {
+            let server: ServerName = server.parse().unwrap();
+            let asked = Asked {
+                server: &server,
+                version: "1.0.0",
+                digest: "",
+                is_edited: false,
+                level: Level::None,
+                client_id: None,
+            };
+            permits(policy, &asked)
+        };
+        for (server, is_let_in) in [
+            ("com.evil/tool", false),
+            ("com.Evil/tool", false),
+            ("com.evil.sub/tool", false),
+            ("com.EVIL.Sub.deeper/Tool", false),
+            ("com.evils/tool", true),
+            ("com/evil", true),
+            ("org.evil/tool", true),
+        ] {
+            assert_eq!(may(&denied, server), is_let_in, "{server}");
+        }
+        // What allows means what it says, and nothing that only looks like it.
+        for (server, is_let_in) in [
+            ("com.good/tool", true),
+            ("com.good.sub/tool", true),
+            ("com.Good/tool", false),
+            ("com.goods/tool", false),
+            ("com.Mixed/tool", true),
+            ("com.mixed/tool", false),
+        ] {
+            assert_eq!(may(&allowed, server), is_let_in, "{server}");
+        }
+        // Limits hold for every spelling; one that is spelled exactly comes first.
+        let limited = policy(&json!({"allow": ["*"], "versions": [
+            {"servers": "com.example/**", "minimum": "2.0.0"},
+            {"servers": "com.Old/tool", "pin": "1.0.0"},
+            {"servers": "com.old/tool", "pin": "3.0.0"},
+        ]}));
+        for (server, is_let_in) in [
+            ("com.Example.sub/tool", false),
+            ("com.Old/tool", true),
+            ("com.old/tool", false),
+            ("com.OLD/tool", true),
+        ] {
+            assert_eq!(may(&limited, server), is_let_in, "{server}");
+        }
+    }
+
+    #[test]
+    fn a_pin_is_of_what_was_there_when_it_was_made() {
+        const DIGEST: &str = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+        let server: ServerName = "com.example/weather".parse().unwrap();
+        let found = |pin: Value, digest, is_edited| {
+            let policy = policy(&json!({"allow": ["*"], "versions": [pin]}));
+            let asked = Asked {
+                server: &server,
+                version: "1.0.0",
+                digest,
+                is_edited,
+                level: Level::None,
+                client_id: None,
+            };
+            let finding = policy.findings(&asked)[4];
+            (finding.permits, finding.to_string(), finding.reason())
+        };
+        let plain = json!({"servers": "com.example/weather", "pin": "1.0.0"});
+        let mut exact = plain.clone();
+        exact["digest"] = json!(DIGEST);
+        assert!(found(plain.clone(), "now", false).0);
+        let (permits, because, reason) = found(plain, "now", true);
+        assert!(!permits);
+        assert!(
+            because.ends_with("edited after it was pinned; its digest is now"),
+            "{because}"
+        );
+        assert!(reason.contains("edited since"), "{reason}");
+        // Who names the content has looked at it, whenever it was edited.
+        assert!(found(exact.clone(), DIGEST, true).0);
+        let (permits, because, _) = found(exact, "now", false);
+        assert!(
+            !permits && because.ends_with("its digest is now"),
+            "{because}"
+        );
+    }
+
+    #[test]
     fn nothing_said_is_nothing_required() {
         let asked = Asked {
             server: &"com.example/weather".parse().unwrap(),
             version: "nightly",
+            digest: "",
+            is_edited: false,
             level: Level::None,
             client_id: None,
         };
@@ -885,6 +1127,8 @@ mod tests {
 
     // A small world, so that rules and questions often meet.
     const NAMESPACES: [&str; 5] = ["aa", "aa.bb", "aa.bb.cc", "aab", "bb"];
+    /// Other spellings of the second and third.
+    const SPELLINGS: [&str; 2] = ["aa.BB", "Aa.bb.cc"];
     const VERSIONS: [&str; 5] = ["0.9.0", "1.0.0-rc.1", "1.0.0", "1.1.0", "nightly"];
     const LEVELS: [&str; 4] = ["none", "namespace", "endpoint", "operator"];
     const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
@@ -893,9 +1137,16 @@ mod tests {
         (select(&NAMESPACES), select(&["s1", "s2"])).prop_map(|(ns, name)| format!("{ns}/{name}"))
     }
 
+    fn spelled() -> impl Strategy<Value = String> {
+        let namespaces = [&NAMESPACES[..], &SPELLINGS].concat();
+        (select(namespaces), select(&["s1", "S1", "s2"]))
+            .prop_map(|(ns, name)| format!("{ns}/{name}"))
+    }
+
     fn pattern() -> impl Strategy<Value = String> {
         prop_oneof![
             1 => Just("*".to_owned()),
+            2 => select(&NAMESPACES).prop_map(|namespace| format!("{namespace}/**")),
             3 => select(&NAMESPACES).prop_map(|namespace| format!("{namespace}/*")),
             6 => server(),
         ]
@@ -956,6 +1207,8 @@ mod tests {
             Asked {
                 server: &self.server,
                 version: self.version,
+                digest: "",
+                is_edited: false,
                 level: self.level,
                 client_id: self.client_id,
             }
@@ -970,7 +1223,7 @@ mod tests {
             Level::Operator,
         ];
         (
-            server(),
+            spelled(),
             select(&VERSIONS),
             select(levels.to_vec()),
             proptest::option::of(select(&CLIENTS)),
@@ -987,13 +1240,23 @@ mod tests {
     fn naive(document: &Value, question: &Question) -> bool {
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let name = question.server.as_str();
-        let matches = |pattern: &Value| {
+        let are = |pattern: &Value, name: &str| {
             let pattern = pattern.as_str().unwrap();
+            if let Some(namespace) = pattern.strip_suffix("/**") {
+                return name.starts_with(&format!("{namespace}/"))
+                    || name.starts_with(&format!("{namespace}."));
+            }
             pattern == "*"
                 || pattern == name
                 || pattern
                     .strip_suffix('*')
                     .is_some_and(|prefix| prefix.ends_with('/') && name.starts_with(prefix))
+        };
+        let matches = |pattern: &Value| are(pattern, name);
+        // The small world's limits are in lower case, but for the one of the property below.
+        let limits = |pattern: &Value| {
+            let pattern = json!(pattern.as_str().unwrap().to_lowercase());
+            are(&pattern, &name.to_lowercase())
         };
         let covers = |publisher: &Value| {
             let publisher = publisher.as_str().unwrap();
@@ -1013,12 +1276,12 @@ mod tests {
             serde_json::from_value(document["require_verification"].clone()).unwrap();
         let publishers = &document["publishers"];
 
-        !list(&document["deny"]).iter().any(matches)
+        !list(&document["deny"]).iter().any(limits)
             && list(&document["allow"]).iter().any(matches)
             && (publishers.is_null() || list(publishers).iter().any(covers))
             && list(&document["versions"])
                 .iter()
-                .all(|rule| !matches(&rule["servers"]) || keeps(rule))
+                .all(|rule| !limits(&rule["servers"]) || keeps(rule))
             && question.level >= level.unwrap_or_default()
             && (clients.is_null()
                 || !client(&clients["deny"])
@@ -1052,9 +1315,17 @@ mod tests {
         }
 
         #[test]
-        fn deny_always_wins(document in document(), question in question(), how in 0..3_usize) {
-            let namespace = format!("{}/*", question.server.namespace());
-            let rule = [question.server.as_str(), &namespace, "*"][how];
+        fn deny_always_wins(
+            document in document(),
+            question in question(),
+            how in 0..5_usize,
+            is_lower in any::<bool>(),
+        ) {
+            let namespace = question.server.namespace();
+            let (whole, deep) = (format!("{namespace}/*"), format!("{namespace}/**"));
+            let top = format!("{}/**", namespace.split('.').next().unwrap());
+            let rule = [question.server.as_str(), &whole, &deep, &top, "*"][how];
+            let rule = if is_lower { rule.to_lowercase() } else { rule.to_uppercase() };
             let mut denied = document;
             denied["deny"].as_array_mut().unwrap().push(json!(rule));
             prop_assert!(!permits(&policy(&denied), &question.asked()));

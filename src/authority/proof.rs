@@ -38,7 +38,9 @@ pub(crate) enum Unprovable {
         "the namespace is not the reverse of a public domain, as com.example is of example.com"
     )]
     NoDomain,
-    #[error("the server has no endpoint that a client can be sent to")]
+    #[error(
+        "the server has no endpoint that a client can be sent to: no streamable-http remote, or one whose URL has variables"
+    )]
     NoEndpoint,
 }
 

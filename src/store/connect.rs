@@ -50,6 +50,7 @@ fn facts_query(
 ) -> (String, Vec<JsValue>) {
     const CLIENT: &str = "c.client_id, c.tenant_id, c.status AS client_status,
         t.status AS tenant_status, t.policy_digest AS tenant_policy_digest,
+        t.pinned_at ->> ?1 AS tenant_pinned_at,
         CASE WHEN t.policy_digest IS ?3 THEN NULL ELSE t.policy END AS tenant_policy,";
     let digest = |held: Option<&Held>| text(held.map(|held| &*held.digest));
     let name = &request.server_ref.name;
@@ -119,12 +120,17 @@ fn facts_query(
     let key_ids = keys.iter().map(|entry| entry.key.id());
     let key_ids = parameters(key_ids, &mut values);
     let sql = format!(
-        "SELECT {caller} a.policy_digest AS policy_digest,
+        "SELECT {caller} a.policy_digest AS policy_digest, a.pinned_at ->> ?1 AS pinned_at,
            CASE WHEN a.policy_digest IS ?2 THEN NULL ELSE a.policy END AS policy,
            (SELECT json_group_array(subject) FROM revocations
              WHERE kind = 'key' AND subject IN ({key_ids})) AS revoked_keys,
            s.moderation, s.moderation_expires_at, s.jwks_uri, s.tls_pin_sha256,
            {version} AS version, {status} AS version_status, {endpoint} AS endpoint,
+           {digest} AS digest, {edited_at} AS edited_at,
+           CASE WHEN {endpoint} IS NULL THEN EXISTS (
+             SELECT 1 FROM json_each({server_json}, '$.remotes')
+             WHERE value ->> 'type' = 'streamable-http' AND value ->> 'url' LIKE '%{{%'
+           ) END AS has_variables,
            {moderation} AS version_moderation,
            {moderation_expires_at} AS version_moderation_expires_at,
            {level} AS level
@@ -133,6 +139,9 @@ fn facts_query(
         version = of("version"),
         status = of("status"),
         endpoint = of("endpoint"),
+        digest = of("content_hash"),
+        edited_at = of("edited_at"),
+        server_json = of("server_json"),
         level = effective_level(&of("origin")),
         moderation = of("moderation"),
         moderation_expires_at = of("moderation_expires_at"),
@@ -228,6 +237,7 @@ impl Store {
                     row.optional("tenant_policy_digest"),
                     row.optional("tenant_policy"),
                 )?,
+                pinned_at: row.number("tenant_pinned_at"),
             }),
         };
         let facts = Facts {
@@ -235,6 +245,7 @@ impl Store {
             provider,
             tenant,
             policy,
+            pinned_at: row.number("pinned_at"),
             server: server(row)?,
             version: version(row)?,
             revoked_keys: serde_json::from_slice(row.text("revoked_keys").as_bytes())
@@ -282,7 +293,10 @@ fn version(row: &Row) -> Result<Option<VersionFacts>, StoreError> {
     Ok(Some(VersionFacts {
         version,
         status: row.one_of("version_status")?,
+        digest: row.required("digest")?,
+        edited_at: row.number("edited_at"),
         endpoint: row.owned("endpoint"),
+        has_variables: row.flag("has_variables"),
         moderation: ModerationFacts {
             state: row.one_of("version_moderation")?,
             expires_at: row.number("version_moderation_expires_at"),

@@ -38,6 +38,11 @@ pub(crate) enum PolicyWrite {
     NoSuchTenant,
 }
 
+/// When each pin of ?3 was made: one that was there before stays as old as it is, so that a policy
+/// that is written anew pins nothing anew.
+const PINNED_AT: &str = "pinned_at = (SELECT json_group_object(p.key,
+  iif(pins ->> p.key = p.value, coalesce(pinned_at ->> p.key, ?5), ?5)) FROM json_each(?3) p)";
+
 const HEAD: &str = "version, digest, actor, reason, strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at";
 
 impl<'a> PolicyScope<'a> {
@@ -99,19 +104,16 @@ impl Store {
             policy.digest.into(),
             text(policy.pins),
             policy.document.into(),
+            now(),
         ];
-        let (bring_into_force, subject) = match scope {
-            PolicyScope::Authority => (
-                "UPDATE authority SET policy_digest = ?2, pins = ?3, policy = ?4
-                 WHERE id = 1 AND ?1 = '' AND changes() > 0",
-                "authority",
-            ),
-            PolicyScope::Tenant(tenant_id) => (
-                "UPDATE tenants SET policy_digest = ?2, pins = ?3, policy = ?4
-                 WHERE tenant_id = ?1 AND changes() > 0",
-                tenant_id,
-            ),
+        let (table, which, subject) = match scope {
+            PolicyScope::Authority => ("authority", "id = 1 AND ?1 = ''", "authority"),
+            PolicyScope::Tenant(tenant_id) => ("tenants", "tenant_id = ?1", tenant_id),
         };
+        let bring_into_force = format!(
+            "UPDATE {table} SET policy_digest = ?2, {PINNED_AT}, pins = ?3, policy = ?4
+             WHERE {which} AND changes() > 0"
+        );
         let if_version = policy
             .if_version
             .map_or(wasm_bindgen::JsValue::NULL, Into::into);
@@ -146,7 +148,7 @@ impl Store {
                     detail: Some(&format!("digest {}", policy.digest)),
                 }
                 .if_changed(),
-                (bring_into_force, in_force),
+                (&bring_into_force, in_force),
                 (&select, vec![scope.key().into()]),
                 (
                     "SELECT 1 FROM tenants WHERE tenant_id = ?1",

@@ -3,8 +3,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Found, Outcome, Page, Row, ServerCopy, Store, StoreError, date, moderation::in_force, now,
-    nth_row, proofs::effective_level, search::Shown, text,
+    Found, Outcome, Page, Row, ServerCopy, Store, StoreError, date, import::digest,
+    moderation::in_force, now, nth_row, proofs::effective_level, search::Shown, text,
 };
 use crate::authority::{Level, Moderation};
 
@@ -52,6 +52,8 @@ pub(crate) struct ServerDetail {
     pub(crate) standing: Standing,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) published_at: Option<String>,
+    /// What a pin can name: it changes with what the version says.
+    pub(crate) digest: String,
     pub(crate) server: Box<RawValue>,
     /// Left out where one version was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,11 +165,13 @@ impl ServerCopy {
             }
             Some(_) => None,
         };
+        let server = RawValue::from_string(row.required("server_json")?)
+            .map_err(|error| StoreError::Unavailable(format!("server_json: {error}")))?;
         Ok(Some(ServerDetail {
             standing: Standing::read(row)?,
             published_at: row.owned("published_on"),
-            server: RawValue::from_string(row.required("server_json")?)
-                .map_err(|error| StoreError::Unavailable(format!("server_json: {error}")))?,
+            digest: digest(&server),
+            server,
             versions,
         }))
     }

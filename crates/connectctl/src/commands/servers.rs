@@ -171,6 +171,7 @@ fn show(detail: &ServerDetail) -> Result<(), Failure> {
         ("reason", output::maybe(detail.status_reason.as_deref())),
         ("until", output::maybe(detail.status_until.as_deref())),
         ("published", output::maybe(detail.published_at.as_deref())),
+        ("digest", output::maybe(detail.digest.as_deref())),
         ("key set", output::maybe(server.jwks_uri.as_deref())),
     ]))?;
     if detail.versions.is_empty() {
