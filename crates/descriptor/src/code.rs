@@ -68,11 +68,12 @@ impl RefusalCode {
         }
     }
 
-    /// Whether the same request may succeed with a fresh descriptor, or later.
+    /// Whether the same request may succeed with a fresh descriptor, or later. After
+    /// [`Revoked`](Self::Revoked), whether there is a fresh one is the authority's to say.
     pub const fn retryable(self) -> bool {
         matches!(
             self,
-            Self::Missing | Self::Expired | Self::AuthorityUnreachable
+            Self::Missing | Self::Expired | Self::Revoked | Self::AuthorityUnreachable
         )
     }
 }

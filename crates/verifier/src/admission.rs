@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response};
+use http::{Method, Request, Response};
 use mcp_connect_descriptor::RefusalCode;
 use tracing::Span;
 
@@ -10,13 +10,12 @@ use crate::{
     ConnectBody, Mode, Rejection, Verified, Verifier, clock,
     lease::{EndReason, Lease},
     refusal::Refused,
+    session_header::{self, HeaderFault, SESSION_ID},
     session_key::SessionKey,
     telemetry,
     tenure::Tenure,
     verifier::Reason,
 };
-
-const SESSION_HEADER: &str = "mcp-session-id";
 
 /// What a request passes with.
 pub(crate) enum Passage {
@@ -46,18 +45,21 @@ impl Admission {
         checked: Result<Verified, Rejection>,
         request: &Request<A>,
     ) -> Result<Passage, Refused> {
-        let key = session_key(request.headers());
-        // Which of several the server means can't be known, so neither whose session it is.
-        let several = request.headers().get_all(SESSION_HEADER).iter().count() > 1;
-        let admitted = match checked {
-            Ok(_) if several => Err(Rejection::from(Reason::SeveralSessionIds).into()),
-            Ok(caller) => Self::new(verifier, mode, caller, key, request.method()),
-            Err(rejection) => {
+        let named = named_session(request);
+        let admitted = match (checked, named) {
+            (Ok(caller), Ok(key)) => Self::new(verifier, mode, caller, key, request.method()),
+            // Whose session it is can't be known where the server may read another id.
+            (Ok(_), Err(fault)) => Err(Rejection::from(fault).into()),
+            (Err(rejection), Ok(key)) => {
                 if let (Some(key), Some(setback)) = (key, setback(rejection.code())) {
                     verifier.sessions().note_setback(&key, setback);
                 }
                 Err(rejection.into())
             }
+            (Err(rejection), Err(fault)) => Err(match rejection.code() {
+                RefusalCode::Missing if mode == Mode::Optional => Rejection::from(fault).into(),
+                _ => rejection.into(),
+            }),
         };
         let refused = match admitted {
             Ok(admission) => return Ok(Passage::Governed(admission)),
@@ -65,12 +67,11 @@ impl Admission {
         };
         // A session that began with a descriptor can't be gone on with without one.
         let may_be_ungoverned = refused.is_missing()
-            && !several
-            && !key.is_some_and(|key| verifier.sessions().contains(&key));
+            && named.is_ok_and(|key| !key.is_some_and(|key| verifier.sessions().contains(&key)));
         match mode {
             Mode::Optional if may_be_ungoverned => Ok(Passage::Ungoverned(refused)),
             Mode::Optional | Mode::Required => {
-                tracing::info!(code = refused.code(), reason = %refused, "refused");
+                log_refusal(verifier, &refused);
                 telemetry::refused(refused.code(), true);
                 Err(refused)
             }
@@ -132,7 +133,7 @@ impl Admission {
     pub(crate) fn outlived(&self) -> Refused {
         self.tenure.report_end();
         if self.session_is_known {
-            Refused::SessionEnded
+            Refused::SessionEndedMeanwhile
         } else if self.tenure.lease().end_reason() == EndReason::Revoked {
             Refused::Descriptor(Reason::WithdrawnMeanwhile.into())
         } else {
@@ -145,9 +146,12 @@ impl Admission {
     pub(crate) fn conclude<B>(
         self,
         verifier: &Verifier,
-        response: Response<B>,
+        mut response: Response<B>,
     ) -> Response<ConnectBody<B>> {
         let (enforced, span) = (self.enforced, self.span.clone());
+        if enforced {
+            withhold_unusable_session(&mut response);
+        }
         match self.final_tenure(verifier, &response) {
             Ok(tenure) if enforced => {
                 response.map(|body| ConnectBody::governed(body, tenure, span))
@@ -182,8 +186,8 @@ impl Admission {
             return Ok(self.tenure);
         }
         // Only the server gives out session ids: one that a client made up binds nobody.
-        match session_key(response.headers()) {
-            Some(key) if !(self.session_is_known && self.named == Some(key)) => {
+        match session_header::session_key(response.headers()) {
+            Ok(Some(key)) if !(self.session_is_known && self.named == Some(key)) => {
                 let descriptor = self.caller.shared();
                 let lease: Arc<Lease> =
                     sessions.bind(key, descriptor, self.enforced, clock::now())?;
@@ -191,6 +195,15 @@ impl Admission {
             }
             _ => Ok(self.tenure),
         }
+    }
+}
+
+/// Takes a session id off an answer whose later requests would be refused, or could be told from those
+/// of another session by nobody. Without one, the client knows at once that there is no session.
+fn withhold_unusable_session<B>(response: &mut Response<B>) {
+    if let Err(fault) = session_header::session_key(response.headers()) {
+        response.headers_mut().remove(SESSION_ID);
+        tracing::warn!(reason = %fault, "the server's session id is withheld from its answer");
     }
 }
 
@@ -208,11 +221,20 @@ const fn setback(code: RefusalCode) -> Option<EndReason> {
     }
 }
 
-/// Spaces around an id, which HTTP/2 lets through and the next HTTP/1.1 connection doesn't, are no part
-/// of it.
-fn session_key(headers: &HeaderMap) -> Option<SessionKey> {
-    let id = headers.get(SESSION_HEADER)?;
-    Some(SessionKey::new(id.as_bytes().trim_ascii()))
+/// One line for each refusal; but if this machine's clock is wrong, that was told, and its
+/// consequences would bury it.
+fn log_refusal(verifier: &Verifier, refused: &Refused) {
+    if refused.is_of_dates() && verifier.clock_is_wrong() {
+        tracing::debug!(code = refused.code(), reason = %refused, "refused");
+    } else {
+        tracing::info!(code = refused.code(), reason = %refused, "refused");
+    }
+}
+
+/// Reads which session a request names, where every reader reads the same.
+fn named_session<A>(request: &Request<A>) -> Result<Option<SessionKey>, HeaderFault> {
+    session_header::check_last_event_id(request.headers())?;
+    session_header::session_key(request.headers())
 }
 
 fn report(refused: &Refused) {

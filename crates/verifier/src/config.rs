@@ -10,6 +10,7 @@ use url::{Host, Url};
 
 use crate::{
     ConfigError, Mode, Verifier, WrongSetting,
+    clock_watch::ClockWatch,
     endpoint::Endpoint,
     feed::{Feed, FeedScope, FeedSource},
     key_cache::KeyCache,
@@ -234,9 +235,11 @@ impl VerifierBuilder {
             None => None,
         };
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        let clock = Arc::new(ClockWatch::new(self.leeway));
         let endpoint = |url: Url, media_type, max_bytes| {
             let loopback = is_loopback(&url);
-            Endpoint::new(url, loopback, media_type, max_bytes).map_err(ConfigError::HttpClient)
+            Endpoint::new(url, loopback, media_type, max_bytes, Arc::clone(&clock))
+                .map_err(ConfigError::HttpClient)
         };
         let key_set = endpoint(urls.key_set, "application/json", MAX_KEY_SET_BYTES)?;
         let feed = match urls.feed {
@@ -264,6 +267,7 @@ impl VerifierBuilder {
                 },
                 Arc::clone(&keys),
                 withdrawn.clone(),
+                Arc::clone(&clock),
             )
         });
         let terms = Terms {
@@ -287,7 +291,7 @@ impl VerifierBuilder {
         };
         let tokens = Tokens::new(self.max_tokens);
         Ok(Verifier::new(
-            settings, keys, tokens, withdrawn, feed, sessions,
+            settings, keys, tokens, withdrawn, feed, sessions, clock,
         ))
     }
 

@@ -1,4 +1,4 @@
-use std::{fmt, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 /// What is wrong with the configuration of a [`Verifier`](crate::Verifier).
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,13 @@ impl fmt::Display for WrongSetting {
 /// What a setting is called in the environment.
 pub(crate) fn variable(name: &str) -> String {
     format!("MCP_CONNECT_{}", name.to_ascii_uppercase())
+}
+
+/// Why a file can't be read, in the system's words, without its number for it.
+pub(crate) fn unreadable(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    format!("can't be read: {words}")
 }
 
 fn join(problems: &[WrongSetting]) -> String {

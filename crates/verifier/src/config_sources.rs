@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{ConfigError, Mode, VerifierBuilder, WrongSetting, config_error::variable};
+use crate::{
+    ConfigError, Mode, VerifierBuilder, WrongSetting,
+    config_error::{unreadable, variable},
+};
 
 /// The variable that names a file to read before the environment.
 const FILE_VARIABLE: &str = "MCP_CONNECT_CONFIG";
@@ -132,11 +135,10 @@ fn paths(text: &str) -> Parsed<BTreeMap<String, Mode>> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let file = File::open(path).map_err(|error| format!("can't be read: {error}"))?;
     let mut text = String::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| format!("can't be read: {error}"))?;
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| unreadable(&error))?;
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err("is longer than 64 KiB".into());
     }

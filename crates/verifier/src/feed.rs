@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     clock::{self, Moment, dice},
+    clock_watch::{ClockWatch, Reading},
     endpoint::{Document, Endpoint, FetchError},
     key_cache::KeyCache,
     schedule::poll_after,
@@ -87,6 +88,7 @@ impl Feed {
         scope: FeedScope,
         keys: Arc<KeyCache>,
         withdrawn: Withdrawn,
+        clock: Arc<ClockWatch>,
     ) -> Self {
         let progress = Arc::<ArcSwap<Progress>>::default();
         let follower = Follower {
@@ -95,8 +97,10 @@ impl Feed {
             scope,
             keys,
             withdrawn,
+            clock,
             held: None,
             failures: 0,
+            wanted_pause: None,
             progress: Arc::clone(&progress),
         };
         let mut tasks = JoinSet::new();
@@ -123,8 +127,11 @@ struct Follower {
     scope: FeedScope,
     keys: Arc<KeyCache>,
     withdrawn: Withdrawn,
+    clock: Arc<ClockWatch>,
     held: Option<Held>,
     failures: u32,
+    /// By `Retry-After` of the last answer.
+    wanted_pause: Option<Duration>,
     progress: Arc<ArcSwap<Progress>>,
 }
 
@@ -138,16 +145,19 @@ struct Held {
 /// Why a poll has brought nothing.
 #[derive(Debug, thiserror::Error)]
 enum PollFault {
-    #[error("unusable feed: {0}")]
+    #[error("it answered with an unusable feed: {0}")]
     Feed(#[from] Refusal),
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    #[error("unusable feed: not text")]
+    #[error("it answered with an unusable feed: not text")]
     NotText,
-    #[error("unusable feed: issued at {issued_at}, before the one that is held, at {held}")]
+    #[error(
+        "it answered with an unusable feed: issued at {issued_at}, before the one that is held, at \
+         {held}"
+    )]
     Older { issued_at: u64, held: u64 },
     /// Whoever stole the key would like to have it forgotten.
-    #[error("unusable feed: signed by a key that was withdrawn")]
+    #[error("it answered with an unusable feed: signed by a key that was revoked")]
     WithdrawnKey,
 }
 
@@ -157,7 +167,7 @@ impl Follower {
             let asked_at = Moment::now();
             let polled = self.poll().await;
             self.take_note(polled, asked_at);
-            let pause = poll_after(self.interval, self.failures, dice());
+            let pause = poll_after(self.interval, self.failures, self.wanted_pause, dice());
             let from = if self.failures == 0 {
                 asked_at.instant
             } else {
@@ -170,22 +180,27 @@ impl Follower {
     /// The number of entries of a feed that is new; `None` where nothing has changed.
     async fn poll(&mut self) -> Result<Option<usize>, PollFault> {
         // "Nothing has changed" is not signed: it counts no longer than what was.
-        let now = clock::now().as_secs();
+        let asked = clock::now();
         let etag = self
             .held
             .as_ref()
-            .filter(|held| now < held.expires_at)
+            .filter(|held| asked.as_secs() < held.expires_at)
             .and_then(|held| held.etag.as_ref());
         let document = match etag {
             Some(etag) => self.endpoint.get_unless(etag).await?,
             None => Some(self.endpoint.get().await?),
         };
-        let Some(Document { body, etag, .. }) = document else {
+        let Some(Document {
+            body,
+            etag,
+            is_dated,
+            ..
+        }) = document
+        else {
             return Ok(None);
         };
-        let feed = self
-            .verify(str::from_utf8(&body).map_err(|_| PollFault::NotText)?)
-            .await?;
+        let token = str::from_utf8(&body).map_err(|_| PollFault::NotText)?;
+        let feed = self.verify(token, asked, is_dated).await?;
         if let Some(held) = self.held.as_ref().map(|held| held.issued_at)
             && feed.issued_at < held
         {
@@ -202,7 +217,12 @@ impl Follower {
         Ok(Some(entries))
     }
 
-    async fn verify(&self, token: &str) -> Result<RevocationFeed, PollFault> {
+    async fn verify(
+        &self,
+        token: &str,
+        asked: Duration,
+        is_dated: bool,
+    ) -> Result<RevocationFeed, PollFault> {
         let unverified = UnverifiedFeed::parse(token)?;
         let key_id = unverified.key_id();
         if self.withdrawn.names_key(key_id) {
@@ -218,8 +238,39 @@ impl Follower {
             self.keys.look_up(key_id.to_owned()).await;
             known().ok_or(Refusal::UnknownKey)?
         };
-        let now = clock::now().as_secs();
-        Ok(unverified.verify(&snapshot.keys, &self.scope.issuer, now)?)
+        let now = Moment::now();
+        let verify = |unverified: UnverifiedFeed<'_>, at| {
+            unverified.verify(&snapshot.keys, &self.scope.issuer, at)
+        };
+        let verified = verify(unverified, now.since_epoch.as_secs());
+        // If only the dates are wrong, it is authentic, and says what time it is.
+        let authentic_at = |at| {
+            let feed = UnverifiedFeed::parse(token).and_then(|feed| verify(feed, at));
+            feed.ok().map(|feed| feed.issued_at)
+        };
+        match &verified {
+            Err(Refusal::NotYetValid { not_before, .. }) => {
+                if let Some(issued_at) = authentic_at(*not_before) {
+                    let reading = Reading::of_date_ahead(issued_at, now.since_epoch);
+                    self.clock.take(reading, now.instant);
+                }
+            }
+            // The date of the answer itself says more, where it has one.
+            _ if is_dated => {}
+            Ok(feed) => self.compare(feed.issued_at, asked, now),
+            Err(Refusal::Expired { expires_at, .. }) => {
+                if let Some(issued_at) = authentic_at(expires_at.saturating_sub(1)) {
+                    self.compare(issued_at, asked, now);
+                }
+            }
+            Err(_) => {}
+        }
+        Ok(verified?)
+    }
+
+    fn compare(&self, issued_at: u64, asked: Duration, now: Moment) {
+        let reading = Reading::of_feed(issued_at, asked, now.since_epoch);
+        self.clock.take(reading, now.instant);
     }
 
     fn take_note(&mut self, polled: Result<Option<usize>, PollFault>, asked_at: Moment) {
@@ -229,6 +280,10 @@ impl Follower {
             ..before
         };
         let is_news = progress.failing != before.failing;
+        self.wanted_pause = match &polled {
+            Err(PollFault::Fetch(error)) => error.retry_after(),
+            _ => None,
+        };
         let outcome = match polled {
             Ok(entries) => {
                 self.failures = 0;

@@ -55,7 +55,7 @@ pub(crate) struct Snapshot {
 enum KeySetFault {
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    #[error("unusable key set: {0}")]
+    #[error("it answered with an unusable key set: {0}")]
     KeySet(#[from] KeySetError),
 }
 
@@ -209,16 +209,27 @@ impl Keeper {
             Err(fault) => {
                 let now = Moment::now();
                 let usable = self.store.is_usable(&now);
+                let wanted = match &fault {
+                    KeySetFault::Fetch(error) => error.retry_after(),
+                    KeySetFault::KeySet(_) => None,
+                };
                 self.schedule
-                    .failed(asked_at.instant, now.instant, !usable, dice());
+                    .failed(asked_at.instant, now.instant, !usable, wanted, dice());
                 telemetry::key_set_fetch_failed();
                 self.failing = true;
-                tracing::warn!(
-                    url = %self.endpoint.url(),
-                    error = %fault,
-                    usable,
-                    "the authority's key set can't be fetched",
-                );
+                let (url, error) = (self.endpoint.url(), fault);
+                if usable {
+                    tracing::warn!(%url, %error, usable, "the authority's key set can't be fetched");
+                } else {
+                    tracing::warn!(
+                        %url,
+                        %error,
+                        usable,
+                        "the authority's key set can't be fetched: until it is, every descriptor is \
+                         refused with 503 authority_unreachable. Does the authority run, and is \
+                         issuer (or key_set_url) right?",
+                    );
+                }
                 self.waiting.clear();
                 // Who asked meanwhile has been answered as well: there is nothing else to say.
                 while !usable && self.asked.try_recv().is_ok() {}
@@ -244,6 +255,7 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock_watch::ClockWatch;
 
     fn question(key_id: String) -> (Question, oneshot::Receiver<()>) {
         let (answered, answer) = oneshot::channel();
@@ -263,7 +275,14 @@ mod tests {
         let url = "http://127.0.0.1:1".parse().unwrap();
         let mut keeper = Keeper {
             store,
-            endpoint: Endpoint::new(url, true, "application/json", 1).unwrap(),
+            endpoint: Endpoint::new(
+                url,
+                true,
+                "application/json",
+                1,
+                Arc::new(ClockWatch::new(Duration::ZERO)),
+            )
+            .unwrap(),
             withdrawn: Withdrawn::default(),
             asked: mpsc::channel(1).1,
             schedule: Schedule::new(Instant::now()),

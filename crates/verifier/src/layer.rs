@@ -18,13 +18,14 @@ use crate::{
     admission::{Admission, Passage},
     refusal::Refused,
     sender::Sender,
+    session_header,
     verifier::{Attempt, Reason},
 };
 
 /// Puts a [`Verifier`] in front of a service: an axum router, or any hyper service.
 ///
-/// Where browsers connect, a CORS layer belongs outside of this one: preflight requests have no
-/// descriptor.
+/// Where browsers connect, a [`CorsLayer`](crate::CorsLayer) belongs outside of this one: preflight
+/// requests have no descriptor.
 #[derive(Clone, Debug)]
 pub struct ConnectLayer {
     verifier: Verifier,
@@ -116,6 +117,7 @@ where
                 },
             };
         }
+        session_header::prepare(request.headers_mut());
         let checked = match descriptor {
             Err(reason) => Err(reason.into()),
             Ok(descriptor) => match self.verifier.attempt(&sender, &descriptor) {

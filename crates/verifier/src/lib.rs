@@ -33,6 +33,9 @@
 //!   connection.
 //! - A refusal is a JSON-RPC error with the status of its [`RefusalCode`]; one with status 401 says
 //!   in `WWW-Authenticate` where to get a descriptor.
+//! - A session id is one value of visible ASCII without comma, quote or space; anything else is refused,
+//!   since the server could read it as the id of another session. Requests of MCP 2026-07-28, which
+//!   has no sessions, lose theirs.
 //! - A session (`Mcp-Session-Id`, MCP 2025-11-25 and before) belongs to the client and tenant whose
 //!   descriptor it began with, and ends, with 404, when its newest descriptor has been expired for
 //!   longer than the leeway and the grace, or at once when that is withdrawn.
@@ -55,9 +58,11 @@ mod absent;
 mod admission;
 mod body;
 mod clock;
+mod clock_watch;
 mod config;
 mod config_error;
 mod config_sources;
+mod cors;
 mod endpoint;
 #[cfg(feature = "axum")]
 mod extract;
@@ -68,9 +73,11 @@ mod lease;
 mod mode;
 mod refusal;
 mod replay;
+mod retry_after;
 mod schedule;
 mod seed;
 mod sender;
+mod session_header;
 mod session_key;
 mod sessions;
 mod settings;
@@ -83,8 +90,10 @@ mod verifier;
 mod withdrawn;
 
 pub use body::ConnectBody;
+pub use clock_watch::ClockStatus;
 pub use config::VerifierBuilder;
 pub use config_error::{ConfigError, WrongSetting};
+pub use cors::{CorsFuture, CorsLayer, CorsService, InvalidOrigin};
 #[cfg(feature = "axum")]
 pub use extract::Ungoverned;
 pub use feed::FeedSource;

@@ -9,6 +9,8 @@ const SHORTEST_REFRESH: Duration = Duration::from_secs(30);
 const LONGEST_REFRESH: Duration = Duration::from_mins(10);
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+/// What an authority may ask for by `Retry-After`: one wrong answer must not silence a server.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 /// Without a usable key set: whoever looks whether the server is ready sends no descriptors.
 const LONGEST_BACK_OFF_IN_NEED: Duration = Duration::from_secs(5);
 
@@ -47,15 +49,24 @@ impl Schedule {
         self.back_off = FIRST_BACK_OFF;
     }
 
-    pub(crate) fn failed(&mut self, requested_at: Instant, now: Instant, in_need: bool, dice: u64) {
+    /// `wanted` is the pause that the authority asks for.
+    pub(crate) fn failed(
+        &mut self,
+        requested_at: Instant,
+        now: Instant,
+        in_need: bool,
+        wanted: Option<Duration>,
+        dice: u64,
+    ) {
         let longest = if in_need {
             LONGEST_BACK_OFF_IN_NEED
         } else {
             LONGEST_BACK_OFF
         };
-        self.refresh_at = now + spread(self.back_off.min(longest), dice);
+        let wanted = wanted.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+        self.refresh_at = now + spread(self.back_off.min(longest), dice).max(wanted);
         self.back_off = (self.back_off * 2).min(LONGEST_BACK_OFF);
-        self.on_demand_from = requested_at + BETWEEN_ON_DEMAND;
+        self.on_demand_from = (requested_at + BETWEEN_ON_DEMAND).max(now + wanted);
     }
 }
 
@@ -64,12 +75,18 @@ pub(crate) fn refresh_after(lifetime: Duration) -> Duration {
     (lifetime / 2).clamp(SHORTEST_REFRESH, LONGEST_REFRESH)
 }
 
-/// The pause until the next poll of the feed, after that many failures in a row: an interval is
-/// never exceeded as long as polls succeed.
-pub(crate) fn poll_after(interval: Duration, failures: u32, dice: u64) -> Duration {
+/// The pause until the next poll of the feed, after that many failures in a row, the last of which
+/// asked for a pause of `wanted`: an interval is never exceeded as long as polls succeed.
+pub(crate) fn poll_after(
+    interval: Duration,
+    failures: u32,
+    wanted: Option<Duration>,
+    dice: u64,
+) -> Duration {
     let longest = interval.max(LONGEST_BACK_OFF);
     let pause = interval.saturating_mul(1 << failures.min(16)).min(longest);
-    spread(pause, dice)
+    let wanted = wanted.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+    spread(pause, dice).max(wanted)
 }
 
 /// Up to a fifth less, so that those who began together don't go on together.
@@ -118,13 +135,26 @@ mod tests {
         ] {
             let mut schedule = Schedule::new(start);
             for seconds in pauses {
-                schedule.failed(start, start, in_need, 0);
+                schedule.failed(start, start, in_need, None, 0);
                 assert_eq!(schedule.due(false), start + seconds * SECOND);
                 assert_eq!(schedule.due(true), start + seconds.min(5) * SECOND);
             }
             schedule.fetched(start, 150 * SECOND);
-            schedule.failed(start, start, in_need, 0);
+            schedule.failed(start, start, in_need, None, 0);
             assert_eq!(schedule.due(false), start + SECOND);
+        }
+    }
+
+    #[test]
+    fn leaves_the_authority_alone_for_as_long_as_it_wants_within_a_minute() {
+        let start = Instant::now();
+        for (wanted, seconds) in [(0, 1), (1, 1), (20, 20), (60, 60), (61, 60), (u64::MAX, 60)] {
+            let wanted = Some(Duration::from_secs(wanted));
+            let mut schedule = Schedule::new(start);
+            schedule.failed(start, start, true, wanted, 0);
+            assert_eq!(schedule.due(false), start + seconds * SECOND);
+            assert_eq!(schedule.due(true), start + seconds * SECOND);
+            assert_eq!(poll_after(SECOND, 0, wanted, 0), seconds * SECOND);
         }
     }
 
@@ -147,11 +177,11 @@ mod tests {
     fn polls_back_off_to_half_a_minute_or_their_interval() {
         for (interval, pauses) in [(5, [5, 10, 20, 30, 30]), (60, [60; 5])] {
             for (failures, seconds) in (0..).zip(pauses) {
-                let pause = poll_after(interval * SECOND, failures, 0);
+                let pause = poll_after(interval * SECOND, failures, None, 0);
                 assert_eq!(pause, seconds * SECOND);
             }
         }
-        assert_eq!(poll_after(SECOND, u32::MAX, 0), 30 * SECOND);
+        assert_eq!(poll_after(SECOND, u32::MAX, None, 0), 30 * SECOND);
     }
 
     proptest! {
@@ -176,7 +206,7 @@ mod tests {
                 if good {
                     schedule.fetched(due, 150 * SECOND);
                 } else {
-                    schedule.failed(due, now, false, 0);
+                    schedule.failed(due, now, false, None, 0);
                 }
             }
         }

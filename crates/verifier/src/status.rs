@@ -1,9 +1,13 @@
 use std::time::Duration;
 
+use crate::ClockStatus;
+
 /// How a [`Verifier`](crate::Verifier) stands, for a health endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Status {
+    /// Of this machine's clock, beside the authority's; `None` before the authority has answered.
+    pub clock: Option<ClockStatus>,
     /// Of the authority's keys. Without usable ones every descriptor is refused, with 503.
     pub keys: KeysStatus,
     /// Of the revocation feed; `None` where it isn't followed. Without it a descriptor that was

@@ -18,6 +18,11 @@ struct Metric {
     help: Word,
 }
 
+const CLOCK_OFFSET: Metric = Metric {
+    name: "mcp_connect_clock_offset_seconds",
+    help: "How far this machine's clock is ahead of the authority's, in seconds; negative if it is \
+           behind.",
+};
 const CHECKS: Metric = Metric {
     name: "mcp_connect_checks_total",
     help: "Descriptors checked, by outcome: \"good\", or the code of the refusal.",
@@ -127,6 +132,15 @@ pub(crate) fn feed_polled(poll: FeedPoll, requested_at: Duration) {
     }
 }
 
+/// This machine's clock was compared with the authority's.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact for hundreds of millions of years"
+)]
+pub(crate) fn clock_compared(offset_seconds: i64) {
+    set(&CLOCK_OFFSET, offset_seconds as f64);
+}
+
 pub(crate) fn token_cache_looked_up(hit: bool) {
     let result = if hit { "hit" } else { "miss" };
     count(&TOKEN_CACHE, &[("result", result)]);
@@ -152,7 +166,7 @@ pub(crate) fn describe() {
             metrics::describe_counter!(counter.name, metrics::Unit::Count, counter.help);
         }
         metrics::describe_gauge!(SESSIONS.name, metrics::Unit::Count, SESSIONS.help);
-        for time in [KEY_SET_TIME, FEED_TIME] {
+        for time in [CLOCK_OFFSET, KEY_SET_TIME, FEED_TIME] {
             metrics::describe_gauge!(time.name, metrics::Unit::Seconds, time.help);
         }
     }

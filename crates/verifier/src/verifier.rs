@@ -6,9 +6,11 @@ use mcp_connect_descriptor::{
 
 use crate::{
     clock::Moment,
+    clock_watch::{ClockWatch, Reading},
     feed::Feed,
     key_cache::KeyCache,
     sender::{Sender, SenderCheck, SenderFault},
+    session_header::HeaderFault,
     sessions::Sessions,
     settings::Settings,
     status::{KeysStatus, Status},
@@ -37,6 +39,7 @@ struct Inner {
     feed: Option<Feed>,
     sessions: Sessions,
     senders: SenderCheck,
+    clock: Arc<ClockWatch>,
 }
 
 impl Verifier {
@@ -47,6 +50,7 @@ impl Verifier {
         withdrawn: Withdrawn,
         feed: Option<Feed>,
         sessions: Sessions,
+        clock: Arc<ClockWatch>,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -57,6 +61,7 @@ impl Verifier {
                 withdrawn,
                 feed,
                 sessions,
+                clock,
             }),
         }
     }
@@ -74,11 +79,17 @@ impl Verifier {
         &self.inner.sessions
     }
 
+    /// Whether this machine's clock is known to be wrong by more than the leeway.
+    pub(crate) fn clock_is_wrong(&self) -> bool {
+        self.inner.clock.is_wrong()
+    }
+
     /// How it stands with the authority: what a health endpoint may show.
     pub fn status(&self) -> Status {
         let now = Moment::now();
         let latest = self.inner.keys.latest();
         Status {
+            clock: self.inner.clock.status(),
             keys: KeysStatus {
                 age: latest.as_ref().map(|latest| latest.asked_at.until(&now)),
                 count: latest.map_or(0, |latest| latest.keys.len()),
@@ -167,6 +178,12 @@ impl Verifier {
         match inner.keys.usable(&now) {
             Some(snapshot) if snapshot.keys.contains(key_id) => {
                 let checked = self.verify_with(&snapshot.keys, unverified, seconds);
+                if let Err(Rejection(Reason::Descriptor(Refusal::NotYetValid {
+                    not_before, ..
+                }))) = &checked
+                {
+                    self.examine_clock(descriptor, &snapshot.keys, *not_before, &now);
+                }
                 if let Ok(verified) = &checked {
                     let leeway = inner.settings.leeway_seconds;
                     inner
@@ -176,6 +193,24 @@ impl Verifier {
                 Attempt::Done(checked)
             }
             _ => Attempt::UnknownKey(key_id.to_owned()),
+        }
+    }
+
+    /// Finds out whether a descriptor that is not valid yet is authentic: then this machine's clock is
+    /// behind that of the authority which dated it.
+    fn examine_clock(&self, descriptor: &str, keys: &KeySet, not_before: u64, now: &Moment) {
+        let clock = &self.inner.clock;
+        if !clock.wants_evidence(now.since_epoch) {
+            return;
+        }
+        let Ok(unverified) = UnverifiedDescriptor::parse(descriptor) else {
+            return;
+        };
+        if let Ok(authentic) = self.verify_with(keys, unverified, not_before)
+            && authentic.issued_at > now.since_epoch.as_secs()
+        {
+            let reading = Reading::of_date_ahead(authentic.issued_at, now.since_epoch);
+            clock.take(reading, now.instant);
         }
     }
 
@@ -219,6 +254,10 @@ pub(crate) enum Attempt {
 pub struct Rejection(Reason);
 
 impl Rejection {
+    pub(crate) const fn reason(&self) -> &Reason {
+        &self.0
+    }
+
     /// What the caller is told.
     pub const fn code(&self) -> RefusalCode {
         match &self.0 {
@@ -230,7 +269,7 @@ impl Rejection {
             | Reason::Header(_)
             | Reason::Outlived
             | Reason::Sender(_)
-            | Reason::SeveralSessionIds => RefusalCode::Invalid,
+            | Reason::SessionHeader(_) => RefusalCode::Invalid,
         }
     }
 }
@@ -252,8 +291,8 @@ pub(crate) enum Reason {
     NoKeySet,
     #[error(transparent)]
     Sender(#[from] SenderFault),
-    #[error("the Mcp-Session-Id header is there more than once")]
-    SeveralSessionIds,
+    #[error(transparent)]
+    SessionHeader(#[from] HeaderFault),
     #[error("withdrawn by the revocation feed: {0}")]
     Withdrawn(Withdrawal),
     #[error("the call's descriptor was withdrawn while it ran")]

@@ -289,6 +289,103 @@ async fn what_report_would_have_ended_says_so() {
     assert_eq!(ends[0]["reason"], "refresh_timeout");
 }
 
+/// What is logged of this machine's clock.
+fn told_of_the_clock(log: &Log) -> Vec<Value> {
+    let mut events = log.events();
+    events.retain(|event| {
+        event["message"]
+            .as_str()
+            .unwrap()
+            .contains("machine's clock")
+    });
+    events
+}
+
+#[tokio::test]
+async fn a_clock_that_differs_from_the_authoritys_is_told_once() {
+    for (ahead, words) in [(300, "300 s behind"), (-300, "300 s ahead of")] {
+        let (log, _guard) = Log::of_this_test();
+        let keys = key_set(&[&key(1)]);
+        let authority = Authority::start(Answer::Dated(ahead, keys)).await;
+        let feed = support::signed_feed(&authority.empty_feed(), &key(1));
+        authority.answers_for_feed(Answer::Dated(ahead, feed));
+        let verifier = authority
+            .verifier()
+            .revocation_feed_interval(Duration::from_secs(1))
+            .build()
+            .unwrap();
+        eventually("it has asked often", async || authority.polls() >= 3).await;
+        let clock = verifier.status().clock.unwrap();
+        assert!(
+            clock.wrong && (clock.offset_seconds + ahead).abs() <= 1,
+            "{clock:?}"
+        );
+        let told = told_of_the_clock(&log);
+        assert_eq!(told.len(), 1, "{told:?}");
+        // A second may pass between the two looks at the clock.
+        let message = told[0]["message"].as_str().unwrap();
+        let offset = told[0]["offset_seconds"].as_i64().unwrap();
+        assert!((offset + ahead).abs() <= 1, "{offset}");
+        assert!(message.contains(words) || offset != -ahead, "{message}");
+
+        // It comes right: once more.
+        authority.publishes(&[&key(1)]);
+        authority.tells(&authority.empty_feed());
+        eventually("it is right", async || told_of_the_clock(&log).len() == 2).await;
+        assert!(!verifier.status().clock.unwrap().wrong);
+    }
+}
+
+#[tokio::test]
+async fn authentic_descriptors_from_the_future_are_told_once_and_forged_ones_not() {
+    let (log, _guard) = Log::of_this_test();
+    let authority = Authority::start(Answer::Body(key_set(&[&key(1)]))).await;
+    // The first fetch has dated the clock already, and there is no other.
+    let verifier = authority.verifier().revocation_feed("off").build().unwrap();
+    assert!(verifier.verify(&authority.token()).await.is_ok());
+    let app = Router::new()
+        .route("/mcp", any(async || "ok"))
+        .layer(ConnectLayer::new(verifier.clone()));
+    let url = format!("http://{}/mcp", serve(app).await);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut descriptor = authority.descriptor(360);
+    descriptor.tenant_id = None;
+    let show = async |seed: u8| {
+        let token = descriptor.mint(&key(seed)).unwrap();
+        let mut forged = token.clone();
+        forged.replace_range(token.len() - 8..token.len() - 4, "AAAA");
+        let token = if seed == 1 { token } else { forged };
+        let request = client.post(&url).header(HEADER, token);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 403);
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["error"]["data"]["code"], "descriptor_invalid");
+    };
+    show(9).await;
+    assert!(!verifier.status().clock.unwrap().wrong);
+    let told_one_by_one = || {
+        let text = log.text();
+        let lines = text
+            .lines()
+            .filter(|line| line.contains("not valid before"));
+        lines.filter(|line| line.contains("\"INFO\"")).count()
+    };
+    // The one before may have used up this second's check.
+    eventually("the clock is known to be wrong", async || {
+        show(1).await;
+        verifier.status().clock.unwrap().wrong
+    })
+    .await;
+    let before = told_one_by_one();
+    for _ in 0..20 {
+        show(1).await;
+    }
+    assert_eq!(told_one_by_one(), before);
+    let clock = verifier.status().clock.unwrap();
+    assert!((-301..=-299).contains(&clock.offset_seconds), "{clock:?}");
+    assert_eq!(told_of_the_clock(&log).len(), 1);
+}
+
 /// An answer that is made while it is sent.
 struct Logs;
 

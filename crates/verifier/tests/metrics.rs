@@ -94,6 +94,8 @@ async fn counts_refusals_sessions_and_their_ends() {
     assert_eq!(begun.unwrap().status(), 200);
     counted.look(&snapshotter);
     assert!((counted.of("mcp_connect_sessions{}") - 3.0).abs() < 0.1);
+    let offset = counted.of("mcp_connect_clock_offset_seconds{}");
+    assert!(counted.0.contains_key("mcp_connect_clock_offset_seconds{}") && offset.abs() < 2.0);
 
     let deleted = client.delete(format!("{base}/mcp"));
     let deleted = deleted.header(HEADER, good.mint(&key(1)).unwrap());

@@ -19,7 +19,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, Method, StatusCode},
+    http::{HeaderMap, HeaderValue, Method, StatusCode},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -64,6 +64,10 @@ async fn inner(method: Method, headers: HeaderMap) -> Response {
     if let Some(status) = headers.get("x-status") {
         let status = status.to_str().unwrap().parse().unwrap();
         return StatusCode::from_u16(status).unwrap().into_response();
+    }
+    if headers.contains_key("x-show") {
+        let shown = ["mcp-session-id", "last-event-id"].map(|name| headers.contains_key(name));
+        return format!("{shown:?}").into_response();
     }
     if headers.contains_key("x-hang") {
         pending::<()>().await;
@@ -279,6 +283,94 @@ async fn several_session_ids_are_refused_without_a_descriptor_too() {
 }
 
 #[tokio::test]
+async fn a_session_id_that_a_server_could_read_as_another_is_refused() {
+    let required = Server::start(Mode::Required).await;
+    let optional = Server::start(Mode::Optional).await;
+    for server in [&required, &optional] {
+        server.begin("s", &server.authority.descriptor(60)).await;
+    }
+    let another = required.of_another_client();
+    let id = |bytes: &[u8]| HeaderValue::from_bytes(bytes).unwrap();
+    for odd in [
+        &b"s, x"[..],
+        b"x, s",
+        b"x,s",
+        b"s,",
+        b",s",
+        b"\"s\"",
+        b"s\"",
+        b"s x",
+        b"s\tx",
+        b"s\xa0",
+        b"s\xff",
+        b"",
+    ] {
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            let request = required.request(method, &another).header(SESSION, id(odd));
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), 403, "{odd:?}");
+            let body: Value = response.json().await.unwrap();
+            let error = &body["error"];
+            assert_eq!(error["data"]["code"], "descriptor_invalid");
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains("Mcp-Session-Id"), "{message}");
+        }
+        let ungoverned = optional.client.post(&optional.url).header(SESSION, id(odd));
+        assert_eq!(ungoverned.send().await.unwrap().status(), 403, "{odd:?}");
+    }
+    for plain in ["t", "a-b_c.d~e", "a+/b==", "a:b;c|d'e", "!#$%&*@"] {
+        assert_eq!(required.status(Method::POST, plain, &another).await, 200);
+    }
+    let request = required.request(Method::GET, &another);
+    let request = request
+        .header("last-event-id", "1")
+        .header("last-event-id", "2");
+    assert_eq!(request.send().await.unwrap().status(), 403);
+}
+
+#[tokio::test]
+async fn a_session_id_of_the_server_that_could_be_read_as_another_is_withheld() {
+    let server = Server::start(Mode::Required).await;
+    let request = server.request(Method::POST, &server.authority.descriptor(60));
+    let response = request.header("x-begin", "s, t").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(!response.headers().contains_key(SESSION));
+}
+
+#[tokio::test]
+async fn revisions_without_sessions_ignore_them_and_so_does_the_server_behind() {
+    let server = Server::start(Mode::Required).await;
+    let short = server.authority.descriptor(1);
+    server.begin("ended", &short).await;
+    let own = server.authority.descriptor(60);
+    server.begin("another's", &server.of_another_client()).await;
+    // A request of it before would renew it.
+    support::eventually("a session has ended", async || {
+        now() > Duration::from_secs(short.expires_at) + GRACE
+    })
+    .await;
+    assert_eq!(server.status(Method::POST, "ended", &own).await, 404);
+    let shown = async |version: &str, id: &str| {
+        let request = server
+            .request(Method::POST, &own)
+            .header("mcp-protocol-version", version)
+            .header(SESSION, id)
+            .header("last-event-id", "1");
+        let response = request.header("x-show", "1").send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.text().await.unwrap())
+    };
+    let ignored = (200, "[false, false]".to_owned());
+    for id in ["ended", "another's", "unknown", "a, b"] {
+        assert_eq!(shown("2026-07-28", id).await, ignored, "{id}");
+    }
+    assert_eq!(shown("2025-11-25", "ended").await.0, 404);
+    assert_eq!(shown("2025-11-25", "another's").await.0, 403);
+    let passed = (200, "[true, true]".to_owned());
+    assert_eq!(shown("2025-11-25", "unknown").await, passed);
+}
+
+#[tokio::test]
 async fn only_a_delete_that_succeeds_forgets_the_session() {
     let server = Server::start(Mode::Required).await;
     let own = server.authority.descriptor(60);
@@ -406,8 +498,23 @@ async fn what_the_feed_names_ends_at_once_and_stays_ended() {
     let hanging = hanging.await.unwrap().unwrap();
     assert_eq!(hanging.status(), 403);
     let body: Value = hanging.json().await.unwrap();
-    assert_eq!(body["error"]["data"]["code"], "descriptor_revoked");
-    assert_eq!(server.status(Method::POST, "s", &own).await, 403);
+    let data = &body["error"]["data"];
+    assert_eq!(data["code"], "descriptor_revoked");
+    // Nobody may repeat it unasked: it may have had effects.
+    assert_eq!(
+        (&data["cancelled"], &data["retryable"]),
+        (&true.into(), &false.into())
+    );
+    let refused = server.request(Method::POST, &own).header(SESSION, "s");
+    let refused = refused.send().await.unwrap();
+    assert_eq!(refused.status(), 403);
+    let body: Value = refused.json().await.unwrap();
+    let data = &body["error"]["data"];
+    assert_eq!(data["code"], "descriptor_revoked");
+    assert_eq!(
+        (data.get("cancelled"), &data["retryable"]),
+        (None, &true.into())
+    );
     // The client is let in again: a descriptor of later, but not the session.
     support::eventually("a second later", async || {
         now().as_secs() > withdrawn_at.as_secs() + 1

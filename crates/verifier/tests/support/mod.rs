@@ -38,6 +38,8 @@ pub(crate) const SERVER_ID: &str = "com.example/weather";
 #[derive(Clone)]
 pub(crate) enum Answer {
     Body(String),
+    /// As an authority whose clock is ahead of this machine's by so many seconds.
+    Dated(i64, String),
     /// A byte now and then, and no end within 3 s.
     Drip(String),
     /// More than 64 KiB of an otherwise good set, in chunks without a Content-Length.
@@ -195,6 +197,11 @@ async fn respond(answer: Answer) -> Response {
     let json = |body: String| ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     match answer {
         Answer::Body(body) => json(body),
+        Answer::Dated(ahead, body) => {
+            let seconds = now().as_secs().checked_add_signed(ahead).unwrap();
+            let date = UNIX_EPOCH + Duration::from_secs(seconds);
+            ([(header::DATE, httpdate::fmt_http_date(date))], body).into_response()
+        }
         Answer::Drip(body) => {
             let length = [(header::CONTENT_LENGTH, body.len())];
             let body = axum::body::Body::new(Drip {
