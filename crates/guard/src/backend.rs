@@ -196,13 +196,13 @@ impl Passing {
 fn toward_client(answered: Result<Response<Incoming>, Error>) -> Result<Response<Incoming>, Fault> {
     let mut response = answered.map_err(|error| {
         let fault = fault(&error);
-        // The chain of causes says more than the error itself.
+        // The innermost cause says what happened; the others name layers of libraries.
         let cause = std::iter::successors(error.source(), |&cause| cause.source()).last();
         tracing::warn!(
             code = fault.code(),
-            %error,
             cause = cause.map(tracing::field::display),
-            "not answered by the backend",
+            "{}",
+            fault.message(),
         );
         fault
     })?;

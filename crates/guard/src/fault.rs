@@ -50,15 +50,24 @@ impl Fault {
         }
     }
 
-    const fn message(self) -> &'static str {
+    pub(crate) const fn message(self) -> &'static str {
         match self {
-            Self::BackendFailed => "The MCP server broke off before it had answered.",
-            Self::BackendSlow => "The MCP server did not accept a connection in time.",
-            Self::BackendUnreachable => "The MCP server can't be reached at the moment.",
-            Self::Host => "No MCP server of this host name is here.",
-            Self::Method => "The MCP transport has no such method.",
-            Self::Path => "There is nothing at this path.",
-            Self::Upgrade => "Connections are not upgraded here.",
+            Self::BackendFailed => {
+                "The MCP server broke off before it had answered: the call may have had effects."
+            }
+            Self::BackendSlow => {
+                "The MCP server did not accept a connection in time: try again later."
+            }
+            Self::BackendUnreachable => {
+                "The MCP server can't be reached at the moment: try again later."
+            }
+            Self::Host => {
+                "This is not the MCP server of the host that the request names. If it should be, its \
+                 operator adds the name to the guard's setting hosts."
+            }
+            Self::Method => "MCP's transport has no such method: use GET, POST or DELETE.",
+            Self::Path => "There is nothing at this path: check the URL of the MCP server.",
+            Self::Upgrade => "Connections are not upgraded here: use MCP's streamable HTTP.",
         }
     }
 

@@ -1,15 +1,15 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{anyhow, ensure};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use mcp_connect_verifier::{ConnectLayer, ConnectService, Verifier};
+use mcp_connect_verifier::{ConnectLayer, ConnectService, CorsLayer, Verifier};
 use tokio::{join, net::TcpListener};
 use tokio_util::sync::CancellationToken;
-use tower::{Layer as _, ServiceExt as _};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use url::Url;
 
 use crate::{
@@ -34,6 +34,7 @@ pub struct Guard {
     listener: TcpListener,
     health: Option<(TcpListener, Health)>,
     front: Front,
+    cors: CorsLayer,
     limits: Limits,
     stop: CancellationToken,
 }
@@ -51,27 +52,30 @@ impl Guard {
     /// says which setting is wrong.
     pub async fn bind(options: Options) -> anyhow::Result<Self> {
         let settings = Settings::load(options)?;
+        let listener = listen("listen", settings.listen).await?;
+        let health_listener = match settings.health_listen {
+            Some(address) => Some(listen("health_listen", address).await?),
+            None => None,
+        };
         // Before there is a verifier, which describes its own.
         let metrics = Metrics::install()?;
         let verifier = settings.verifier.clone().build()?;
         let front = Front::new(&settings, verifier.clone())?;
         let stop = CancellationToken::new();
-        let health = match settings.health_listen {
-            Some(address) => {
-                let health = Health {
-                    backend: Arc::new(settings.backend.socket),
-                    metrics,
-                    stop: stop.clone(),
-                    verifier,
-                };
-                Some((listen("health_listen", address).await?, health))
-            }
-            None => None,
-        };
+        let health = health_listener.map(|listener| {
+            let health = Health {
+                backend: Arc::new(settings.backend.socket),
+                metrics,
+                stop: stop.clone(),
+                verifier,
+            };
+            (listener, health)
+        });
         Ok(Self {
-            listener: listen("listen", settings.listen).await?,
+            listener,
             health,
             front,
+            cors: settings.cors,
             limits: Limits {
                 connections: settings.max_connections,
                 idle: settings.longest_idle,
@@ -98,9 +102,18 @@ impl Guard {
     /// waits for calls as long as they may go on.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let front = self.front;
-        let answer = move |request| {
+        let answering = service_fn(move |request| {
             let front = front.clone();
-            async move { front.answer(request).await }
+            async move { Ok::<_, Infallible>(front.answer(request).await) }
+        });
+        // Outside of everything, so that pages can read whatever the answer is.
+        let service = self.cors.layer(answering);
+        let answer = move |request| {
+            let answering = service.clone().oneshot(request);
+            async move {
+                let Ok(response) = answering.await;
+                response
+            }
         };
         let serving = serve(self.listener, self.limits, self.stop.clone(), answer);
 
@@ -143,9 +156,27 @@ pub fn check(options: Options) -> anyhow::Result<()> {
 }
 
 async fn listen(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{setting}: can't listen on {address}"))
+    TcpListener::bind(address).await.map_err(|error| {
+        let why = why_not(&error, address);
+        anyhow!("{setting}: can't listen on {address}: {why}")
+    })
+}
+
+/// Says what stands in the way of listening, and the way out.
+fn why_not(error: &io::Error, address: SocketAddr) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there; stop that, or choose another port".into()
+        }
+        io::ErrorKind::AddrNotAvailable => format!(
+            "this machine has no address {}; 0.0.0.0 stands for all that it has",
+            address.ip()
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "this user may not use that port; choose one above 1023".into()
+        }
+        _ => error.to_string(),
+    }
 }
 
 impl Front {
@@ -193,7 +224,11 @@ impl Front {
         headers::remove_hop_by_hop(request.headers_mut());
         let answered = match route {
             Ok(Route::Governed) => self.governed.oneshot(request).await.map(boxed),
-            Ok(Route::Open) => self.open.oneshot(request).await.map(boxed),
+            Ok(Route::Open) => {
+                // Nobody has judged whose session it is.
+                headers::remove_session(request.headers_mut());
+                self.open.oneshot(request).await.map(boxed)
+            }
             Err(fault) => Err(fault),
         };
         answered.unwrap_or_else(|fault| {

@@ -65,10 +65,23 @@ pub(crate) fn remove_connect(headers: &mut HeaderMap) {
     });
 }
 
-/// Removes what the verifier has not taken for the session's id, but the backend might.
+/// Removes what the verifier has not taken for the session's id, the event to go on from, or the
+/// protocol's revision, but the backend might.
 pub(crate) fn remove_disguised_session(headers: &mut HeaderMap) {
     remove_where(headers, |name| {
-        name.contains('_') && name.replace('_', "-") == "mcp-session-id"
+        let read = as_variable(name);
+        read != name
+            && matches!(
+                read.as_str(),
+                "mcp-session-id" | "last-event-id" | "mcp-protocol-version"
+            )
+    });
+}
+
+/// Removes the names of session and event from a request that no verifier has judged.
+pub(crate) fn remove_session(headers: &mut HeaderMap) {
+    remove_alike(headers, |name| {
+        matches!(name, "mcp-session-id" | "last-event-id")
     });
 }
 
@@ -118,11 +131,16 @@ fn encode(id: &str) -> String {
     })
 }
 
-/// Where backends follow CGI (RFC 3875, section 4.1.18), `_` and `-` are the same in a name.
+/// Removes headers that are meant, in whatever spelling a backend could read them by.
 fn remove_alike(headers: &mut HeaderMap, is_meant: impl Fn(&str) -> bool) {
-    remove_where(headers, |name| {
-        is_meant(name) || (name.contains('_') && is_meant(&name.replace('_', "-")))
-    });
+    remove_where(headers, |name| is_meant(&as_variable(name)));
+}
+
+/// The name as a backend reads it that follows CGI (RFC 3875, section 4.1.18): there, `-`, `_` and in
+/// some also every other sign are one.
+fn as_variable(name: &str) -> String {
+    let read = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    name.chars().map(read).collect()
 }
 
 fn remove_where(headers: &mut HeaderMap, is_meant: impl Fn(&str) -> bool) {
@@ -182,6 +200,7 @@ mod tests {
             ("MCP-Connect-Client", "mallory"),
             ("mcp_connect_tenant", "mallory"),
             ("mcp-connect_jti", "x"),
+            ("mcp.connect.jti", "x"),
             ("mcp-connected", "unrelated"),
             ("mcp-session-id", "s"),
         ]);
@@ -193,12 +212,28 @@ mod tests {
     fn a_session_is_named_in_one_spelling() {
         let mut headers = headers(&[
             ("mcp-session-id", "s"),
+            ("last-event-id", "1"),
+            ("mcp-protocol-version", "2025-11-25"),
             ("Mcp_Session_Id", "t"),
             ("mcp-session_id", "u"),
+            ("mcp.session.id", "v"),
+            ("mcp~session!id", "w"),
+            ("last_event-id", "2"),
+            ("mcp_protocol_version", "2026-07-28"),
             ("mcp_session", "unrelated"),
         ]);
         remove_disguised_session(&mut headers);
-        assert_eq!(names(&headers), ["mcp-session-id", "mcp_session"]);
+        assert_eq!(
+            names(&headers),
+            [
+                "last-event-id",
+                "mcp-protocol-version",
+                "mcp-session-id",
+                "mcp_session"
+            ]
+        );
+        remove_session(&mut headers);
+        assert_eq!(names(&headers), ["mcp-protocol-version", "mcp_session"]);
     }
 
     #[test]

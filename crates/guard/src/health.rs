@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
-use mcp_connect_verifier::Verifier;
+use mcp_connect_verifier::{ClockStatus, Verifier};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -42,9 +42,10 @@ impl Health {
     async fn healthz(&self) -> Response<Full<Bytes>> {
         let is_reachable = backend::is_reachable(&self.backend, CONNECT_LIMIT).await;
         let authority = self.verifier.status();
+        let is_clock_wrong = authority.clock.is_some_and(|clock| clock.wrong);
         let status = if self.stop.is_cancelled() {
             "stopping"
-        } else if is_reachable && authority.keys.usable {
+        } else if is_reachable && authority.keys.usable && !is_clock_wrong {
             "ok"
         } else {
             "unavailable"
@@ -58,6 +59,7 @@ impl Health {
         let body = json!({
             "status": status,
             "backend": if is_reachable { "reachable" } else { "unreachable" },
+            "clock": authority.clock.map(clock),
             "key_set": {
                 "usable": authority.keys.usable,
                 "keys": authority.keys.count,
@@ -71,6 +73,15 @@ impl Health {
         });
         json_response(http_status, &body)
     }
+}
+
+/// What is known of this machine's clock, in words if it is wrong.
+fn clock(clock: ClockStatus) -> serde_json::Value {
+    let mut told = json!({ "wrong": clock.wrong, "offset_seconds": clock.offset_seconds });
+    if let (true, Some(told)) = (clock.wrong, told.as_object_mut()) {
+        told.insert("problem".into(), clock.to_string().into());
+    }
+    told
 }
 
 fn text_response(text: String) -> Response<Full<Bytes>> {

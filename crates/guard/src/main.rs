@@ -1,5 +1,8 @@
 //! Runs the guard until SIGINT or SIGTERM.
 
+use std::process::ExitCode;
+
+use anyhow::Context as _;
 use clap::Parser;
 use mcp_connect_guard::{Guard, Options, check};
 use tokio::{
@@ -9,16 +12,26 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // In one line: what was being done, and what is wrong with it.
+            eprintln!("mcp-connect-guard: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
     if options.check {
         check(options)?;
         println!("the configuration can be used");
         return Ok(());
     }
-    let filter = EnvFilter::try_new(
-        std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| "info".into()),
-    )?;
+    let filter = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| "info".into());
+    let filter = EnvFilter::try_new(&filter)
+        .with_context(|| format!("RUST_LOG is {filter:?}; write a level, such as info or debug"))?;
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)

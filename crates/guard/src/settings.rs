@@ -10,16 +10,16 @@ use std::{
     env,
     ffi::OsString,
     fs::File,
-    io::Read,
+    io::{self, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Parser};
 use http::{HeaderValue, uri::Authority};
-use mcp_connect_verifier::VerifierBuilder;
+use mcp_connect_verifier::{CorsLayer, VerifierBuilder};
 use serde::Deserialize;
 
 use crate::BackendAddress;
@@ -78,11 +78,13 @@ pub struct GuardOptions {
     pub connect_seconds: Option<u64>,
 
     /// The address to listen on; with port 0, any free port [default: 127.0.0.1:8788]
-    #[arg(long, env = "MCP_CONNECT_GUARD_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "MCP_CONNECT_GUARD_LISTEN", value_name = "ADDRESS",
+        value_parser = parse_address)]
     pub listen: Option<SocketAddr>,
 
     /// An address for probes to ask for /healthz [default: none]
-    #[arg(long, env = "MCP_CONNECT_GUARD_HEALTH_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "MCP_CONNECT_GUARD_HEALTH_LISTEN", value_name = "ADDRESS",
+        value_parser = parse_address)]
     pub health_listen: Option<SocketAddr>,
 
     /// Host names that clients use, beside the audience's and loopback ones
@@ -103,6 +105,16 @@ pub struct GuardOptions {
         value_name = "PATH"
     )]
     pub open_paths: Option<Vec<String>>,
+
+    /// Origins whose pages may connect, like https://app.example: the guard answers their preflight
+    /// requests, and lets them read answers
+    #[arg(
+        long,
+        env = "MCP_CONNECT_GUARD_CORS_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGIN"
+    )]
+    pub cors_origins: Option<Vec<String>>,
 
     /// Passes Forwarded and X-Forwarded-* on, from a proxy in front that sets them, instead of
     /// replacing them
@@ -168,6 +180,7 @@ pub(crate) struct Settings {
     pub(crate) health_listen: Option<SocketAddr>,
     pub(crate) hosts: Vec<String>,
     pub(crate) open_paths: Vec<String>,
+    pub(crate) cors: CorsLayer,
     pub(crate) trusts_forwarded: bool,
     pub(crate) tells_identity: bool,
     pub(crate) max_connections: usize,
@@ -195,12 +208,20 @@ impl Settings {
 fn read(path: &Path) -> anyhow::Result<FileOptions> {
     let mut text = String::new();
     File::open(path)
-        .context("can't be read")?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_string(&mut text)
-        .context("can't be read")?;
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| anyhow!("can't be read: {}", why_unreadable(&error)))?;
     ensure!(text.len() as u64 <= MAX_FILE_BYTES, "is longer than 64 KiB");
     Ok(toml::from_str(&text)?)
+}
+
+fn why_unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".into(),
+        io::ErrorKind::IsADirectory => "it is a directory".into(),
+        io::ErrorKind::PermissionDenied => "this user may not read it".into(),
+        io::ErrorKind::InvalidData => "it is not text in UTF-8".into(),
+        _ => error.to_string(),
+    }
 }
 
 impl VerifierOptions {
@@ -227,6 +248,7 @@ impl GuardOptions {
             health_listen: self.health_listen.or(other.health_listen),
             hosts: self.hosts.or(other.hosts),
             open_paths: self.open_paths.or(other.open_paths),
+            cors_origins: self.cors_origins.or(other.cors_origins),
             trust_forwarded: self.trust_forwarded.or(other.trust_forwarded),
             identity_headers: self.identity_headers.or(other.identity_headers),
             max_connections: self.max_connections.or(other.max_connections),
@@ -269,6 +291,8 @@ impl GuardOptions {
             open_paths.len() <= MAX_NAMES && open_paths.iter().all(is_path),
             "open_paths must be at most {MAX_NAMES} absolute paths without query",
         );
+        let cors = CorsLayer::new(self.cors_origins.unwrap_or_default())
+            .map_err(|problem| anyhow!("cors_origins: {problem}"))?;
         let max_connections = self.max_connections.unwrap_or(1024);
         ensure!(
             (1..=100_000).contains(&max_connections),
@@ -281,6 +305,7 @@ impl GuardOptions {
             health_listen: self.health_listen,
             hosts,
             open_paths,
+            cors,
             trusts_forwarded: self.trust_forwarded == Some(true),
             tells_identity: self.identity_headers == Some(true),
             max_connections,
@@ -289,6 +314,11 @@ impl GuardOptions {
             verifier,
         })
     }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, like 127.0.0.1:8788 or [::1]:8788")
 }
 
 fn seconds(

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Response, routing::any};
+use axum::{Router, body::Body, http::Response, response::IntoResponse as _, routing::any};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use support::{AUDIENCE, CONNECT, Guard, echo, raw, seen, serve};
@@ -293,6 +293,97 @@ async fn a_session_is_not_let_go_by_a_request_that_does_not_name_it_at_the_backe
     let another = another.header(CONNECT, guard.token_of("another", 60));
     let another = another.header("mcp-session-id", "session").send().await;
     assert_eq!(another.unwrap().status(), StatusCode::FORBIDDEN);
+}
+
+/// A backend with one session, `S`, that splits header values at commas, trims and unquotes them, and
+/// takes the session that it knows.
+async fn lenient(request: axum::extract::Request) -> String {
+    let values = request.headers().iter().filter(|(name, _)| {
+        let name = name
+            .as_str()
+            .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        name == "mcp-session-id"
+    });
+    let values: Vec<_> = values
+        .flat_map(|(_, value)| {
+            let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let items = text
+                .split([',', ' ', '\t'])
+                .map(|it| it.trim().trim_matches('"').to_owned());
+            items.collect::<Vec<_>>()
+        })
+        .collect();
+    if values.iter().any(|id| id == "S") {
+        "the session of somebody else".into()
+    } else {
+        format!("no session: {values:?}")
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_into_the_session_of_another_by_its_spelling() {
+    let app = Router::new().fallback(async |request: axum::extract::Request| {
+        if request.headers().contains_key("x-begin") {
+            return ([("mcp-session-id", "S")], String::new()).into_response();
+        }
+        lenient(request).await.into_response()
+    });
+    let guard = Guard::before(serve(app).await).await;
+    let begun = guard.governed(Method::POST).header("x-begin", "1").send();
+    assert_eq!(begun.await.unwrap().headers()["mcp-session-id"], "S");
+    let token = guard.token_of("another", 60);
+    let sent = async |lines: &str| {
+        let request = format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             MCP-Connect: {token}\r\nContent-Length: 0\r\n{lines}\r\n\r\n"
+        );
+        raw(guard.address, request).await
+    };
+    for lines in [
+        "Mcp-Session-Id: S",
+        "Mcp-Session-Id: S, x",
+        "Mcp-Session-Id: x, S",
+        "Mcp-Session-Id: x,S",
+        "Mcp-Session-Id: \"S\"",
+        "Mcp-Session-Id: S x",
+        "Mcp-Session-Id: x\tS",
+        "Mcp-Session-Id: ,S,",
+        "Mcp-Session-Id: x\r\nMcp-Session-Id: S",
+        "Mcp-Session-Id: x\r\nMcp_Session_Id: S",
+        "Mcp_Session_Id: S",
+        "mcp.session.id: S",
+        "Mcp-Session-Id: S\r\nMCP-Protocol-Version: 2026-07-28",
+        "Mcp-Session-Id: S, x\r\nMCP-Protocol-Version: 2026-07-28",
+    ] {
+        let answer = sent(lines).await;
+        assert!(answer.starts_with("HTTP/1.1 "), "{lines}: {answer}");
+        assert!(!answer.contains("somebody else"), "{lines}: {answer}");
+    }
+    let ignored = sent("Mcp-Session-Id: S\r\nMCP-Protocol-Version: 2026-07-28").await;
+    assert!(ignored.contains("no session: []"), "{ignored}");
+    let own = guard
+        .governed(Method::POST)
+        .header("mcp-session-id", "S")
+        .send();
+    assert_eq!(
+        own.await.unwrap().text().await.unwrap(),
+        "the session of somebody else"
+    );
+}
+
+#[tokio::test]
+async fn an_open_path_has_no_session() {
+    let metadata = "/.well-known/oauth-protected-resource/mcp";
+    let guard = echoing_with(&["--open-paths", metadata]).await;
+    let url = format!("http://{}{metadata}", guard.address);
+    let request = guard.client.get(&url).header("mcp-session-id", "S");
+    let request = request
+        .header("last-event-id", "1")
+        .header("mcp_session_id", "S");
+    let echo: Value = request.send().await.unwrap().json().await.unwrap();
+    for name in ["mcp-session-id", "last-event-id", "mcp_session_id"] {
+        assert_eq!(seen(&echo, name), [""; 0], "{name}");
+    }
 }
 
 #[tokio::test]

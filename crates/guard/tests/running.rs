@@ -53,6 +53,20 @@ fn file(name: &str, text: &str) -> PathBuf {
     path
 }
 
+/// In words, and without what only the program's author understands.
+fn assert_readable(said: &str) {
+    for riddle in [
+        "mcp_connect",
+        "std::",
+        "Caused by",
+        "os error",
+        "Error(",
+        "stack backtrace",
+    ] {
+        assert!(!said.contains(riddle), "{riddle}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn checks_its_configuration() {
     assert_eq!(
@@ -84,6 +98,15 @@ async fn checks_its_configuration() {
             "the path of the backend",
         ),
         (&["--listen", "here"], "--listen"),
+        (&["--listen", "here"], "like 127.0.0.1:8788"),
+        (
+            &["--cors-origins", "*"],
+            "cors_origins: \"*\" is not an origin",
+        ),
+        (
+            &["--cors-origins", "https://app.example/"],
+            "must be written as browsers send it: https://app.example\n",
+        ),
         (
             &["--issuer", "http://authority.example"],
             "issuer must be https",
@@ -91,7 +114,7 @@ async fn checks_its_configuration() {
         (&["--mode", "maybe"], "mode must be"),
         (
             &["--config", "/nonexistent/guard.toml"],
-            "/nonexistent/guard.toml",
+            "/nonexistent/guard.toml: can't be read: there is no such file\n",
         ),
     ] {
         let changed: Vec<_> = GOOD
@@ -103,6 +126,7 @@ async fn checks_its_configuration() {
             .collect();
         let (passed, said) = check(&changed, &[]).await;
         assert!(!passed && said.contains(problem), "{arguments:?}: {said}");
+        assert_readable(&said);
     }
     let (passed, said) = check(&[], &[]).await;
     assert!(!passed && said.contains("backend must be set"), "{said}");
@@ -182,6 +206,136 @@ async fn says_when_an_address_is_taken() {
         said.contains("listen: can't listen on") && said.contains(&address),
         "{said}"
     );
+    assert!(said.contains("another program listens there"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_readable(&said);
+    for (address, problem) in [("192.0.2.1:8788", "this machine has no address 192.0.2.1")] {
+        let output = command().args(GOOD).args(["--listen", address]).output();
+        let said = String::from_utf8(output.await.unwrap().stderr).unwrap();
+        assert!(said.contains(problem), "{said}");
+        assert_readable(&said);
+    }
+    let output = command().args(GOOD).env("RUST_LOG", "x=y=z").output();
+    let said = String::from_utf8(output.await.unwrap().stderr).unwrap();
+    assert!(said.contains("RUST_LOG"), "{said}");
+}
+
+#[tokio::test]
+async fn says_in_words_what_it_can_not_reach() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = listener.local_addr().unwrap();
+    drop(listener);
+    let guard = Guard::before(nobody).await;
+    guard.governed(Method::POST).send().await.unwrap();
+    let log = guard.log().await;
+    assert!(log.contains("The MCP server can't be reached"), "{log}");
+    assert!(
+        !log.contains("Connect)") && !log.contains("error trying"),
+        "{log}"
+    );
+
+    let mut process = command()
+        .args(&GOOD[..2])
+        .args(&GOOD[4..])
+        .args(["--listen", "127.0.0.1:0", "--issuer"])
+        .arg(format!("http://{nobody}"))
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    if let Ok(process) = &mut process {
+        let mut line = String::new();
+        let mut stderr = tokio::io::BufReader::new(process.stderr.take().unwrap());
+        tokio::io::AsyncBufReadExt::read_line(&mut stderr, &mut line)
+            .await
+            .unwrap();
+        assert!(
+            line.contains("nothing listens there (connection refused)"),
+            "{line}"
+        );
+        assert!(line.contains("authority"), "{line}");
+        assert!(!line.contains("error sending request"), "{line}");
+        process.kill().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_clock_makes_it_unavailable_and_is_named() {
+    let ahead = Duration::from_secs(300);
+    let issuer = support::authority_ahead_by(ahead).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = format!("http://{}/", listener.local_addr().unwrap());
+    let guard = Guard::of_issuer(issuer, &backend, &["--health-listen", "127.0.0.1:0"]).await;
+    let url = format!("http://{}/healthz", guard.health.unwrap());
+    eventually("the keys are there", async || {
+        let said: Value = guard
+            .client
+            .get(&url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        said["key_set"]["usable"] == true
+    })
+    .await;
+    let health = guard.client.get(&url).send().await.unwrap();
+    assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let said: Value = health.json().await.unwrap();
+    assert_eq!(said["status"], "unavailable");
+    assert_eq!(said["clock"]["wrong"], true);
+    let offset = said["clock"]["offset_seconds"].as_i64().unwrap();
+    assert!((-301..=-299).contains(&offset), "{offset}");
+    let problem = said["clock"]["problem"].as_str().unwrap();
+    assert!(problem.starts_with("this machine's clock is"), "{problem}");
+    assert!(problem.ends_with("s behind the authority's"), "{problem}");
+}
+
+#[tokio::test]
+async fn pages_of_configured_origins_may_connect() {
+    const PAGE: &str = "https://app.example";
+    let backend = format!("http://{}/", serve(Router::new().fallback(echo)).await);
+    let guard = Guard::with(&backend, &["--cors-origins", PAGE]).await;
+    let preflight = guard
+        .ungoverned(Method::OPTIONS)
+        .header("origin", PAGE)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "mcp-connect,content-type");
+    let preflight = preflight.send().await.unwrap();
+    assert_eq!(preflight.status(), StatusCode::NO_CONTENT);
+    let allowed = preflight.headers()["access-control-allow-headers"]
+        .to_str()
+        .unwrap();
+    for name in [
+        "MCP-Connect",
+        "Mcp-Session-Id",
+        "MCP-Protocol-Version",
+        "Last-Event-ID",
+    ] {
+        assert!(allowed.contains(name), "{allowed}");
+    }
+    let elsewhere = guard.client.get(format!("http://{}/else", guard.address));
+    for (request, status) in [
+        (guard.governed(Method::POST), 200),
+        (guard.ungoverned(Method::POST), 401),
+        (guard.ungoverned(Method::PUT), 405),
+        (elsewhere, 404),
+    ] {
+        let answer = request.header("origin", PAGE).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["access-control-allow-origin"], PAGE);
+        let exposed = answer.headers()["access-control-expose-headers"]
+            .to_str()
+            .unwrap();
+        assert!(exposed.contains("WWW-Authenticate") && exposed.contains("Mcp-Session-Id"));
+    }
+    let stranger = guard
+        .ungoverned(Method::OPTIONS)
+        .header("origin", "https://evil.example");
+    let stranger = stranger
+        .header("access-control-request-method", "POST")
+        .send()
+        .await;
+    assert_eq!(stranger.unwrap().status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

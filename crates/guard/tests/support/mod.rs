@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use axum::{Json, Router, routing::get};
+use axum::{Json, Router, response::Response, routing::get};
 use mcp_connect_descriptor::{Descriptor, KeyStatus, ServerIdentity, SigningKey};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
@@ -43,10 +43,25 @@ pub(crate) async fn serve(app: Router) -> SocketAddr {
 
 /// An authority's key set; its issuer.
 pub(crate) async fn authority() -> String {
+    authority_ahead_by(Duration::ZERO).await
+}
+
+async fn dated(mut response: Response, ahead: Duration) -> Response {
+    #[expect(clippy::disallowed_methods, reason = "tests run now")]
+    let date = httpdate::fmt_http_date(SystemTime::now() + ahead);
+    response.headers_mut().insert("date", date.parse().unwrap());
+    response
+}
+
+/// … whose clock is ahead of this machine's.
+pub(crate) async fn authority_ahead_by(ahead: Duration) -> String {
     let mut jwk = key().to_private_jwk(KeyStatus::Active);
     jwk.as_object_mut().unwrap().remove("d");
     let keys = json!({ "keys": [jwk] });
-    let app = Router::new().route("/.well-known/jwks.json", get(async move || Json(keys)));
+    let date = axum::middleware::map_response(move |response: Response| dated(response, ahead));
+    let app = Router::new()
+        .route("/.well-known/jwks.json", get(async move || Json(keys)))
+        .layer(date);
     format!("http://{}", serve(app).await)
 }
 
@@ -83,8 +98,21 @@ impl Guard {
         Self::with_variables(backend, &[], &variables).await
     }
 
+    /// … of this authority.
+    pub(crate) async fn of_issuer(issuer: String, backend: &str, arguments: &[&str]) -> Self {
+        Self::start(issuer, backend, arguments, &[]).await
+    }
+
     async fn with_variables(backend: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let issuer = authority().await;
+        Self::start(authority().await, backend, arguments, variables).await
+    }
+
+    async fn start(
+        issuer: String,
+        backend: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut process = command()
             .args(["--listen", "127.0.0.1:0", "--backend", backend])
             .args(["--issuer", &issuer, "--audience", AUDIENCE])
