@@ -1,5 +1,8 @@
 //! Runs the reference MCP server until SIGINT or SIGTERM.
 
+use std::process::ExitCode;
+
+use anyhow::Context as _;
 use clap::Parser;
 use hapi_server::{Options, Server};
 use tokio::{
@@ -8,13 +11,45 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
+/// The reference MCP server behind a connect verifier.
+///
+/// Every setting of the verifier that has no option here can be given by its variable, such as
+/// `MCP_CONNECT_MAX_STALENESS_SECONDS`, or in the file of --config: docs/verifier.md lists them. An
+/// option stands over a variable, and a variable over the file.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+
+    /// Origins whose pages may connect, like https://app.example: their preflight requests are
+    /// answered, and they may read answers.
+    #[arg(
+        long,
+        env = "HAPI_CORS_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGIN"
+    )]
+    cors_origins: Vec<String>,
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+async fn main() -> ExitCode {
+    match run(&Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // In one line: what was being done, and what is wrong with it.
+            eprintln!("hapi-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // rmcp logs session ids, which are credentials, at the level of information.
-    let filter = EnvFilter::try_new(
-        std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| "info,rmcp=warn".into()),
-    )?;
+    let filter = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| "info,rmcp=warn".into());
+    let filter = EnvFilter::try_new(&filter)
+        .with_context(|| format!("RUST_LOG is {filter:?}; write a level, such as info or debug"))?;
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)
@@ -23,7 +58,10 @@ async fn main() -> anyhow::Result<()> {
 
     let interrupt = signal(SignalKind::interrupt())?;
     let terminate = signal(SignalKind::terminate())?;
-    let server = Server::bind(&options).await?;
+    let mut server = Server::bind(&arguments.options).await?;
+    if !arguments.cors_origins.is_empty() {
+        server = server.allow_origins(&arguments.cors_origins)?;
+    }
     println!(
         "listening on http://{} as {} at {}",
         server.address(),

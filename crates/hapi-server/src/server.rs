@@ -1,12 +1,16 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
-use axum::{Json, Router, http::Uri, routing::get};
-use mcp_connect_verifier::{ConnectLayer, Verifier};
+use anyhow::{Context as _, anyhow};
+use axum::{
+    Json, Router,
+    http::{StatusCode, Uri},
+    routing::{MethodRouter, get},
+};
+use mcp_connect_verifier::{ConnectLayer, CorsLayer, Verifier};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, select, time::sleep};
 
 use crate::{
@@ -23,41 +27,59 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     verifier: Verifier,
-    router: Router,
     mcp: StreamableHttpServerConfig,
+    cors: Option<CorsLayer>,
 }
 
 impl Server {
     /// Takes its address and starts to fetch the authority's keys. An error says which option is
     /// wrong.
     pub async fn bind(options: &Options) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(options.listen)
-            .await
-            .with_context(|| format!("can't listen on {}", options.listen))?;
+        let listener = TcpListener::bind(options.listen).await.map_err(|error| {
+            let why = why_not(&error);
+            anyhow!("can't listen on {} (--listen): {why}", options.listen)
+        })?;
         let address = listener
             .local_addr()
             .context("the listener has no address")?;
         let verifier = options
             .verifier(address)
             .context("can't verify descriptors")?;
-        let mcp = mcp_config(verifier.audience())?;
-        let tools = Tools::new(verifier.server_id());
-        let service = StreamableHttpService::new(
-            move || Ok(tools.clone()),
-            Arc::new(session_manager()),
-            mcp.clone(),
-        );
-        let router = Router::new()
-            .route_service("/mcp", service)
-            .route_layer(ConnectLayer::new(verifier.clone()))
-            .route("/health", get(async || Json(json!({ "status": "ok" }))));
         Ok(Self {
             listener,
             address,
+            mcp: mcp_config(verifier.audience())?,
             verifier,
-            router,
-            mcp,
+            cors: None,
         })
+    }
+
+    /// Lets pages of these origins connect, such as `https://app.example`.
+    pub fn allow_origins(mut self, origins: &[String]) -> anyhow::Result<Self> {
+        let cors =
+            CorsLayer::new(origins).map_err(|problem| anyhow!("--cors-origins: {problem}"))?;
+        self.mcp.allowed_origins.extend_from_slice(origins);
+        self.cors = Some(cors);
+        Ok(self)
+    }
+
+    fn router(&self) -> Router {
+        let tools = Tools::new(self.verifier.server_id());
+        let service = StreamableHttpService::new(
+            move || Ok(tools.clone()),
+            Arc::new(session_manager()),
+            self.mcp.clone(),
+        );
+        let verifier = self.verifier.clone();
+        let router = Router::new()
+            .route_service("/mcp", service)
+            .route_layer(ConnectLayer::new(verifier.clone()))
+            .route("/health", health_of(&verifier))
+            .route("/healthz", health_of(&verifier));
+        match &self.cors {
+            Some(cors) => router.layer(cors.clone()),
+            None => router,
+        }
     }
 
     /// Where the server listens, with the port that it got.
@@ -78,9 +100,10 @@ impl Server {
     /// Serves until `stop` is ready, then ends its sessions and waits at most five seconds for what
     /// is still open.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+        let router = self.router();
         let stopping = self.mcp.cancellation_token;
         let stopped = stopping.clone();
-        let serving = axum::serve(self.listener, self.router).with_graceful_shutdown(async move {
+        let serving = axum::serve(self.listener, router).with_graceful_shutdown(async move {
             stop.await;
             stopping.cancel();
         });
@@ -91,6 +114,35 @@ impl Server {
                 Ok(())
             }
         }
+    }
+}
+
+fn health_of(verifier: &Verifier) -> MethodRouter {
+    let verifier = verifier.clone();
+    get(async move || health(&verifier))
+}
+
+/// Says that the process answers; and if this machine's clock is wrong, that it can't be used.
+fn health(verifier: &Verifier) -> (StatusCode, Json<Value>) {
+    match verifier.status().clock {
+        Some(clock) if clock.wrong => {
+            let body = json!({ "status": "unavailable", "problem": clock.to_string() });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body))
+        }
+        _ => (StatusCode::OK, Json(json!({ "status": "ok" }))),
+    }
+}
+
+fn why_not(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there; stop that, or choose another port".into()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
+        io::ErrorKind::PermissionDenied => {
+            "this user may not use that port; choose one above 1023".into()
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -260,6 +260,31 @@ async fn health_is_open_and_mcp_is_not() {
 }
 
 #[tokio::test]
+async fn health_names_a_clock_that_is_wrong() {
+    let server = Running::start().await;
+    // Signed five minutes from now: this machine's clock is behind the authority's.
+    server.authority.tells(|feed| {
+        feed.issued_at += 300;
+        feed.expires_at += 300;
+    });
+    let url = format!("{}/health", server.base);
+    let told = timeout(Duration::from_secs(20), async {
+        loop {
+            let health = server.client.get(&url).send().await.unwrap();
+            if health.status() == StatusCode::SERVICE_UNAVAILABLE {
+                return health.json::<Value>().await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let told = told.await.unwrap();
+    assert_eq!(told["status"], "unavailable");
+    let problem = told["problem"].as_str().unwrap();
+    assert!(problem.starts_with("this machine's clock is"), "{problem}");
+    assert!(problem.ends_with("s behind the authority's"), "{problem}");
+}
+
+#[tokio::test]
 async fn serves_a_session() {
     let server = Running::start().await;
     let session = server.session().await;
