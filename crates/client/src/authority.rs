@@ -14,9 +14,9 @@ use url::Url;
 use crate::{
     ClientCertificate, ConnectError, Grant, SenderKey, ServerDetail, ServerPage,
     binding::Binding,
-    clock::unix_now,
+    clock::{AuthorityClock, Moment},
     exchange::{self, is_secure_url},
-    grant::{Answer, Asked},
+    grant::{Answer, Asked, Times},
     server::ServerRef,
 };
 
@@ -44,6 +44,7 @@ pub struct Authority {
 
 #[derive(Default)]
 struct Shared {
+    clock: Arc<AuthorityClock>,
     metadata: OnceCell<Metadata>,
     keys: Mutex<Option<FetchedKeys>>,
 }
@@ -154,7 +155,7 @@ impl Authority {
         if let Some(cursor) = cursor {
             request = request.query(&[("cursor", cursor)]);
         }
-        exchange::json(request, LIST_BYTES).await
+        exchange::json(request, LIST_BYTES, &self.shared.clock).await
     }
 
     /// One server, or one version of it.
@@ -166,12 +167,20 @@ impl Authority {
                 .pop_if_empty()
                 .extend([server_ref.namespace, server_ref.rest]);
         }
-        exchange::json(self.request(Method::GET, url), LIST_BYTES).await
+        exchange::json(
+            self.request(Method::GET, url),
+            LIST_BYTES,
+            &self.shared.clock,
+        )
+        .await
     }
 
     /// Asks for the permission to connect, and checks the descriptor: signature, issuer, lifetime,
     /// that it is for the server (and the version) asked for, that it is bound as asked for, and that
     /// the endpoint of the answer is the signed one.
+    ///
+    /// How long it is good is taken from the answer, not from this machine's clock, which may be wrong:
+    /// the answer came just now, over TLS. [`Grant::clock_offset`] tells of a clock that is.
     pub async fn connect(&self, server_ref: &str) -> Result<Grant, ConnectError> {
         let asked = Asked {
             issuer: self.issuer(),
@@ -180,21 +189,30 @@ impl Authority {
             binding: &self.binding,
         };
         let url = self.metadata().await?.connect_endpoint.clone();
+        let clock = &self.shared.clock;
         let request = self.authenticated(Method::POST, url.clone());
         let body = json!({ "server_ref": server_ref });
         let request = match &self.binding {
             Binding::Nothing => request.json(&body),
             Binding::Key(key) => {
-                let proof = key.prove_to_authority(&url)?;
+                let proof = key.prove_to_authority(&url, clock.unix_now())?;
                 request.header("DPoP", proof).json(&body)
             }
             Binding::Certificate(_) => {
                 request.json(&json!({ "server_ref": server_ref, "bind": "mtls" }))
             }
         };
-        let answer: Answer = exchange::json(request, ANSWER_BYTES).await?;
+        let asked_at = (Moment::now(), Instant::now());
+        let answer: Answer = exchange::json(request, ANSWER_BYTES, clock).await?;
+        let answered_at = Moment::now();
         let keys = self.keys_for(&answer.key_id()?).await?;
-        answer.into_grant(&asked, &keys, unix_now(), Instant::now())
+        let times = Times {
+            asked_at: asked_at.0,
+            refresh_from: asked_at.1,
+            answered_at,
+            clock: Arc::clone(clock),
+        };
+        answer.into_grant(&asked, &keys, times)
     }
 
     /// The authority's public keys, a few minutes old at most.
@@ -215,12 +233,13 @@ impl Authority {
         if let Some(body) = body {
             request = request.json(body);
         }
-        exchange::json(request, LIST_BYTES).await
+        exchange::json(request, LIST_BYTES, &self.shared.clock).await
     }
 
     /// … of an answer that is text of its own kind.
     pub async fn text(&self, path: &str) -> Result<String, ConnectError> {
-        let body = exchange::bytes(self.own(Method::GET, path)?, LIST_BYTES).await?;
+        let body =
+            exchange::bytes(self.own(Method::GET, path)?, LIST_BYTES, &self.shared.clock).await?;
         String::from_utf8(body).map_err(|error| ConnectError::InvalidAnswer(error.to_string()))
     }
 
@@ -267,8 +286,9 @@ impl Authority {
                     self.base_url
                 ))
                 .map_err(|error| ConnectError::BaseUrl(error.to_string()))?;
+                let request = self.request(Method::GET, url);
                 let metadata: Metadata =
-                    exchange::json(self.request(Method::GET, url), ANSWER_BYTES).await?;
+                    exchange::json(request, ANSWER_BYTES, &self.shared.clock).await?;
                 self.check_metadata(&metadata)?;
                 Ok(metadata)
             })
@@ -316,7 +336,8 @@ impl Authority {
         if let Some(fetched) = keys.as_ref().filter(|fetched| is_good(fetched)) {
             return Ok(fetched.set.clone());
         }
-        let body = exchange::bytes(self.request(Method::GET, url), MAX_KEY_SET_BYTES).await?;
+        let request = self.request(Method::GET, url);
+        let body = exchange::bytes(request, MAX_KEY_SET_BYTES, &self.shared.clock).await?;
         let set = Arc::new(KeySet::parse(&body)?);
         *keys = Some(FetchedKeys {
             set: set.clone(),

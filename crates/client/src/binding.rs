@@ -8,7 +8,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::{ConnectError, clock::unix_now, randomness::random_bytes};
+use crate::{ConnectError, randomness::random_bytes};
 
 /// A key that descriptors are bound to (RFC 9449, section 6.1). It signs a proof for each request, to
 /// the authority and to servers. Cheap to clone.
@@ -37,9 +37,13 @@ impl SenderKey {
         self.0.id()
     }
 
-    /// A proof for one request, for the value of a header.
-    pub(crate) fn prove(&self, context: &ProofContext<'_>) -> Result<HeaderValue, ConnectError> {
-        let proof = context.prove(&self.0, unix_now(), &random_bytes()?);
+    /// A proof for one request, dated by who will check it, for the value of a header.
+    pub(crate) fn prove(
+        &self,
+        context: &ProofContext<'_>,
+        unix_now: u64,
+    ) -> Result<HeaderValue, ConnectError> {
+        let proof = context.prove(&self.0, unix_now, &random_bytes()?);
         let mut value = proof
             .and_then(|proof| HeaderValue::try_from(proof).ok())
             .ok_or(ConnectError::Proof("the key can't sign it"))?;
@@ -48,8 +52,12 @@ impl SenderKey {
     }
 
     /// A proof for the authority (RFC 9449, section 5).
-    pub(crate) fn prove_to_authority(&self, url: &Url) -> Result<HeaderValue, ConnectError> {
-        self.prove(&ProofContext::new("POST", &target(url.as_str())?))
+    pub(crate) fn prove_to_authority(
+        &self,
+        url: &Url,
+        unix_now: u64,
+    ) -> Result<HeaderValue, ConnectError> {
+        self.prove(&ProofContext::new("POST", &target(url.as_str())?), unix_now)
     }
 }
 

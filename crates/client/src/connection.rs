@@ -12,9 +12,7 @@ use tracing::{debug, warn};
 use url::Url;
 
 use crate::{
-    Authority, ConnectError, Denial, GovernedHttpClient, Grant,
-    clock::unix_now,
-    exchange,
+    Authority, ConnectError, Denial, GovernedHttpClient, Grant, exchange,
     schedule::{Attempts, Trigger},
     transport::UntilEnded,
 };
@@ -130,7 +128,7 @@ impl Connection {
     pub fn current(&self) -> Result<Arc<Grant>, NotConnected> {
         match &*self.shared.state.borrow() {
             State::Ended(reason) => Err(reason.clone().into()),
-            State::Live { grant, trouble } if grant.is_expired(unix_now()) => {
+            State::Live { grant, trouble } if grant.is_expired() => {
                 Err(NotConnected::NoFreshDescriptor {
                     trouble: trouble.clone(),
                 })
@@ -176,7 +174,7 @@ impl Connection {
     /// [`Self::current`], or a refresh when the grant has run out meanwhile.
     pub(crate) async fn usable(&self) -> Result<Arc<Grant>, NotConnected> {
         let run_out = match &*self.shared.state.borrow() {
-            State::Live { grant, .. } if grant.is_expired(unix_now()) => grant.clone(),
+            State::Live { grant, .. } if grant.is_expired() => grant.clone(),
             State::Live { grant, .. } => return Ok(grant.clone()),
             State::Ended(reason) => return Err(reason.clone().into()),
         };

@@ -2,6 +2,8 @@ use std::{fmt, time::Duration};
 
 use mcp_connect_descriptor::{KeySetError, Refusal};
 
+use crate::ClockOffset;
+
 /// Why there is no grant, or no answer of the authority.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -9,9 +11,27 @@ pub enum ConnectError {
     /// The base URL can't be one of an authority.
     #[error("the authority's base URL {0}")]
     BaseUrl(String),
+    /// An HTTP status without problem details (RFC 9457), from somebody who wants to be left alone for a
+    /// while.
+    #[error("the authority answered HTTP {status} without saying why; try again in {} s", retry_after.as_secs())]
+    Busy {
+        /// The HTTP status.
+        status: u16,
+        /// `Retry-After`.
+        retry_after: Duration,
+    },
     /// The TLS client certificate can't be used.
     #[error("the client certificate is not PEM of a certificate and its private key")]
     Certificate,
+    /// The server's TLS certificate is not valid at the time that this machine's clock shows.
+    #[error(
+        "the authority's TLS certificate is not valid by this machine's clock: set the clock, or, if \
+         it is right, ask the operator of the authority for a certificate that has not expired"
+    )]
+    CertificateDates(#[source] reqwest::Error),
+    /// The answer doesn't say for how long the descriptor is good, and by this machine's clock it isn't.
+    #[error("{0}, and its answer does not say how long the descriptor is good: set the clock")]
+    Clock(ClockOffset),
     /// The caller's credential can't be sent as a bearer token (RFC 6750, section 2.1).
     #[error("the caller's credential is not printable ASCII without spaces")]
     Credential,
@@ -72,9 +92,15 @@ impl ConnectError {
         matches!(self, Self::Denied(denial) if denial.code.is_final())
     }
 
+    /// Whether this machine's clock is what has to be looked at.
+    pub const fn is_of_clock(&self) -> bool {
+        matches!(self, Self::CertificateDates(_) | Self::Clock(_))
+    }
+
     /// How long the authority wants to be left alone.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Busy { retry_after, .. } => Some(*retry_after),
             Self::Denied(denial) => denial.retry_after,
             _ => None,
         }

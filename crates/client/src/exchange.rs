@@ -1,12 +1,22 @@
 //! Exchanges with the authority: no redirects, bounded in time and size, refusals decoded.
 
-use std::time::Duration;
+use std::{
+    error::Error,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use reqwest::{Identity, RequestBuilder, Response, header::RETRY_AFTER, redirect};
+use http::{
+    HeaderMap, HeaderName,
+    header::{AGE, DATE, RETRY_AFTER},
+};
+use reqwest::{Identity, RequestBuilder, Response, redirect};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::{Host, Url};
 
-use crate::{ConnectError, Denial, DenialCode};
+use crate::{
+    ConnectError, Denial, DenialCode,
+    clock::{AuthorityClock, Moment},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const PROBLEM_BYTES: usize = 64 * 1024;
@@ -55,16 +65,22 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Sends the request and reads the answer of at most `max_bytes`.
+/// Sends the request and reads the answer of at most `max_bytes`. The authority's clock learns from
+/// its date, whatever the answer is.
 pub(crate) async fn bytes(
     request: RequestBuilder,
     max_bytes: usize,
+    clock: &AuthorityClock,
 ) -> Result<Vec<u8>, ConnectError> {
-    let response = request.send().await.map_err(ConnectError::Network)?;
+    let response = request.send().await.map_err(network)?;
+    let now = Moment::now();
+    if let Some(date) = date_of_sending(response.headers()) {
+        clock.learn(date, &now);
+    }
     if response.status().is_success() {
         capped_body(response, max_bytes).await
     } else {
-        Err(refusal(response).await)
+        Err(refusal(response, clock.unix_now()).await)
     }
 }
 
@@ -72,14 +88,53 @@ pub(crate) async fn bytes(
 pub(crate) async fn json<T: DeserializeOwned>(
     request: RequestBuilder,
     max_bytes: usize,
+    clock: &AuthorityClock,
 ) -> Result<T, ConnectError> {
-    let body = bytes(request, max_bytes).await?;
+    let body = bytes(request, max_bytes, clock).await?;
     serde_json::from_slice(&body).map_err(|error| ConnectError::InvalidAnswer(error.to_string()))
+}
+
+/// A certificate's dates are compared with this machine's clock: where they don't fit, either may be
+/// wrong.
+fn network(error: reqwest::Error) -> ConnectError {
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let is_of_dates = |text: &str| {
+        text.contains("certificate") && (text.contains("not valid yet") || text.contains("expired"))
+    };
+    match causes.find(|cause| is_of_dates(&cause.to_string())) {
+        Some(_) => ConnectError::CertificateDates(error),
+        None => ConnectError::Network(error),
+    }
+}
+
+/// When an answer left the authority, by its clock, as far as caches say (RFC 9111, section 5.1).
+fn date_of_sending(headers: &HeaderMap) -> Option<u64> {
+    let age = headers
+        .get(AGE)
+        .and_then(|age| age.to_str().ok()?.parse().ok());
+    Some(date(headers, &DATE)?.saturating_add(age.unwrap_or(0)))
+}
+
+/// Reads a date in each of the three forms that HTTP knows (RFC 9110, section 5.6.7), in seconds since
+/// the Unix epoch.
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    let date = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()?;
+    Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
+}
+
+/// Reads `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is compared with that of
+/// the same answer, or with the authority's clock.
+fn retry_after(headers: &HeaderMap, authority_now: u64) -> Option<u64> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    value.parse().ok().or_else(|| {
+        let from = date(headers, &DATE).unwrap_or(authority_now);
+        Some(date(headers, &RETRY_AFTER)?.saturating_sub(from))
+    })
 }
 
 async fn capped_body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, ConnectError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(ConnectError::Network)? {
+    while let Some(chunk) = response.chunk().await.map_err(network)? {
         if body.len() + chunk.len() > max_bytes {
             return Err(ConnectError::InvalidAnswer(format!(
                 "it is longer than {max_bytes} bytes"
@@ -126,26 +181,30 @@ impl Problem {
     }
 }
 
-async fn refusal(response: Response) -> ConnectError {
+async fn refusal(response: Response, authority_now: u64) -> ConnectError {
     let status = response.status().as_u16();
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = retry_after(response.headers(), authority_now);
     let problem = match capped_body(response, PROBLEM_BYTES).await {
         Ok(body) => serde_json::from_slice::<Problem>(&body).ok(),
         Err(error @ ConnectError::Network(_)) => return error,
         Err(_) => None,
     };
     let retry_after = retry_after.or_else(|| problem.as_ref()?.retry_after);
+    let retry_after = retry_after.map(Duration::from_secs);
     match problem.and_then(Problem::into_code_and_detail) {
         Some((code, detail)) => ConnectError::Denied(Denial {
             status,
             code: DenialCode::from_wire(&first_chars(&code, CODE_CHARS)),
             detail: first_chars(&detail, DETAIL_CHARS),
-            retry_after: retry_after.map(Duration::from_secs),
+            retry_after,
         }),
-        None => ConnectError::Status(status),
+        None => match retry_after {
+            Some(retry_after) => ConnectError::Busy {
+                status,
+                retry_after,
+            },
+            None => ConnectError::Status(status),
+        },
     }
 }
 
@@ -175,6 +234,36 @@ mod tests {
         }
         let silent: Problem = serde_json::from_str(r#"{"status":502}"#).unwrap();
         assert!(silent.into_code_and_detail().is_none());
+    }
+
+    #[test]
+    fn a_pause_is_read_in_seconds_and_as_a_date() {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        const NOW: u64 = 784_111_777;
+        for (value, date, seconds) in [
+            ("30", None, Some(30)),
+            (" 0 ", None, Some(0)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", None, Some(60)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", None, Some(60)),
+            ("Sun Nov  6 08:50:37 1994", None, Some(60)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", None, Some(0)),
+            (
+                "Sun, 06 Nov 1994 10:00:10 GMT",
+                Some("Sun, 06 Nov 1994 10:00:00 GMT"),
+                Some(10),
+            ),
+            ("soon", None, None),
+            ("-1", None, None),
+            ("1.5", None, None),
+            ("", None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(DATE, date.parse().unwrap());
+            }
+            assert_eq!(retry_after(&headers, NOW), seconds, "{value:?}");
+        }
     }
 
     #[test]

@@ -1,17 +1,17 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use mcp_connect_descriptor::{
-    Descriptor, Expected, KeySet, ProofContext, Refusal, ServerIdentity, TargetUri,
-    UnverifiedDescriptor,
+    Descriptor, Expected, KeySet, ProofContext, ServerIdentity, TargetUri, UnverifiedDescriptor,
 };
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
 use crate::{
-    ConnectError, SenderKey,
+    ClockOffset, ConnectError, SenderKey,
     binding::{self, Binding},
+    clock::{AuthorityClock, Moment},
     exchange::is_secure_url,
     schedule,
     server::ServerRef,
@@ -24,7 +24,12 @@ pub struct Grant {
     header: HeaderValue,
     claims: Descriptor,
     refresh_after: Duration,
-    received: Instant,
+    /// How long it is good, counted from when it was asked for.
+    life: Duration,
+    asked_at: Moment,
+    refresh_from: Instant,
+    clock_offset: ClockOffset,
+    clock: Arc<AuthorityClock>,
     /// Where the descriptor is bound to a key: that key, and the endpoint as proofs name it.
     sender: Option<(SenderKey, TargetUri)>,
 }
@@ -50,7 +55,13 @@ impl Grant {
         &self.claims
     }
 
-    /// `exp`, in seconds since the Unix epoch.
+    /// How far this machine's clock is from the authority's, by the answer that brought this. The
+    /// descriptor is good whatever it is; proofs of other kinds, logs and certificates may not be.
+    pub const fn clock_offset(&self) -> ClockOffset {
+        self.clock_offset
+    }
+
+    /// `exp`, in seconds since the Unix epoch by the authority's clock.
     pub const fn expires_at(&self) -> u64 {
         self.claims.expires_at
     }
@@ -67,17 +78,18 @@ impl Grant {
         self.sender
             .as_ref()
             .map(|(key, endpoint)| {
-                key.prove(&ProofContext::new(method, endpoint).with_token(&self.descriptor))
+                let context = ProofContext::new(method, endpoint).with_token(&self.descriptor);
+                key.prove(&context, self.clock.unix_now())
             })
             .transpose()
     }
 
-    pub(crate) const fn is_expired(&self, unix_now: u64) -> bool {
-        unix_now >= self.claims.expires_at
+    pub(crate) fn is_expired(&self) -> bool {
+        self.asked_at.until(&Moment::now()) >= self.life
     }
 
     pub(crate) fn due_at(&self) -> Instant {
-        self.received + self.refresh_after
+        self.refresh_from + self.refresh_after
     }
 
     /// The value of the header `MCP-Connect`, marked as sensitive.
@@ -108,7 +120,17 @@ impl fmt::Debug for Grant {
 pub(crate) struct Answer {
     descriptor: String,
     endpoint: String,
+    expires_in: Option<u64>,
     refresh_after: Option<u64>,
+}
+
+/// When an answer was asked for and came, by this machine's clocks, and the authority's clock.
+pub(crate) struct Times {
+    pub(crate) asked_at: Moment,
+    /// The first of them, by the clock that timers go by.
+    pub(crate) refresh_from: Instant,
+    pub(crate) answered_at: Moment,
+    pub(crate) clock: Arc<AuthorityClock>,
 }
 
 /// What an answer is held against.
@@ -132,11 +154,13 @@ impl Answer {
         self,
         asked: &Asked<'_>,
         keys: &KeySet,
-        unix_now: u64,
-        received: Instant,
+        times: Times,
     ) -> Result<Grant, ConnectError> {
         let expected = Expected::new(asked.issuer, asked.server_ref.id);
-        let claims = mcp_connect_descriptor::verify(&self.descriptor, keys, &expected, unix_now)?;
+        let unverified = UnverifiedDescriptor::parse(&self.descriptor)?;
+        // Everything but whether it is valid now, which this machine's clock may not know.
+        let valid_at = unverified.first_valid_at();
+        let claims = unverified.verify(keys, &expected, valid_at)?;
 
         if self.endpoint != claims.endpoint {
             return Err(ConnectError::OtherEndpoint {
@@ -165,13 +189,14 @@ impl Answer {
             return Err(ConnectError::Unverified(claims.server.id));
         }
 
-        // The verifier forgives a few seconds; a descriptor that is over is of no use to a client.
-        if unix_now >= claims.expires_at {
-            return Err(ConnectError::Refused(Refusal::Expired {
-                expires_at: claims.expires_at,
-                now: unix_now,
-            }));
-        }
+        // It was issued for this answer, so its date tells the authority's time.
+        let clock_offset = times.clock.learn(claims.issued_at, &times.answered_at);
+        let life = life(
+            &claims,
+            self.expires_in,
+            times.answered_at.unix,
+            clock_offset,
+        )?;
 
         let sender = match asked.binding.key() {
             Some(key) => Some((key.clone(), binding::target(&claims.endpoint)?)),
@@ -181,20 +206,40 @@ impl Answer {
         let mut header = HeaderValue::try_from(self.descriptor.as_str())
             .map_err(|_| ConnectError::InvalidAnswer("the descriptor is no header value".into()))?;
         header.set_sensitive(true);
-        // Where the clocks differ, the shorter of the two readings counts.
-        let lifetime = claims.expires_at.saturating_sub(claims.issued_at);
-        let left = claims.expires_at.saturating_sub(unix_now).min(lifetime);
+        let wanted = self.refresh_after.map(Duration::from_secs);
         Ok(Grant {
-            refresh_after: schedule::refresh_after(
-                Duration::from_secs(left),
-                self.refresh_after.map(Duration::from_secs),
-            ),
+            refresh_after: schedule::refresh_after(life, wanted),
             descriptor: self.descriptor,
             header,
             claims,
-            received,
+            life,
+            asked_at: times.asked_at,
+            refresh_from: times.refresh_from,
+            clock_offset,
+            clock: times.clock,
             sender,
         })
+    }
+}
+
+/// How long a descriptor is good that has just come: as long as the answer says, which is counted by a
+/// clock that nobody sets, and never longer than its dates allow. Only an answer that says nothing has
+/// it read by this machine's clock.
+fn life(
+    claims: &Descriptor,
+    expires_in: Option<u64>,
+    machine_now: u64,
+    clock_offset: ClockOffset,
+) -> Result<Duration, ConnectError> {
+    let lifetime = claims.expires_at.saturating_sub(claims.issued_at);
+    let left = expires_in.unwrap_or_else(|| claims.expires_at.saturating_sub(machine_now));
+    match (left.min(lifetime), expires_in) {
+        (0, Some(_)) => Err(ConnectError::InvalidAnswer(
+            "its descriptor has expired already (expires_in is 0)".into(),
+        )),
+        (0, None) => Err(ConnectError::Clock(clock_offset)),
+        (_, None) if clock_offset.matters() => Err(ConnectError::Clock(clock_offset)),
+        (left, _) => Ok(Duration::from_secs(left)),
     }
 }
 

@@ -48,6 +48,7 @@ mod transport;
 
 pub use authority::Authority;
 pub use binding::{ClientCertificate, SenderKey};
+pub use clock::ClockOffset;
 pub use connection::{Connection, EndReason, NotConnected, State};
 pub use error::{ConnectError, Denial, DenialCode};
 pub use grant::Grant;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use mcp_connect_descriptor::{HEADER, PROOF_HEADER, RefusalCode};
 use rmcp::{
     model::ClientJsonRpcMessage,
@@ -15,6 +15,7 @@ use rmcp::{
         },
     },
 };
+use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::{Connection, Grant, State};
@@ -28,8 +29,9 @@ const LONGEST_STREAM_PAUSE: Duration = Duration::from_secs(30);
 /// An HTTP client for rmcp that shows the connection's current descriptor on every request.
 ///
 /// It goes only to the signed endpoint and follows no redirect. When the server finds the descriptor
-/// expired, it fetches a fresh one and tries once more. After the connection's end, requests fail
-/// with [`NotConnected`](crate::NotConnected) as the cause, and open streams are cut.
+/// expired or revoked, it fetches a fresh one and tries once more: whether there is one is the
+/// authority's to say. After the connection's end, requests fail with
+/// [`NotConnected`](crate::NotConnected) as the cause, and open streams are cut.
 #[derive(Clone, Debug)]
 pub struct GovernedHttpClient {
     connection: Connection,
@@ -41,7 +43,7 @@ impl GovernedHttpClient {
         Self { connection, http }
     }
 
-    /// Sends with the current descriptor; once more when the server finds that expired.
+    /// Sends with the current descriptor; once more when the server finds that expired or revoked.
     async fn send<T, F>(
         &self,
         uri: &str,
@@ -59,9 +61,7 @@ impl GovernedHttpClient {
         }
         let grant = self.connection.usable().await.map_err(io::Error::other)?;
         match request(with_descriptor(headers.clone(), &grant, method)?).await {
-            Err(StreamableHttpError::AuthRequired(challenge))
-                if wants_fresh_descriptor(&challenge.www_authenticate_header) =>
-            {
+            Err(refused) if fresh_descriptor_may_help(&refused) => {
                 let fresh = self
                     .connection
                     .replace(&grant)
@@ -92,6 +92,52 @@ fn with_descriptor(mut headers: Headers, grant: &Grant, method: &str) -> Result<
         headers.insert(HeaderName::from_static(PROOF_HEADER), proof);
     }
     Ok(headers)
+}
+
+/// Whether the server refused the descriptor before it had looked at the request, in a way that a
+/// fresh one may mend.
+fn fresh_descriptor_may_help(refused: &Error) -> bool {
+    match refused {
+        StreamableHttpError::AuthRequired(challenge) => {
+            wants_fresh_descriptor(&challenge.www_authenticate_header)
+        }
+        // rmcp's word for a status without a challenge, with the body behind.
+        StreamableHttpError::UnexpectedServerResponse(text) => text
+            .find('{')
+            .and_then(|start| text.get(start..))
+            .is_some_and(says_revoked),
+        // Of the answer to a GET or DELETE rmcp keeps the status alone. Neither has effects that a
+        // second one would double.
+        StreamableHttpError::Client(error) => error.status() == Some(StatusCode::FORBIDDEN),
+        _ => false,
+    }
+}
+
+/// The members of a refusal that matter here (docs/protocol.md, section 4).
+#[derive(Deserialize)]
+struct Refusal {
+    error: RefusalError,
+}
+
+#[derive(Deserialize)]
+struct RefusalError {
+    data: RefusalData,
+}
+
+#[derive(Deserialize)]
+struct RefusalData {
+    code: String,
+    /// The call had begun when its descriptor was revoked: it may have had effects.
+    #[serde(default)]
+    cancelled: bool,
+}
+
+/// Whether a body is the refusal of a revoked descriptor, and not the end of a call that had begun.
+fn says_revoked(body: &str) -> bool {
+    serde_json::from_str::<Refusal>(body.trim_end()).is_ok_and(|refusal| {
+        let RefusalData { code, cancelled } = refusal.error.data;
+        RefusalCode::from_wire(&code) == Some(RefusalCode::Revoked) && !cancelled
+    })
 }
 
 /// Whether a `WWW-Authenticate` header says that a fresh descriptor helps:
@@ -261,6 +307,33 @@ mod tests {
         let policy = Arc::new(FixedInterval::default());
         assert!(policy.retry(0).is_some());
         assert_eq!(UntilEnded { state, policy }.retry(0), None);
+    }
+
+    #[test]
+    fn a_revoked_descriptor_is_told_from_a_call_that_was_cancelled() {
+        let told = |text: &str| {
+            let text = text.to_owned().into();
+            fresh_descriptor_may_help(&StreamableHttpError::UnexpectedServerResponse(text))
+        };
+        let body = |data: &str| {
+            let body = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"x","data":{DATA}}}"#;
+            format!("HTTP 403 Forbidden: {}", body.replace("DATA", data))
+        };
+        for (data, helps) in [
+            (r#""code":"descriptor_revoked""#, true),
+            (r#""code":"descriptor_revoked","retryable":false"#, true),
+            (r#""code":"descriptor_revoked","cancelled":false"#, true),
+            (r#""code":"descriptor_revoked","cancelled":true"#, false),
+            (r#""code":"descriptor_invalid""#, false),
+            (r#""code":"session_ended""#, false),
+            (r#""authority":"descriptor_revoked""#, false),
+            ("", false),
+        ] {
+            assert_eq!(told(&body(data)), helps, "{data}");
+        }
+        for text in ["", "HTTP 403 Forbidden: descriptor_revoked", "{", "{}"] {
+            assert!(!told(text), "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod support;
 
 use std::time::Duration;
 
-use mcp_connect_client::{Authority, ConnectError, DenialCode};
+use mcp_connect_client::{Algorithm, Authority, ConnectError, DenialCode, SenderKey};
 use mcp_connect_descriptor::Refusal;
 use serde_json::json;
 use support::{API_KEY, SERVER_ID, TestAuthority, advance, unix_now};
@@ -237,9 +237,68 @@ async fn reads_refusals() {
     assert_eq!(denial.status, 503);
     assert_eq!(denial.retry_after, Some(Duration::from_secs(9)));
 
+    let header = vec![
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
+        ("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT".to_owned()),
+    ];
+    authority.script().refuse = Some((429, header.clone(), json!({"code": "rate_limited"})));
+    let error = client.connect(SERVER_ID).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(20)));
+    // An edge in front answers so, without problem details.
+    authority.script().refuse = Some((503, header, json!("Service Unavailable")));
+    let error = client.connect(SERVER_ID).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(20)));
+
     authority.script().refuse = Some((502, Vec::new(), json!("Bad Gateway")));
     let error = client.connect(SERVER_ID).await.unwrap_err();
     assert!(matches!(error, ConnectError::Status(502)), "{error}");
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_wrong_connects_and_is_told() {
+    for (ahead, words) in [
+        (6, "6 s behind the authority's"),
+        (300, "300 s behind the authority's"),
+        (-61, "61 s ahead of the authority's"),
+        (-86_400, "86400 s ahead of the authority's"),
+    ] {
+        let authority = TestAuthority::start().await;
+        authority.script().ahead = ahead;
+        let key = SenderKey::generate(Algorithm::EdDsa).unwrap();
+        // What is bound to a key needs proofs with a date that the authority believes.
+        for client in [authority.client(), authority.client().bound_to_key(key)] {
+            let grant = client.connect(SERVER_ID).await.unwrap();
+            let offset = grant.clock_offset();
+            assert!(offset.matters(), "{offset}");
+            assert!((offset.seconds() + ahead).abs() <= 1, "{offset}");
+            assert!(
+                offset.to_string() == format!("this machine's clock is {words}")
+                    || offset.seconds() != -ahead,
+                "{offset}"
+            );
+            assert_eq!(grant.refresh_after(), Duration::from_secs(40));
+        }
+        // Whoever doesn't say how long it is good leaves it to this machine's clock.
+        authority.script().says_life = false;
+        let error = authority.client().connect(SERVER_ID).await.unwrap_err();
+        assert!(
+            matches!(error, ConnectError::Clock(_)) && error.is_of_clock(),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("this machine's clock is"),
+            "{error}"
+        );
+    }
+    let authority = TestAuthority::start().await;
+    let grant = authority.client().connect(SERVER_ID).await.unwrap();
+    assert!(!grant.clock_offset().matters());
+    authority.script().says_life = false;
+    authority.client().connect(SERVER_ID).await.unwrap();
+    authority.script().says_life = true;
+    authority.script().lifetime = 1;
+    let short = authority.client().connect(SERVER_ID).await.unwrap();
+    assert_eq!(short.refresh_after(), Duration::from_secs(1));
 }
 
 #[tokio::test]

@@ -77,6 +77,11 @@ struct Seen {
     /// Refuses descriptors as expired while they have this `jti`.
     expired: Option<String>,
     always_expired: bool,
+    /// Refuses descriptors as revoked while they have this `jti`.
+    revoked: Option<String>,
+    always_revoked: bool,
+    /// Says that the call had begun when the descriptor was revoked.
+    cancels: bool,
 }
 
 impl Governed {
@@ -124,12 +129,26 @@ async fn demand(State(governed): State<Governed>, request: Request, next: Next) 
     let descriptor =
         mcp_connect_descriptor::verify(token, &key_set(&[1]), &expected, unix_now()).unwrap();
     check_proof(&governed, &request, &descriptor, token);
-    let refused = {
+    let (refused, revoked, cancelled) = {
         let mut seen = governed.seen.lock().unwrap();
         seen.methods.push(request.method().clone());
         seen.last_jti.clone_from(&descriptor.jti);
-        seen.always_expired || seen.expired.as_ref() == Some(&descriptor.jti)
+        (
+            seen.always_expired || seen.expired.as_ref() == Some(&descriptor.jti),
+            seen.always_revoked || seen.revoked.as_ref() == Some(&descriptor.jti),
+            seen.cancels,
+        )
     };
+    if revoked {
+        let mut data = json!({"code": "descriptor_revoked", "authority": issuer,
+            "server_ref": SERVER_ID, "retryable": !cancelled});
+        if cancelled {
+            data["cancelled"] = true.into();
+        }
+        let body = Json(json!({"jsonrpc": "2.0", "id": null,
+            "error": {"code": -32005, "message": "revoked", "data": data}}));
+        return (StatusCode::FORBIDDEN, body).into_response();
+    }
     if refused {
         let challenge = format!(
             r#"MCP-Connect error="descriptor_expired", authority="{issuer}", server_ref="{SERVER_ID}""#
@@ -240,6 +259,67 @@ async fn fetches_a_fresh_descriptor_when_the_server_finds_it_expired() {
     server.seen.lock().unwrap().expired = Some("jti-1".into());
     assert_eq!(text(&client.call_tool(tool("sun")).await.unwrap()), "sun");
     assert_eq!(server.last_jti(), "jti-2");
+    assert_eq!(server.authority.connects(), 2);
+}
+
+#[tokio::test]
+async fn fetches_a_fresh_descriptor_once_when_the_server_finds_it_revoked() {
+    let server = Governed::start().await;
+    let connection = server.open().await;
+    let client = ().serve(connection.transport()).await.unwrap();
+    eventually("the session's stream", || {
+        server.seen.lock().unwrap().methods.contains(&Method::GET)
+    })
+    .await;
+    server.seen.lock().unwrap().revoked = Some("jti-1".into());
+    assert_eq!(text(&client.call_tool(tool("sun")).await.unwrap()), "sun");
+    assert_eq!(server.last_jti(), "jti-2");
+    assert_eq!(server.authority.connects(), 2);
+
+    // A server that finds everything revoked is no reason to loop.
+    server.seen.lock().unwrap().always_revoked = true;
+    let before = server.seen.lock().unwrap().methods.len();
+    client.call_tool(tool("sun")).await.unwrap_err();
+    assert_eq!(server.seen.lock().unwrap().methods.len(), before + 2);
+    for _ in 0..6 {
+        client.call_tool(tool("sun")).await.unwrap_err();
+    }
+    assert_eq!(server.authority.connects(), 4);
+}
+
+#[tokio::test]
+async fn a_call_that_had_begun_when_it_was_revoked_is_not_repeated() {
+    let server = Governed::start().await;
+    let connection = server.open().await;
+    let client = ().serve(connection.transport()).await.unwrap();
+    eventually("the session's stream", || {
+        server.seen.lock().unwrap().methods.contains(&Method::GET)
+    })
+    .await;
+    {
+        let mut seen = server.seen.lock().unwrap();
+        seen.always_revoked = true;
+        seen.cancels = true;
+    }
+    client.call_tool(tool("sun")).await.unwrap_err();
+    assert_eq!(server.authority.connects(), 1);
+}
+
+#[tokio::test]
+async fn whether_there_is_a_fresh_descriptor_is_the_authoritys_to_say() {
+    let server = Governed::start().await;
+    let connection = server.open().await;
+    let client = ().serve(connection.transport()).await.unwrap();
+    eventually("the session's stream", || {
+        server.seen.lock().unwrap().methods.contains(&Method::GET)
+    })
+    .await;
+    server.seen.lock().unwrap().always_revoked = true;
+    server.authority.script().refuse_with(403, "server_revoked");
+    let error = client.call_tool(tool("sun")).await.unwrap_err().to_string();
+    assert!(error.contains("server_revoked"), "{error}");
+    let state = connection.watch().borrow().clone();
+    assert!(matches!(state, ConnectionState::Ended(_)), "{state:?}");
     assert_eq!(server.authority.connects(), 2);
 }
 

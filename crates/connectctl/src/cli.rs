@@ -13,6 +13,7 @@ Exit codes:
   1  the answer is no: denied, refused, not found, or the tool reports an error
   2  wrong usage, or an input that can't be read
   3  the authority or the server can't be reached, or failed
+  4  this machine's clock is wrong, and has to be set first
 
 Secrets are safer in the environment or in a profile than on the command line, where every user of
 the machine can see them. A profile is a section of the configuration file:

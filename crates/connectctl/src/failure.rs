@@ -20,6 +20,8 @@ enum Kind {
     Usage = 2,
     /// The authority or the server can't be reached, or failed.
     Unavailable = 3,
+    /// This machine's clock has to be set first.
+    Clock = 4,
 }
 
 impl Failure {
@@ -65,6 +67,8 @@ impl From<ConnectError> for Failure {
         let message = with_causes(&error);
         match error {
             ConnectError::Denied(denial) => of_denial(&denial, message),
+            error if error.is_of_clock() => Self::new(Kind::Clock, message)
+                .hint("set the clock of this machine, by NTP best; nothing else has to be changed"),
             ConnectError::BaseUrl(_)
             | ConnectError::Credential
             | ConnectError::Path(_)

@@ -191,6 +191,11 @@ impl Payload {
     }
 
     #[cfg(feature = "verify")]
+    pub(crate) fn first_valid_at(&self) -> u64 {
+        self.nbf.max(self.iat)
+    }
+
+    #[cfg(feature = "verify")]
     pub(crate) fn endpoint_matches(&self) -> bool {
         self.mcp.endpoint == self.aud
     }

@@ -131,6 +131,12 @@ impl<'a> UnverifiedDescriptor<'a> {
         self.token.key_id()
     }
 
+    /// The second from which on its dates call it valid. For who can't tell the time, and knows
+    /// otherwise that the token is fresh.
+    pub fn first_valid_at(&self) -> u64 {
+        self.payload.first_valid_at()
+    }
+
     /// What the token says, for showing it to a person. Not to be acted on.
     pub fn into_claims_unverified(self) -> Descriptor {
         self.payload.into()

@@ -46,6 +46,10 @@ pub(crate) struct Script {
     pub(crate) signed_by: u8,
     pub(crate) published: Vec<u8>,
     pub(crate) lifetime: u64,
+    /// By how many seconds the authority's clock is ahead of this machine's.
+    pub(crate) ahead: i64,
+    /// Whether it says how long a descriptor is good, and what time it is.
+    pub(crate) says_life: bool,
     pub(crate) endpoint: String,
     pub(crate) answered_endpoint: Option<String>,
     pub(crate) server_id: String,
@@ -66,7 +70,13 @@ impl Script {
         self.refuse = Some((status, Vec::new(), problem));
     }
 
+    /// What the authority takes for the time.
+    fn now(&self) -> u64 {
+        unix_now().saturating_add_signed(self.ahead)
+    }
+
     fn descriptor(&self) -> Descriptor {
+        let now = self.now();
         Descriptor {
             issuer: self.issuer.clone(),
             endpoint: self.endpoint.clone(),
@@ -77,9 +87,9 @@ impl Script {
                 jwks_uri: None,
                 tls_pin_sha256: None,
             },
-            issued_at: unix_now(),
-            not_before: unix_now(),
-            expires_at: unix_now() + self.lifetime,
+            issued_at: now,
+            not_before: now,
+            expires_at: now + self.lifetime,
             jti: format!("jti-{}", self.connects),
             client_id: Some("desktop".into()),
             tenant_id: None,
@@ -110,6 +120,8 @@ impl TestAuthority {
                 signed_by: 1,
                 published: vec![1],
                 lifetime: 60,
+                ahead: 0,
+                says_life: true,
                 endpoint: "https://weather.example/mcp".into(),
                 answered_endpoint: None,
                 server_id: SERVER_ID.into(),
@@ -176,8 +188,16 @@ pub(crate) fn key_set(seeds: &[u8]) -> KeySet {
         .public()
 }
 
-async fn metadata(State(authority): State<TestAuthority>) -> Json<Value> {
-    Json(authority.script().metadata.clone())
+async fn metadata(State(authority): State<TestAuthority>) -> Response {
+    let script = authority.script();
+    dated(Json(script.metadata.clone()).into_response(), script.now())
+}
+
+fn dated(mut response: Response, now: u64) -> Response {
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));
+    let headers = response.headers_mut();
+    headers.insert(header::DATE, date.parse().unwrap());
+    response
 }
 
 async fn keys(State(authority): State<TestAuthority>) -> Json<Value> {
@@ -211,7 +231,7 @@ async fn connect(
         Bound::AsProven => headers.get("dpop").map(|proof| {
             let target = TargetUri::parse(&format!("{}/v1/connect", script.issuer)).unwrap();
             UnverifiedProof::parse(proof.to_str().unwrap())
-                .and_then(|proof| proof.verify(&ProofContext::new("POST", &target), unix_now()))
+                .and_then(|proof| proof.verify(&ProofContext::new("POST", &target), script.now()))
                 .map(|proof| Confirmation::Jkt(proof.thumbprint))
                 .unwrap()
         }),
@@ -219,16 +239,18 @@ async fn connect(
     let token = descriptor
         .mint(&SigningKey::from_seed(&[script.signed_by; 32]))
         .unwrap();
-    Json(json!({
+    let mut answer = json!({
         "descriptor": token,
         "endpoint": script.answered_endpoint.as_ref().unwrap_or(&script.endpoint),
-        "expires_in": script.lifetime,
         "refresh_after": script.lifetime * 2 / 3,
         "server": {"id": script.server_id, "version": script.version, "transport": "streamable_http",
             "verified": script.verified},
         "padding": "x".repeat(script.padding),
-    }))
-    .into_response()
+    });
+    if script.says_life {
+        answer["expires_in"] = script.lifetime.into();
+    }
+    dated(Json(answer).into_response(), script.now())
 }
 
 async fn search(

@@ -50,6 +50,10 @@ async fn call(args: CallArgs, settings: &Settings) -> Result<CallToolResult, Fai
         authority = authority.bound_to_key(SenderKey::generate(Algorithm::EdDsa)?);
     }
     let connection = Connection::open(authority, &args.server_ref.to_string()).await?;
+    let offset = connection.current().ok().map(|grant| grant.clock_offset());
+    if let Some(offset) = offset.filter(|offset| offset.matters()) {
+        output::warn(&offset.to_string());
+    }
     // The era of 2026-07-28, or the one before where the server is older.
     let lifecycle = ClientLifecycleMode::Auto {
         preferred_versions: vec![ProtocolVersion::V_2026_07_28],

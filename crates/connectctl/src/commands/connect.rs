@@ -13,6 +13,9 @@ pub(crate) async fn run(
     }
     let grant = authority.connect(&args.server_ref.to_string()).await?;
     let claims = grant.claims();
+    if grant.clock_offset().matters() {
+        output::warn(&grant.clock_offset().to_string());
+    }
     if json {
         let mut answer = Map::from_iter([
             ("descriptor".to_owned(), json!(grant.descriptor())),
