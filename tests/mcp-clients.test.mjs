@@ -1,6 +1,8 @@
 // Real MCP clients against the reference server, governed by the Worker: the official TypeScript
-// SDKs, in which nothing is ours but a `fetch` that adds the descriptor, and rmcp with our transport.
+// SDKs, in which nothing is ours but the `fetch` of docs/clients.md, and rmcp with our transport.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 
 import { Client as Client2, StreamableHTTPClientTransport as Transport2 } from "@modelcontextprotocol/client";
@@ -8,7 +10,7 @@ import { Client as Client1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport as Transport1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { decodeJwt } from "jose";
 
-import { startAuthority } from "./support/authority.mjs";
+import { REPOSITORY, eventually, startAuthority } from "./support/authority.mjs";
 import { connectctl, startReferenceServer } from "./support/programs.mjs";
 
 const SERVER = "com.example/reference";
@@ -63,24 +65,20 @@ beforeEach(() => (sent = []));
 const toServer = () => sent.filter(({ isServer }) => isServer);
 const toOthers = () => sent.filter(({ isServer }) => !isServer);
 
-/// What a user of an SDK writes: the descriptor on each request to the endpoint, and a fresh one
-/// where the server asks for it.
+/// What docs/clients.md tells users of an SDK to write.
+const { governedFetch: documentedFetch, withLastingClient } = await documented("clients.md");
+
+async function documented(page) {
+  const text = await readFile(join(REPOSITORY, "docs", page), "utf8");
+  const blocks = [...text.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code);
+  const code = blocks.filter((block) => block.includes("export function"));
+  return import(`data:text/javascript,${encodeURIComponent(code.join("\n"))}`);
+}
+
+/// The documented fetch, with a descriptor to begin with.
 function governedFetch(endpoint, descriptor) {
-  let current = descriptor;
-  return async (url, init) => {
-    if (String(url) !== endpoint) return fetch(url, init);
-    const send = async () => {
-      current ??= await connect();
-      const headers = new Headers(init?.headers);
-      headers.set("MCP-Connect", current);
-      return fetch(url, { ...init, headers });
-    };
-    const response = await send();
-    if (response.status !== 401 || !response.headers.get("www-authenticate")?.startsWith("MCP-Connect")) return response;
-    await response.body?.cancel();
-    current = undefined;
-    return send();
-  };
+  const held = [descriptor].filter(Boolean);
+  return documentedFetch(endpoint, async () => held.pop() ?? connect());
 }
 
 /// An OAuth client as an application brings it to an SDK, which notes what it is asked to do.
@@ -189,6 +187,58 @@ for (const [name, { Client, Transport, era, options }] of Object.entries(SDKS)) 
       assert.ok(toServer().every(({ request }) => request.endsWith(" /mcp")), "no OAuth");
       assert.ok(toServer().every(({ headers }) => headers.get("authorization") === "Bearer the-users"), "the user's token stays in its place");
       assert.deepEqual(authProvider.asked, []);
+    });
+
+    test("hears of no OAuth where even a fresh descriptor is refused, and its fetch asks once", async () => {
+      const authProvider = oauthProvider();
+      let asked = 0;
+      const getDescriptor = async () => `expired-${++asked}`;
+      // As a server whose clock is wrong, or an authority's whose is.
+      const refusing = async (url, init) => {
+        const challenge = 'MCP-Connect error="descriptor_expired", authority="x", server_ref="a/b"';
+        const data = { code: "descriptor_expired", retryable: true };
+        sent.push({ isServer: true, request: `${init?.method ?? "GET"} ${new URL(url).pathname}`, status: 401 });
+        const body = { jsonrpc: "2.0", id: null, error: { code: -32002, message: "expired", data } };
+        return Response.json(body, { status: 401, headers: { "www-authenticate": challenge } });
+      };
+      const recording = globalThis.fetch;
+      globalThis.fetch = refusing;
+      try {
+        await assert.rejects(start({ authProvider, fetch: documentedFetch(server.endpoint, getDescriptor) }), (error) => {
+          assert.ok([error.code, error.status].includes(403), `${error.code} ${error.status}`);
+          return true;
+        });
+      } finally {
+        globalThis.fetch = recording;
+      }
+      assert.equal(asked, 2);
+      assert.deepEqual(toServer().map(({ request }) => request), ["POST /mcp", "POST /mcp"]);
+      assert.deepEqual(authProvider.asked, []);
+    });
+
+    test("goes on after a revocation that is over, in a new session where there was one", async () => {
+      const opened = [];
+      const run = withLastingClient(async () => {
+        const client = new Client({ name: "tests", version: "1.0.0" }, options);
+        await client.connect(new Transport(new URL(server.endpoint), { fetch: governedFetch(server.endpoint) }));
+        opened.push(client);
+        return client;
+      });
+      const echo = () => run((client) => client.callTool({ name: "echo", arguments: { text: "again" } }));
+      const expected = [{ type: "text", text: "again" }];
+      assert.deepEqual((await echo()).content, expected);
+      const before = toServer().at(-1).headers.get("mcp-connect");
+      await authority.changeServer(SERVER, "revoke");
+      await authority.changeServer(SERVER, "reinstate");
+      await eventually("the server knows of the revocation", async () => {
+        const response = await platformFetch(server.endpoint, { method: "POST", headers: { "mcp-connect": before } });
+        await response.body?.cancel();
+        return response.status === 403;
+      });
+      assert.deepEqual((await echo()).content, expected);
+      assert.ok(toServer().some(({ status }) => status === 403), "the descriptor was refused");
+      assert.equal(opened.length, era === "2025-11-25" ? 2 : 1);
+      await opened.at(-1).close();
     });
 
     test("loses the server when it is revoked and the descriptor is not renewed", async () => {
