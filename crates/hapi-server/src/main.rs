@@ -22,7 +22,7 @@ struct Arguments {
     #[command(flatten)]
     options: Options,
 
-    /// Origins whose pages may connect, like https://app.example: their preflight requests are
+    /// Origins whose pages may connect, like `https://app.example`: their preflight requests are
     /// answered, and they may read answers.
     #[arg(
         long,
