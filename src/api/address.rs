@@ -26,7 +26,10 @@ pub(super) enum Address {
 /// Reads a path. `is_known` says whether the router finds it.
 pub(super) fn read(path: &str, is_known: bool) -> Address {
     let segments: Vec<&str> = segments(path).collect();
-    if segments.len() > MAX_SEGMENTS || is_known && !may_be_misread(&segments) {
+    if segments.len() > MAX_SEGMENTS
+        || is_known && !may_be_misread(&segments)
+        || is_own_misspelled(path)
+    {
         return Address::AsWritten;
     }
     let tidy = format!("/{}", segments.join("/"));
@@ -156,6 +159,13 @@ fn renamed(segments: &[&str]) -> Option<Vec<String>> {
     )
 }
 
+/// Whether a path of the authority's own API is spelled as no client of it does: `/V1/connect`, `/v1//servers`.
+/// Registries' clients append to a base URL that somebody typed; clients of this API do not.
+fn is_own_misspelled(path: &str) -> bool {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    first.eq_ignore_ascii_case("v1") && (first != "v1" || path.contains("//"))
+}
+
 fn has_slash(segment: &str) -> bool {
     segment.contains("%2F") || segment.contains("%2f")
 }
@@ -262,7 +272,6 @@ mod tests {
             ("/v0.1/healthz", "/healthz"),
             ("/v0.1/docs", "/docs"),
             ("/V0.1/Servers", "/v0.1/servers"),
-            ("/V1/CONNECT", "/v1/connect"),
             ("/Healthz", "/healthz"),
             ("/publish", "/v0.1/publish"),
             ("/connect", "/v1/connect"),
@@ -340,6 +349,8 @@ mod tests {
             "//evil.com",
             "/v1/servers/",
             "/v1/admin/clients/",
+            "/V1/connect",
+            "/v1//servers",
             "/v0.1/servers/a/b/c/versions",
         ] {
             assert_eq!(at(path), Address::AsWritten, "{path}");

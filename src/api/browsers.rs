@@ -22,7 +22,8 @@ pub(super) enum Readers {
 
 impl Readers {
     pub(super) fn of(path: &str) -> Self {
-        if is_administration(path) {
+        // No spelling of administration is a page's business, found or not.
+        if is_administration(&path.to_ascii_lowercase()) {
             Self::Nobody
         } else if path == "/v1/connect" {
             Self::Configured
