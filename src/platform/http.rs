@@ -165,7 +165,7 @@ pub(super) async fn read_stream(
     max: usize,
     enough: fn(&[u8]) -> bool,
 ) -> Result<Option<Vec<u8>>, JsValue> {
-    let mut body = Vec::new();
+    let (mut body, mut looks) = (Vec::new(), Looks::default());
     let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
     loop {
         let chunk = JsFuture::from(reader.read()).await?;
@@ -178,10 +178,31 @@ pub(super) async fn read_stream(
             return Ok(None);
         }
         body.extend_from_slice(&chunk.to_vec());
-        if enough(&body) {
+        if looks.is_due(body.len()) && enough(&body) {
             JsFuture::from(reader.cancel()).await?;
             return Ok(Some(body));
         }
+    }
+}
+
+/// Chooses after which chunks a growing body is looked at: after each of the first, then whenever it has
+/// doubled. So a sender of single bytes can't have its whole body read anew for each of them.
+#[derive(Default)]
+struct Looks {
+    taken: u32,
+    next_at: usize,
+}
+
+impl Looks {
+    const AFTER_EACH_CHUNK: u32 = 64;
+
+    fn is_due(&mut self, length: usize) -> bool {
+        if self.taken >= Self::AFTER_EACH_CHUNK && length < self.next_at {
+            return false;
+        }
+        self.taken += 1;
+        self.next_at = length.saturating_mul(2);
+        true
     }
 }
 
@@ -203,4 +224,20 @@ pub(crate) fn write(response: &Response) -> worker::Result<web_sys::Response> {
         body.as_ref(),
         &init,
     )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_single_bytes_is_looked_at_a_few_times() {
+        let mut looks = Looks::default();
+        let lengths: Vec<usize> = (1..=256 * 1024)
+            .filter(|length| looks.is_due(*length))
+            .collect();
+        assert_eq!(lengths.get(..64), Some(&(1..=64).collect::<Vec<_>>()[..]));
+        assert_eq!(lengths.get(64..68), Some(&[128, 256, 512, 1024][..]));
+        assert_eq!(lengths.len(), 64 + 12);
+    }
 }
