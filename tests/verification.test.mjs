@@ -302,6 +302,60 @@ describe("levels", () => {
   });
 });
 
+describe("a person's decision", () => {
+  const OLD = "https://mcp.example.com";
+  const NEW = "https://badexample.com";
+
+  test("is about the origin that was looked at", async () => {
+    const name = await publish({ endpoint: `${OLD}/mcp` });
+    const jwks_uri = `${OLD}/jwks.json`;
+    await authority.importServers(entry(name, { version: "1.0.1", endpoint: `${NEW}/mcp` }));
+    for (const origin of [OLD, `${OLD}/mcp`, "https://other.example.com"]) {
+      const refused = await admin(name, "verify", { reason, origin, jwks_uri });
+      assertProblem(refused, 409, "origin_changed", `the default version of ${name} is ${NEW} now, not https://`);
+    }
+    const unnamed = await admin(name, "verify", { reason });
+    assertProblem(unnamed, 409, "origin_changed", `the default one at ${NEW}, others at ${OLD}`);
+    assert.deepEqual((await proofs(name)).proofs, []);
+    assert.deepEqual(await audit(name), []);
+    assert.equal(await level(name), "none");
+    for (const origin of ["badexample.com", "", "ftp://badexample.com", 7]) {
+      assertProblem(await admin(name, "verify", { reason, origin }), 400, "request_invalid");
+    }
+    for (const changed of [true, false]) {
+      assert.equal((await admin(name, "verify", { reason, origin: `${NEW}:443/` })).body.changed, changed);
+    }
+    assert.equal(await level(name), "operator");
+    assert.equal(await level(`${name}@1.0.0`), "none");
+    assert.equal((await audit(name))[0].detail, `origin ${NEW}, jwks_uri as before, tls_pin_sha256 as before`);
+  });
+
+  test("need not name the only origin that there is", async () => {
+    const name = await publish({ endpoint: `${NEW}/mcp` });
+    await authority.importServers(
+      entry(name, { version: "2.0.0", endpoint: `${OLD}/v2`, status: "deleted" }),
+      entry(name, { version: "1.1.0", endpoint: `${NEW}/v1.1` }),
+    );
+    assert.equal((await admin(name, "verify", { reason })).status, 200);
+    assert.equal((await admin("com.example/none-such", "verify", { reason, origin: OLD })).status, 404);
+  });
+
+  test("is told by connectctl with the origin, and sent along with it", async () => {
+    const name = await publish({ endpoint: `${OLD}/mcp` });
+    const settings = ["--authority", authority.url, "--operator-token", authority.operatorToken];
+    const run = (...args) => connectctl([...settings, "servers", "verify", name, "--reason", reason, ...args]);
+    const verified = await run();
+    assert.equal(verified.code, 0, verified.stderr);
+    assert.match(verified.stderr, new RegExp(`${name} is reached at ${OLD}`));
+    await authority.importServers(entry(name, { version: "1.0.1", endpoint: `${NEW}/mcp` }));
+    const refused = await run("--origin", OLD);
+    assert.notEqual(refused.code, 0);
+    assert.match(refused.stderr, new RegExp(`${NEW} now, not ${OLD}`));
+    assert.equal((await run("--origin", NEW)).code, 0);
+    assert.equal((await proofs(name)).proofs[0].subject, NEW);
+  });
+});
+
 describe("at night", () => {
   const site200 = () => token("namespace", "com.example");
 

@@ -59,7 +59,7 @@ pub(crate) use self::{
     moderation::{ModerationChange, ModerationFilter, ModerationOutcome},
     page::Page,
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
-    proofs::{DueProof, Identity, Method},
+    proofs::{DueProof, Identity, Method, Origins, Verified},
     providers::{MAX_BY_CLAIM, MAX_PROVIDERS, NewProvider},
     registry::{LATEST, RegistryVersion},
     registry_list::MAX_NUMBER,

@@ -95,6 +95,23 @@ pub(crate) struct Identity<'a> {
     pub(crate) tls_pin_sha256: Option<&'a str>,
 }
 
+/// What became of an operator's decision to verify a server.
+pub(crate) enum Verified {
+    /// The server after it, and whether it changed something.
+    Done(ServerSummary, bool),
+    /// The default version is at another origin than the one that was looked at, or versions in use are at
+    /// several and none was named.
+    Elsewhere(Origins),
+}
+
+/// Where a server is reached.
+pub(crate) struct Origins {
+    /// The origin of its default version; empty if that has no endpoint.
+    pub(crate) default: String,
+    /// Those of other versions in use, but for the default's.
+    pub(crate) others: Vec<String>,
+}
+
 /// What is to be proven of a server.
 pub(crate) struct Candidate {
     /// Of its default version.
@@ -176,21 +193,26 @@ impl Store {
         Ok(Some((row.one_of("verification")?, proofs)))
     }
 
-    /// An operator's decision, about the origin where the default version is reached now. The
-    /// server after it, and whether it changed something. `None`: no such server.
+    /// An operator's decision, about the origin where the default version is reached now. If `origin` is
+    /// another, or left out while versions in use are at several, nothing changes. `None`: no such server.
     pub(crate) async fn verify_server(
         &self,
         name: &ServerName,
+        origin: Option<&str>,
         identity: Identity<'_>,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
+    ) -> Result<Option<Verified>, StoreError> {
         let name = name.as_str();
         let (jwks_uri, tls_pin) = (text(identity.jwks_uri), text(identity.tls_pin_sha256));
         let change = (
             "INSERT INTO proofs (server_id, level, subject, method, actor, reason, proven_at, confirmed_at, checked_at)
              SELECT s.id, 'operator', coalesce(v.origin, ''), 'decision', ?4, ?5, ?6, ?6, ?6
-             FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1
+             FROM servers s JOIN versions v ON v.id = s.default_version
+             WHERE s.name = ?1 AND iif(?7 IS NULL,
+               NOT EXISTS (SELECT 1 FROM versions o WHERE o.server_id = s.id AND o.status <> 'deleted'
+                           AND o.origin <> coalesce(v.origin, '')),
+               ?7 = coalesce(v.origin, ''))
              ON CONFLICT (server_id, level) DO UPDATE
              SET subject = excluded.subject, actor = excluded.actor, reason = excluded.reason,
                  proven_at = excluded.proven_at, confirmed_at = excluded.confirmed_at,
@@ -198,10 +220,15 @@ impl Store {
              WHERE proofs.subject <> excluded.subject OR EXISTS (
                SELECT 1 FROM servers WHERE id = excluded.server_id AND (jwks_uri, tls_pin_sha256)
                  IS NOT (coalesce(?2, jwks_uri), coalesce(?3, tls_pin_sha256)))",
-            vec![name.into(), jwks_uri.clone(), tls_pin.clone(), actor.into(), reason.into(), now()],
+            vec![
+                name.into(), jwks_uri.clone(), tls_pin.clone(), actor.into(), reason.into(), now(), text(origin),
+            ],
         );
         let detail = format!(
-            "jwks_uri {}, tls_pin_sha256 {}",
+            "{}jwks_uri {}, tls_pin_sha256 {}",
+            origin
+                .map(|origin| format!("origin {origin}, "))
+                .unwrap_or_default(),
             identity.jwks_uri.unwrap_or("as before"),
             identity.tls_pin_sha256.unwrap_or("as before")
         );
@@ -213,7 +240,28 @@ impl Store {
             detail: Some(&detail),
         };
         let derive = (DERIVE, vec![name.into(), jwks_uri, tls_pin]);
-        self.change_proofs(name, change, &event, derive).await
+        let select = servers::summary_query();
+        let mut results = self
+            .batch(vec![
+                (ORIGINS, vec![name.into()]),
+                change,
+                event.if_changed(),
+                derive,
+                (&select, vec![name.into(), now()]),
+            ])
+            .await?;
+        let origins = Origins::read(&nth_rows(&mut results, 0)?)?;
+        let is_meant = origin.map_or(origins.others.is_empty(), |origin| {
+            origin == origins.default
+        });
+        let changed = changed(&results, 1)?;
+        Ok(servers::nth_summary(&mut results, 4)?.map(|summary| {
+            if is_meant {
+                Verified::Done(summary, changed)
+            } else {
+                Verified::Elsewhere(origins)
+            }
+        }))
     }
 
     /// Takes one proof away, with what rests on it, or all.
@@ -383,6 +431,33 @@ impl Store {
             .batch(vec![change, event.if_changed(), derive(&due.name)])
             .await?;
         changed(&results, 0)
+    }
+}
+
+/// The origins at which versions in use are reached, that of the default version first; a few of many.
+const ORIGINS: &str = "
+SELECT coalesce(v.origin, '') AS origin, 1 AS is_default
+FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1
+UNION ALL SELECT * FROM (
+  SELECT DISTINCT o.origin, 0 FROM servers s JOIN versions v ON v.id = s.default_version
+  JOIN versions o ON o.server_id = s.id AND o.status <> 'deleted' AND o.origin <> coalesce(v.origin, '')
+  WHERE s.name = ?1 LIMIT 5)";
+
+impl Origins {
+    fn read(rows: &[Row]) -> Result<Self, StoreError> {
+        let mut origins = Self {
+            default: String::new(),
+            others: Vec::new(),
+        };
+        for row in rows {
+            let origin = row.required("origin")?;
+            if row.flag("is_default") {
+                origins.default = origin;
+            } else {
+                origins.others.push(origin);
+            }
+        }
+        Ok(origins)
     }
 }
 

@@ -71,6 +71,9 @@ pub(crate) struct Changed<T> {
 /// What pins a verified server's identity.
 #[derive(Default, Serialize)]
 pub(crate) struct Identity<'a> {
+    /// The origin that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) jwks_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -750,6 +750,10 @@ pub(crate) struct Moderation {
 pub(crate) struct Verification {
     #[command(flatten)]
     pub(crate) change: ServerChange,
+    /// The origin that you looked at, such as https://mcp.example.com; without it, the one at which the
+    /// authority shows the server now
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) origin: Option<String>,
     /// The server's own key set, for its descriptors; what is left out stays as it is
     #[arg(long, value_name = "URL")]
     pub(crate) jwks_uri: Option<String>,

@@ -16,7 +16,7 @@ use crate::{
     },
     authority::{Challenge, Found, Level, Provable, Unprovable},
     platform::http::Response,
-    store::{Identity, Method, ServerSummary},
+    store::{Identity, Method, Origins, ServerSummary, Verified},
     upkeep,
 };
 
@@ -24,6 +24,8 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct VerifyBody {
     reason: String,
+    /// The origin that was looked at.
+    origin: Option<String>,
     jwks_uri: Option<String>,
     tls_pin_sha256: Option<String>,
 }
@@ -57,11 +59,13 @@ pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem
 pub(crate) async fn verify(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
     let name = call.server_name()?;
     let body: VerifyBody = call.json()?;
-    let jwks_uri = body
-        .jwks_uri
-        .map(|uri| Endpoint::parse(&uri, call.app.settings.endpoint_rules()))
-        .transpose()
-        .map_err(|error| Problem::request_invalid(format!("jwks_uri: {error}")))?;
+    let url = |member: &str, url: Option<&String>| {
+        url.map(|url| Endpoint::parse(url, call.app.settings.endpoint_rules()))
+            .transpose()
+            .map_err(|error| Problem::request_invalid(format!("{member}: {error}")))
+    };
+    let origin = url("origin", body.origin.as_ref())?.map(|url| url.origin());
+    let jwks_uri = url("jwks_uri", body.jwks_uri.as_ref())?;
     if let Some(pin) = &body.tls_pin_sha256
         && Base64UrlUnpadded::decode_vec(pin).map_or(0, |bytes| bytes.len()) != 32
     {
@@ -77,9 +81,41 @@ pub(crate) async fn verify(call: &Call, moderator: &Moderator) -> Result<Respons
     let changed = call
         .app
         .store
-        .verify_server(&name, identity, moderator.actor(), reason)
+        .verify_server(
+            &name,
+            origin.as_deref(),
+            identity,
+            moderator.actor(),
+            reason,
+        )
         .await?;
+    let changed = match changed {
+        Some(Verified::Done(subject, changed)) => Some((subject, changed)),
+        Some(Verified::Elsewhere(origins)) => {
+            return Err(elsewhere(&name, origin.as_deref(), &origins));
+        }
+        None => None,
+    };
     answer(&call.app, &name, changed).await
+}
+
+/// Says where the server is reached, for whoever looked at it elsewhere.
+fn elsewhere(name: &ServerName, origin: Option<&str>, origins: &Origins) -> Problem {
+    let default = match origins.default.as_str() {
+        "" => "without an endpoint",
+        origin => origin,
+    };
+    let detail = match origin {
+        Some(origin) => format!(
+            "origin: the default version of {name} is {default} now, not {origin}; look at it there, then name that origin"
+        ),
+        None => format!(
+            "origin: versions of {name} are reached at several origins, the default one at {default}, others at {}; \
+             look at the default one, then name its origin",
+            origins.others.join(" "),
+        ),
+    };
+    Problem::new(StatusCode::CONFLICT, "origin_changed", detail)
 }
 
 pub(crate) async fn unverify(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {

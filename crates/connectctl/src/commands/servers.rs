@@ -1,6 +1,8 @@
 use std::slice;
 
+use mcp_connect_catalog::ServerName;
 use mcp_connect_client::{Authority, Server, ServerDetail};
+use reqwest::Url;
 
 use super::verification;
 use crate::{
@@ -34,7 +36,12 @@ pub(crate) async fn run(
             }
         }
         ServersCommand::Verify(args) => {
+            let origin = match &args.origin {
+                Some(origin) => Some(origin.clone()),
+                None => shown_origin(settings, &args.change.server).await?,
+            };
             let identity = Identity {
+                origin: origin.as_deref(),
                 jwks_uri: args.jwks_uri.as_deref(),
                 tls_pin_sha256: args.tls_pin_sha256.as_deref(),
             };
@@ -80,6 +87,21 @@ pub(crate) async fn run(
             moderate(settings, ModerationAction::Reinstate, &args, json).await
         }
     }
+}
+
+/// The origin at which the authority shows a server, which the person who verifies it is told.
+async fn shown_origin(settings: &Settings, server: &ServerName) -> Result<Option<String>, Failure> {
+    let shown = settings.anonymous()?.server(server.as_str()).await?;
+    let endpoint = shown.summary.endpoint.as_deref();
+    let origin = endpoint
+        .and_then(|endpoint| Url::parse(endpoint).ok())
+        .map(|endpoint| endpoint.origin().ascii_serialization());
+    if let Some(origin) = &origin {
+        output::note(&format!(
+            "{server} is reached at {origin}: what is verified is that origin."
+        ));
+    }
+    Ok(origin)
 }
 
 async fn search(
