@@ -289,6 +289,96 @@ describe("a mirrored registry", () => {
     assertProblem(await connect(a), 403, "server_revoked");
   });
 
+  test("gives a version a status that nobody knows: nobody connects to it until it can be read", async () => {
+    const [a, b, c] = [name(), name(), name()];
+    for (const official of [{ status: "yanked" }, { status: "Active" }, { status: null }, { status: ["active"] }, "active"]) {
+      upstream.put(server(a), server(b));
+      await follow();
+      await assertConnects(a);
+      authority.clearLog();
+      const entry = upstream.entries.get(`${a}:1.0.0`);
+      const said = typeof official === "string" ? official : { ...entry._meta[OFFICIAL], ...official, updatedAt: new Date().toISOString() };
+      upstream.entries.set(`${a}:1.0.0`, { ...entry, _meta: { ...entry._meta, [OFFICIAL]: said } });
+      upstream.put(server(c, { official: { updatedAt: new Date().toISOString() } }));
+      await follow();
+      assertProblem(await connect(a), 403, "server_revoked");
+      await assertConnects(b);
+      await assertConnects(c);
+      const events = authority.logged("mirror_status_unreadable");
+      assert.deepEqual(events.map(({ level, server_id }) => [level, server_id]), [["error", a]], JSON.stringify(official));
+      const { revocations } = (await authority.admin("/revocations")).body;
+      assert.match(revocations.find(({ id }) => id === `${a}@1.0.0`).reason, /status that this authority does not know/);
+      assert.ok((await poison())[`${a}@1.0.0`], "it is set aside, with the reason");
+      // One that was never known is not taken in.
+      upstream.put(server(name(), { official: { status: "yanked" } }));
+      await follow();
+      await nextSecond();
+    }
+    upstream.put(server(a));
+    await follow();
+    await assertConnects(a);
+  });
+
+  test("writes null for what is empty, as Go does, and other odd things, without holding the crawl", async () => {
+    const a = name();
+    upstream.put(server(a));
+    await follow();
+    const json = (response, body) => {
+      response.writeHead(200, { "content-type": "application/json" }).end(body);
+      return true;
+    };
+    for (const body of [
+      `{"servers":null,"metadata":null}`,
+      `{"servers":null}`,
+      `{"servers":[],"metadata":[]}`,
+      `{"servers":[null,7,"x",[],{},{"server":null,"_meta":null}],"metadata":{"nextCursor":null}}`,
+      `\ufeff{"servers":[],"metadata":{}}`,
+    ]) {
+      upstream.intervene = (_, response) => json(response, body);
+      await follow();
+      assert.equal((await status()).crawls.find(({ crawl }) => crawl === "changes").began_at, undefined, body);
+    }
+    // An entry that is no UTF-8 is that entry's fault; what registries have nothing to say of is null.
+    const [b, c] = [name(), name()];
+    const [before, after] = `{"servers":[{"server":${JSON.stringify(server(b).server)},"_meta":{"${OFFICIAL}":null}},{"server":{"name":"com.example/\u0000"}}],"metadata":null}`.split("\u0000");
+    const page = Buffer.concat([Buffer.from(before), Buffer.from([0xff]), Buffer.from(after)]);
+    upstream.intervene = (_, response) => json(response, page);
+    await follow();
+    await assertConnects(b);
+    upstream.intervene = () => false;
+    upstream.put({ server: { ...server(c).server, title: null, remotes: server(c).server.remotes }, _meta: null });
+    await follow();
+    await assertConnects(c);
+    await assertConnects(a);
+  });
+
+  test("is not asked again before it wants to be", async () => {
+    const day = 24 * 60 * 60 * 1000;
+    const waits = async (ahead) => {
+      const db = await authority.database();
+      const { waits_until } = await db.prepare("SELECT waits_until FROM mirror").first();
+      assert.ok(Math.abs(waits_until - Date.now() - ahead) < 60_000, `${waits_until - Date.now()} for ${ahead}`);
+      await db.prepare("UPDATE mirror SET waits_until = 1").run();
+    };
+    for (const [header, ahead] of [
+      ["3600", 3_600_000],
+      [new Date(Date.now() + 7_200_000).toUTCString(), 7_200_000],
+      ["999999999", day],
+    ]) {
+      upstream.intervene = (_, response) => response.writeHead(503, { "retry-after": header }).end();
+      upstream.asked.length = 0;
+      const refused = await authority.admin("/mirror/sync", {});
+      assertProblem(refused, 502, "upstream_failed", "the upstream answers 503 and asks to wait until 20");
+      assert.equal(upstream.asked.length, 1);
+      assertProblem(await authority.admin("/mirror/sync", {}), 502, "upstream_failed", "asked not to be asked before 20");
+      await authority.scheduled(CRON);
+      assert.equal(upstream.asked.length, 1, "it is left alone");
+      await waits(ahead);
+    }
+    upstream.intervene = () => false;
+    await follow();
+  });
+
   test("that withdraws what nobody can have been sent to does not fill the revocation feed", async () => {
     const [verified, unverified, unreachable, gone, unreadable] = Array.from({ length: 5 }, name);
     const all = [verified, unverified, unreachable, gone, unreadable];

@@ -12,7 +12,7 @@ use super::{
     mirror::{Named, Turn},
     now, nth_rows,
     proofs::{lapse, revoke_lapsed},
-    registry_latest::{MOMENT, choose},
+    registry_latest::{Flipped, MOMENT, choose},
     revocations::Connectable,
     text,
 };
@@ -337,7 +337,7 @@ impl Store {
             (INSERT_SERVERS, vec![json(), now(), upstream()]),
             (&insert_versions, vec![json(), now()]),
         ]);
-        statements.extend(choose(&names));
+        statements.extend(choose(&names, Flipped::AsDated));
         let mut answers = self.batch(statements).await?;
         let mut known = HashMap::new();
         for row in nth_rows(&mut answers, 0)? {

@@ -6,7 +6,7 @@ use super::{
     Connectable, ImportResult, Page, Row, Statement, Store, StoreError, date,
     feed_share::{merge, revoke_imported},
     now, nth_row, nth_rows, number,
-    registry_latest::{MOMENT, choose},
+    registry_latest::{Flipped, MOMENT, choose},
     text,
 };
 use crate::authority::{Crawl, Following, Progress};
@@ -35,6 +35,8 @@ impl Named {
 pub(crate) struct Mirror {
     pub(crate) following: Following,
     pub(crate) turn: Turn,
+    /// The upstream asked not to be asked before, in milliseconds since the Unix epoch.
+    pub(crate) waits_until: Option<u64>,
 }
 
 /// Moves with each transaction of whoever follows an upstream: of two at once, the second fails, so
@@ -101,15 +103,18 @@ impl Store {
             ),
             format!("DELETE FROM mirror_met WHERE {IS_NEW}"),
             format!("DELETE FROM mirror_poison WHERE {IS_NEW}"),
-            "UPDATE mirror SET upstream = ?1, turn = turn + 1, heard_until = NULL, problem = NULL
-             WHERE upstream <> ?1"
+            "UPDATE mirror SET upstream = ?1, turn = turn + 1, heard_until = NULL, problem = NULL,
+             waits_until = NULL WHERE upstream <> ?1"
                 .to_owned(),
         ];
         let mut statements: Vec<Statement<'_>> = forget
             .iter()
             .map(|sql| (sql.as_str(), vec![upstream.into()]))
             .collect();
-        statements.push(("SELECT turn, heard_until FROM mirror", Vec::new()));
+        statements.push((
+            "SELECT turn, heard_until, waits_until FROM mirror",
+            Vec::new(),
+        ));
         statements.push(("SELECT * FROM mirror_crawls", Vec::new()));
         let mut results = self.batch(statements).await?;
         let row = nth_row(&mut results, 4)?.unwrap_or_default();
@@ -130,6 +135,7 @@ impl Store {
         Ok(Mirror {
             following,
             turn: Turn(row.number("turn").unwrap_or_default()),
+            waits_until: row.number("waits_until"),
         })
     }
 
@@ -175,13 +181,16 @@ impl Store {
         Ok(())
     }
 
-    /// Why a run stopped short; nothing, if it did not.
+    /// Notes why a run stopped short, and until when the upstream is not to be asked; nothing, if it did not.
     pub(crate) async fn note_mirror_problem(
         &self,
         problem: Option<&str>,
+        waits_until: Option<u64>,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE mirror SET problem = ?1, ran_at = ?2";
-        self.batch(vec![(sql, vec![text(problem), now()])]).await?;
+        let sql = "UPDATE mirror SET problem = ?1, ran_at = ?2, waits_until = ?3";
+        let waits_until = waits_until.map_or(wasm_bindgen::JsValue::NULL, number);
+        self.batch(vec![(sql, vec![text(problem), now(), waits_until])])
+            .await?;
         Ok(())
     }
 
@@ -224,7 +233,7 @@ impl Store {
         let names = json!(names).to_string();
         statements.extend([&merge, &rest].map(|sql| (sql.as_str(), vec![names.as_str().into()])));
         statements.push((&update, values()));
-        statements.extend(choose(&names));
+        statements.extend(choose(&names, Flipped::AsDated));
         let mut results = self.batch(statements).await?;
         let rows = nth_rows(&mut results, 0)?;
         rows.iter().map(|row| row.required("name")).collect()

@@ -21,10 +21,11 @@ macro_rules! latest {
 }
 
 /// A version that is the latest no more, and the one that is it now, changed with what was changed in
-/// the same transaction. What an upstream says of when is left to it.
+/// the same transaction. `updated_at` moves only with what is published here: of what comes from elsewhere,
+/// it is what is said there.
 const FLIP: &str = concat!(
-    "UPDATE versions SET changed_at = m.moment, updated_at = iif(f.upstream IS NULL, m.moment, updated_at)
-     FROM (SELECT s.upstream, s.latest_version AS old, ",
+    "UPDATE versions SET changed_at = m.moment, updated_at = iif(?2, m.moment, updated_at)
+     FROM (SELECT s.latest_version AS old, ",
     latest!(),
     " AS new FROM servers s WHERE s.name IN (SELECT value FROM json_each(?1))) f,
        (SELECT max(changed_at) AS moment FROM versions) m
@@ -46,7 +47,20 @@ const CHOOSE: &str = concat!(
          IS NOT (c.latest, v.id, v.title, v.description)"
 );
 
+/// Whether a version that becomes the latest, or stops being it, counts as updated now.
+#[derive(Clone, Copy)]
+pub(super) enum Flipped {
+    /// A publisher's change moved it.
+    Updated,
+    /// It came from elsewhere with a date of its own.
+    AsDated,
+}
+
 /// To stand after what changes versions of these servers, a JSON list of their names.
-pub(super) fn choose(names: &str) -> [Statement<'static>; 2] {
-    [(FLIP, vec![names.into()]), (CHOOSE, vec![names.into()])]
+pub(super) fn choose(names: &str, flipped: Flipped) -> [Statement<'static>; 2] {
+    let is_updated = matches!(flipped, Flipped::Updated);
+    [
+        (FLIP, vec![names.into(), u32::from(is_updated).into()]),
+        (CHOOSE, vec![names.into()]),
+    ]
 }

@@ -15,7 +15,7 @@ use super::{
     page::{BYTES, with_room},
     quotas,
     registry::{RegistryVersion, nth_version, version_query, version_values},
-    registry_latest::{MOMENT, choose},
+    registry_latest::{Flipped, MOMENT, choose},
     revocations::{Connectable, Revocation},
     text,
 };
@@ -269,7 +269,7 @@ impl Store {
         ];
         let outdone = statements.len();
         statements.extend(hold_outdone(name, Some(number)));
-        statements.extend(choose(&json!([name]).to_string()));
+        statements.extend(choose(&json!([name]).to_string(), Flipped::Updated));
         statements.push((&select, version_values(name, number, true)));
         let last = statements.len() - 1;
         let mut results = self.batch(statements).await?;
@@ -375,7 +375,7 @@ impl Store {
         let outdone = statements.len();
         statements.extend(hold_outdone(name, Some(number)));
         let select = version_query();
-        statements.extend(choose(&names));
+        statements.extend(choose(&names, Flipped::Updated));
         statements.push((&select, version_values(name, number, true)));
         let last = statements.len() - 1;
         let mut results = self.batch(statements).await?;
@@ -482,7 +482,7 @@ impl Store {
         }
         let outdone = statements.len();
         statements.extend(hold_outdone(name, version));
-        statements.extend(choose(&names));
+        statements.extend(choose(&names, Flipped::Updated));
         let mut results = self.batch(statements).await?;
         let changed = nth_rows(&mut results, 1)?;
         if !changed.is_empty() {

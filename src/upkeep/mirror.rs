@@ -4,9 +4,7 @@
 use std::{collections::HashSet, fmt, time::Duration};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use mcp_connect_catalog::{
-    Endpoint, EndpointRules, Entry, OFFICIAL_META, VersionStatus, format_date,
-};
+use mcp_connect_catalog::{Endpoint, EndpointRules, Entry, VersionStatus, format_date};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
@@ -16,7 +14,7 @@ use super::UpkeepError;
 use crate::{
     authority::{Astray, Crawl, most_gone},
     platform::{
-        Settings, now_millis,
+        Settings, iso_date, log, now_millis,
         outbound::{self, Answer, Outbound, OutboundError},
         read_date,
     },
@@ -40,6 +38,10 @@ const TIME_LIMIT: Duration = Duration::from_secs(20);
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 const PAGE_SIZES: [usize; 3] = [100, 10, 1];
 const MAX_CURSOR_CHARS: usize = 2048;
+/// An upstream that wants not to be asked for longer is asked all the same.
+const LONGEST_WAIT_MILLIS: u64 = 24 * 60 * 60 * 1000;
+/// Why a version is out of use until its upstream says something that can be read.
+const UNCLEAR: &str = "its upstream gives it a status that this authority does not know";
 /// More are not deleted at the end of one sweep.
 const MAX_GONE: usize = 1000;
 
@@ -65,20 +67,21 @@ impl fmt::Display for Followed {
 }
 
 /// A page of the upstream's list.
-#[derive(Deserialize)]
 struct Page {
     servers: Vec<Box<RawValue>>,
-    #[serde(default)]
-    metadata: Metadata,
+    next_cursor: Option<String>,
     /// By the upstream's clock.
-    #[serde(skip)]
     sent_at: u64,
 }
 
-#[derive(Default, Deserialize)]
-struct Metadata {
-    #[serde(default, rename = "nextCursor", alias = "next_cursor")]
-    next_cursor: Option<String>,
+/// A page as it is sent. `null` stands for an empty list, as Go writes one that was never filled.
+#[derive(Deserialize)]
+struct RawPage {
+    // Whatever has no such member is no list.
+    #[serde(deserialize_with = "Option::deserialize")]
+    servers: Option<Vec<Box<RawValue>>>,
+    #[serde(default)]
+    metadata: Value,
 }
 
 /// Why a run ends before its time.
@@ -88,6 +91,8 @@ enum Stop {
     /// The crawl leads nowhere.
     BeginAgain(&'static str),
     Problem(String),
+    /// The upstream is not to be asked before then.
+    Wait(String, u64),
 }
 
 impl From<StoreError> for Stop {
@@ -119,13 +124,20 @@ pub(crate) async fn follow(
     let list = Endpoint::parse(&format!("{upstream}/v0.1/servers"), rules)
         .map_err(|error| UpkeepError::Setting("UPSTREAM_REGISTRY", error.to_string()))?;
     let connectable = Connectable::when(settings.require_verified().unwrap_or(false));
+    let mirror = store.mirror(upstream).await?;
+    if let Some(until) = mirror.waits_until.filter(|until| *until > now_millis()) {
+        let until = iso_date(until);
+        return Err(UpkeepError::Upstream(format!(
+            "the upstream asked not to be asked before {until}"
+        )));
+    }
     let mut run = Run {
         store,
         upstream,
         list,
         rules,
         connectable,
-        mirror: store.mirror(upstream).await?,
+        mirror,
         copies: 0,
         followed: Followed::default(),
     };
@@ -138,13 +150,18 @@ pub(crate) async fn follow(
     } else {
         run.go(wants_sweep, now_millis() + longest_millis).await
     };
-    let problem = match went {
-        Ok(()) => None,
+    let (problem, waits_until) = match went {
+        Ok(()) => (None, None),
         Err(Stop::NotItsTurn) => return Ok(Some(run.followed)),
-        Err(Stop::BeginAgain(problem)) => Some(format!("{problem}; the crawl begins again")),
-        Err(Stop::Problem(problem)) => Some(problem),
+        Err(Stop::BeginAgain(problem)) => {
+            (Some(format!("{problem}; the crawl begins again")), None)
+        }
+        Err(Stop::Problem(problem)) => (Some(problem), None),
+        Err(Stop::Wait(problem, until)) => (Some(problem), Some(until)),
     };
-    store.note_mirror_problem(problem.as_deref()).await?;
+    store
+        .note_mirror_problem(problem.as_deref(), waits_until)
+        .await?;
     match problem {
         None => Ok(Some(run.followed)),
         Some(problem) => Err(UpkeepError::Upstream(problem)),
@@ -178,6 +195,7 @@ impl Run<'_> {
                 Ok(false) => {}
                 Ok(true) => over.push(crawl),
                 Err(Stop::NotItsTurn) => return Err(problem.unwrap_or(Stop::NotItsTurn)),
+                Err(wait @ Stop::Wait(..)) => return Err(wait),
                 // The other crawl has its turn all the same.
                 Err(stop) => {
                     over.push(crawl);
@@ -208,6 +226,7 @@ impl Run<'_> {
             entries,
             mut results,
             deleted,
+            unclear,
         } = read(&page.servers, self.rules);
         let taken = self.take_in(&entries).await?;
         self.renew_copies(ImportResult::changed_names(&taken)).await;
@@ -219,6 +238,13 @@ impl Run<'_> {
             .collect();
         let deleted: Vec<&Named> = deleted.intersection(&refused).collect();
         self.withdraw(&deleted, "its upstream deleted it").await?;
+        let unclear: Vec<&Named> = unclear.intersection(&refused).collect();
+        for name in self.withdraw(&unclear, UNCLEAR).await? {
+            log::error(
+                "mirror_status_unreadable",
+                &[("server_id", &name), ("problem", UNCLEAR)],
+            );
+        }
 
         let is_complete = self
             .mirror
@@ -227,7 +253,7 @@ impl Run<'_> {
                 crawl,
                 page.sent_at,
                 page.servers.len() as u64,
-                page.metadata.next_cursor,
+                page.next_cursor,
             )
             .map_err(|Astray| Stop::BeginAgain("the upstream's cursor leads in a circle"))?;
         let swept_at = self.mirror.following.sweep.completed_at;
@@ -305,10 +331,10 @@ impl Run<'_> {
         Ok(results)
     }
 
-    /// Ends the use of versions that their upstream no longer has.
-    async fn withdraw(&mut self, versions: &[&Named], reason: &str) -> Result<(), Stop> {
+    /// Ends the use of versions that their upstream no longer has. The servers of which one was in use.
+    async fn withdraw(&mut self, versions: &[&Named], reason: &str) -> Result<Vec<String>, Stop> {
         if versions.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let turn = self.mirror.turn;
         let names = self
@@ -316,8 +342,8 @@ impl Run<'_> {
             .withdraw(versions, ACTOR, reason, turn, self.connectable)
             .await?;
         self.mirror.turn = turn.next();
-        self.renew_copies(names).await;
-        Ok(())
+        self.renew_copies(names.clone()).await;
+        Ok(names)
     }
 
     /// At the end of a sweep; what there is to say, where that is too much to be true.
@@ -384,30 +410,70 @@ fn judge(answer: &Answer, sent_at: u64, size: usize, has_cursor: bool) -> Result
         400 | 404 | 410 | 422 if has_cursor => {
             return Err(Stop::BeginAgain("the upstream refused its own cursor"));
         }
-        status => {
-            return Err(Stop::Problem(format!("the upstream answers {status}")));
-        }
+        status => return Err(refused(answer, status)),
     }
-    let mut page: Page = serde_json::from_slice(&answer.body)
+    // One entry that is no UTF-8 is that entry's fault alone.
+    let text = String::from_utf8_lossy(&answer.body);
+    let text = text.trim_start_matches('\u{feff}');
+    let page: RawPage = serde_json::from_str(text)
         .map_err(|error| Stop::Problem(format!("the upstream's list: {error}")))?;
+    let servers = page.servers.unwrap_or_default();
     // Its cursor stands after all of them, so a part can't be taken in alone.
-    if page.servers.len() > size {
+    if servers.len() > size {
         return Err(Stop::Problem(
             "the upstream's page has more entries than were asked for".into(),
         ));
     }
-    let cursor = &mut page.metadata.next_cursor;
-    if cursor.as_ref().is_some_and(String::is_empty) {
-        *cursor = None;
+    Ok(Page {
+        servers,
+        next_cursor: next_cursor(&page.metadata)?,
+        sent_at,
+    })
+}
+
+/// Reads where the list goes on. Metadata of another shape than an object says nothing of that.
+fn next_cursor(metadata: &Value) -> Result<Option<String>, Stop> {
+    let cursor = metadata
+        .get("nextCursor")
+        .or_else(|| metadata.get("next_cursor"));
+    match cursor {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(cursor)) if cursor.len() > MAX_CURSOR_CHARS => {
+            Err(Stop::Problem("the upstream's cursor is too long".into()))
+        }
+        Some(Value::String(cursor)) => Ok(Some(cursor.clone()).filter(|cursor| !cursor.is_empty())),
+        Some(Value::Number(cursor)) => Ok(Some(cursor.to_string())),
+        Some(_) => Err(Stop::Problem("the upstream's cursor is not text".into())),
     }
-    if cursor
-        .as_ref()
-        .is_some_and(|cursor| cursor.len() > MAX_CURSOR_CHARS)
-    {
-        return Err(Stop::Problem("the upstream's cursor is too long".into()));
+}
+
+/// An answer that is no page, and when to ask again if it says so.
+fn refused(answer: &Answer, status: u16) -> Stop {
+    let problem = format!("the upstream answers {status}");
+    let until = answer
+        .header("retry-after")
+        .and_then(|value| wait_until(value, now_millis(), read_date));
+    match until {
+        None => Stop::Problem(problem),
+        Some(until) => Stop::Wait(
+            format!("{problem} and asks to wait until {}", iso_date(until)),
+            until,
+        ),
     }
-    page.sent_at = sent_at;
-    Ok(page)
+}
+
+/// Reads `Retry-After` (RFC 9110, section 10.2.3), seconds or a date, in milliseconds since the Unix epoch; at
+/// most a day from now, for an upstream that never wants to be asked again is a mistake.
+fn wait_until(value: &str, now: u64, read_date: impl Fn(&str) -> u64) -> Option<u64> {
+    let value = value.trim();
+    let is_seconds = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let until = if is_seconds {
+        let seconds: u64 = value.parse().unwrap_or(u64::MAX);
+        now.saturating_add(seconds.saturating_mul(1000))
+    } else {
+        read_date(value)
+    };
+    (until > now).then(|| until.min(now + LONGEST_WAIT_MILLIS))
 }
 
 /// What is in a page.
@@ -417,12 +483,14 @@ struct Read {
     results: Vec<ImportResult>,
     /// What any of it says deleted of.
     deleted: HashSet<Named>,
+    /// What any of it says something of that can't be read.
+    unclear: HashSet<Named>,
 }
 
 fn read(servers: &[Box<RawValue>], rules: EndpointRules) -> Read {
     let mut entries = Vec::with_capacity(servers.len());
     let mut results = Vec::with_capacity(servers.len());
-    let mut deleted = HashSet::new();
+    let (mut deleted, mut unclear) = (HashSet::new(), HashSet::new());
     for json in servers {
         match Entry::parse(json, rules) {
             Ok(entry) => {
@@ -433,8 +501,10 @@ fn read(servers: &[Box<RawValue>], rules: EndpointRules) -> Read {
             }
             Err(error) => {
                 let refused = set_aside(json, error.to_string());
-                if is_deleted(json) {
-                    deleted.extend(refused.refusal_of());
+                match Entry::status_of(json) {
+                    Ok(VersionStatus::Deleted) => deleted.extend(refused.refusal_of()),
+                    Ok(_) => {}
+                    Err(_) => unclear.extend(refused.refusal_of()),
                 }
                 results.push(refused);
             }
@@ -442,17 +512,30 @@ fn read(servers: &[Box<RawValue>], rules: EndpointRules) -> Read {
     }
     // Of entries that contradict each other, the one that ends use counts.
     entries.retain(|entry| {
-        let stands = entry.status == VersionStatus::Deleted || !deleted.contains(&Named::of(entry));
-        if !stands {
-            let reason = "version: the same page says deleted of it";
-            results.push(ImportResult::refused(entry, reason));
+        let named = Named::of(entry);
+        let contradicted = [
+            (&deleted, "version: the same page says deleted of it"),
+            (
+                &unclear,
+                "version: the same page says a status of it that can't be read",
+            ),
+        ];
+        let reason = contradicted
+            .into_iter()
+            .find_map(|(named_so, reason)| named_so.contains(&named).then_some(reason));
+        match reason {
+            Some(reason) if entry.status != VersionStatus::Deleted => {
+                results.push(ImportResult::refused(entry, reason));
+                false
+            }
+            _ => true,
         }
-        stands
     });
     Read {
         entries,
         results,
         deleted,
+        unclear,
     }
 }
 
@@ -466,11 +549,51 @@ fn set_aside(json: &RawValue, reason: String) -> ImportResult {
     refused
 }
 
-fn is_deleted(json: &RawValue) -> bool {
-    let entry: Value = serde_json::from_slice(json.get().as_bytes()).unwrap_or_default();
-    let official = entry.get("_meta").and_then(|meta| meta.get(OFFICIAL_META));
-    official
-        .and_then(|official| official.get("status"))
-        .and_then(Value::as_str)
-        == Some("deleted")
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000_000;
+
+    #[test]
+    fn an_upstream_says_when_to_ask_again_in_seconds_or_by_a_date() {
+        let by_date = |_: &str| NOW + 90_000;
+        for (value, expected) in [
+            ("120", Some(NOW + 120_000)),
+            (" 1 ", Some(NOW + 1000)),
+            ("0", None),
+            ("Fri, 15 Jan 2027 08:01:30 GMT", Some(NOW + 90_000)),
+            ("99999999999999999999", Some(NOW + LONGEST_WAIT_MILLIS)),
+            ("18446744073709551615", Some(NOW + LONGEST_WAIT_MILLIS)),
+            ("31536000", Some(NOW + LONGEST_WAIT_MILLIS)),
+        ] {
+            assert_eq!(wait_until(value, NOW, by_date), expected, "{value}");
+        }
+        // No date at all, and one that is past.
+        assert_eq!(wait_until("soon", NOW, |_| 0), None);
+        assert_eq!(wait_until("yesterday", NOW, |_| NOW - 1), None);
+    }
+
+    #[test]
+    fn a_list_goes_on_where_its_cursor_says_and_ends_without_one() {
+        for (metadata, expected) in [
+            (json!({"nextCursor": "a:1"}), Some("a:1")),
+            (json!({"next_cursor": "a:1"}), Some("a:1")),
+            (json!({"nextCursor": 17}), Some("17")),
+            (json!({"nextCursor": ""}), None),
+            (json!({"nextCursor": null}), None),
+            (json!({}), None),
+            (json!(null), None),
+            (json!([]), None),
+            (json!("none"), None),
+        ] {
+            let cursor = next_cursor(&metadata).ok().flatten();
+            assert_eq!(cursor.as_deref(), expected, "{metadata}");
+        }
+        for odd in [json!(true), json!({}), json!(["a"])] {
+            assert!(next_cursor(&json!({ "nextCursor": odd })).is_err(), "{odd}");
+        }
+    }
 }

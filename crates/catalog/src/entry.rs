@@ -150,19 +150,19 @@ struct OfficialMeta {
     is_latest: Option<bool>,
 }
 
+#[derive(Default, Deserialize)]
+struct OfficialStatus {
+    #[serde(default)]
+    status: VersionStatus,
+}
+
 impl Entry {
     /// Reads an entry. What only says how good a server.json is (its `$schema`, the length of a
     /// title, …) is left to publishing: here counts whether the entry can be represented.
     pub fn parse(json: &RawValue, rules: EndpointRules) -> Result<Self, EntryError> {
         let raw: RawEntry = from_str(json.get(), "")?;
-        let mut meta: BTreeMap<String, Box<RawValue>> = match &raw.meta {
-            Some(meta) => strict(meta, "_meta: ")?,
-            None => BTreeMap::new(),
-        };
-        let official: OfficialMeta = match meta.remove(OFFICIAL_META) {
-            Some(meta) => from_str(meta.get(), &format!("_meta {OFFICIAL_META}: "))?,
-            None => OfficialMeta::default(),
-        };
+        let mut meta = raw.meta()?;
+        let official: OfficialMeta = take_official(&mut meta)?;
         check_length(
             "statusMessage",
             official.status_message.as_deref(),
@@ -185,6 +185,13 @@ impl Entry {
         entry.is_latest = official.is_latest;
         entry.meta = others(&meta)?;
         Ok(entry)
+    }
+
+    /// Reads what a registry says of the status of an entry, whatever else of the entry can't be read.
+    pub fn status_of(json: &RawValue) -> Result<VersionStatus, EntryError> {
+        let raw: RawEntry = from_str(json.get(), "")?;
+        let official: OfficialStatus = take_official(&mut raw.meta()?)?;
+        Ok(official.status)
     }
 
     /// An entry of which no registry has said anything yet.
@@ -240,6 +247,27 @@ impl Entry {
 pub fn canonical_server_json(server_json: &RawValue) -> String {
     serde_json::from_str::<Value>(server_json.get())
         .map_or_else(|_| server_json.get().to_owned(), |value| sorted(&value))
+}
+
+impl RawEntry {
+    fn meta(&self) -> Result<BTreeMap<String, Box<RawValue>>, EntryError> {
+        match &self.meta {
+            Some(meta) => strict(meta, "_meta: "),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+}
+
+/// Takes out what the registry says. `null` is written by registries that have nothing to say.
+fn take_official<T: Default + DeserializeOwned>(
+    meta: &mut BTreeMap<String, Box<RawValue>>,
+) -> Result<T, EntryError> {
+    match meta.remove(OFFICIAL_META) {
+        Some(meta) if meta.get() != "null" => {
+            from_str(meta.get(), &format!("_meta {OFFICIAL_META}: "))
+        }
+        _ => Ok(T::default()),
+    }
 }
 
 fn from_str<'a, T: Deserialize<'a>>(json: &'a str, context: &str) -> Result<T, EntryError> {
@@ -471,6 +499,38 @@ mod tests {
             ),
         ] {
             assert!(error.to_string().starts_with(begins), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_status_is_read_whatever_else_can_not() {
+        let status = |official: &str| {
+            let json =
+                format!(r#"{{"server":{{"name":7}},"_meta":{{"{OFFICIAL_META}":{official}}}}}"#);
+            Entry::status_of(&RawValue::from_string(json).unwrap())
+        };
+        for (official, expected) in [
+            (
+                r#"{"status":"deleted","updatedAt":"yesterday"}"#,
+                VersionStatus::Deleted,
+            ),
+            (r#"{"status":"deprecated"}"#, VersionStatus::Deprecated),
+            ("{}", VersionStatus::Active),
+            ("null", VersionStatus::Active),
+        ] {
+            assert_eq!(status(official), Ok(expected), "{official}");
+        }
+        for official in [
+            r#"{"status":"yanked"}"#,
+            r#"{"status":"Active"}"#,
+            r#"{"status":""}"#,
+            r#"{"status":null}"#,
+            r#"{"status":1}"#,
+            r#"{"status":"active","status":"deleted"}"#,
+            r#"["active"]"#,
+            r#""active""#,
+        ] {
+            assert!(status(official).is_err(), "{official}");
         }
     }
 
