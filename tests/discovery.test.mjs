@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 
 import { entry, eventually, startAuthority } from "./support/authority.mjs";
@@ -157,6 +158,15 @@ describe("the detail", () => {
     status: "active",
   };
 
+  /// SHA-256 of a server.json with its members sorted.
+  const digest = (server) => {
+    const sorted = (_, value) =>
+      value !== null && typeof value === "object" && !Array.isArray(value)
+        ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : value;
+    return createHash("sha256").update(JSON.stringify(server, sorted)).digest("base64url");
+  };
+
   test("shows a server with its versions, and server.json as it was published", async () => {
     await authority.importServers(older, newer);
     const answer = await authority.request(`/v1/servers/${NAME}`);
@@ -165,6 +175,7 @@ describe("the detail", () => {
       version: "1.1.0",
       title: "Two",
       published_at: "2025-02-01T00:00:00.500Z",
+      digest: digest(newer.server),
       server: newer.server,
       versions: [
         { version: "1.1.0", status: "active", published_at: "2025-02-01T00:00:00.500Z" },
@@ -181,6 +192,7 @@ describe("the detail", () => {
         version: "1.0.0",
         title: "One",
         published_at: "2025-01-01T10:20:30.000Z",
+        digest: digest(older.server),
         server: older.server,
       });
     }

@@ -170,6 +170,24 @@ describe("a mirrored registry", () => {
     assert.equal(moved._meta[OFFICIAL].isLatest, false);
   });
 
+  test("may edit, but not past a policy's pin", async () => {
+    const a = name();
+    upstream.put(server(a));
+    await follow();
+    await authority.setPolicy({ allow: ["*"], versions: [{ servers: a, pin: "1.0.0" }] });
+    try {
+      await assertConnects(a);
+      upstream.change(a, "1.0.0", {}, entry(a, { endpoint: "https://moved.example.com/mcp" }).server);
+      await follow();
+      assertProblem(await connect(a), 403, "policy_blocked", "edited since");
+      const { digest } = (await authority.request(`/v1/servers/${a}`)).body;
+      await authority.setPolicy({ allow: ["*"], versions: [{ servers: a, pin: "1.0.0", digest }] });
+      assert.equal((await assertConnects(a)).endpoint, "https://moved.example.com/mcp");
+    } finally {
+      await authority.setPolicy({ allow: ["*"] });
+    }
+  });
+
   test("may edit: what it said before is kept, and descriptors of another endpoint end", async () => {
     const a = name();
     upstream.put(server(a));

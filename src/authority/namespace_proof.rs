@@ -141,7 +141,8 @@ impl SignedTime {
         }
         Publisher {
             method: place.method().to_owned(),
-            subject: self.domain.to_string(),
+            // One owner is one in the audit trail, and to limits.
+            subject: self.domain.as_str().to_ascii_lowercase(),
             permissions,
         }
     }
@@ -311,6 +312,16 @@ mod tests {
             .inspect(|permission| assert_eq!(permission.action, Action::Publish))
             .map(|permission| permission.resource)
             .collect()
+    }
+
+    #[test]
+    fn a_domain_is_one_publisher_however_it_is_spelled() {
+        let signature = "0aFF".repeat(32);
+        let time =
+            SignedTime::read("MCP.Example.com", TIMESTAMP, &signature, None, ISSUER, NOW).unwrap();
+        let publisher = time.publisher(Place::Http);
+        assert_eq!(publisher.subject, "mcp.example.com");
+        assert_eq!(publisher.permissions[0].resource, "com.example.mcp/*");
     }
 
     #[test]
