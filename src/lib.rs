@@ -16,7 +16,7 @@ use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use crate::{
     api::App,
-    platform::{Settings, http::write, limiter::Limiter, metrics::Dataset},
+    platform::{Settings, files, http::write, limiter::Limiter, metrics::Dataset},
     store::Store,
 };
 
@@ -42,6 +42,9 @@ async fn fetch(
     env: Env,
     context: Context,
 ) -> worker::Result<web_sys::Response> {
+    if let Some(file) = files::serve(&request, &env).await {
+        return Ok(file);
+    }
     let app = App {
         settings: settings(&env),
         store: Store::new(&env),

@@ -132,7 +132,8 @@ describe("pages", () => {
       assert.equal(headers.get("access-control-allow-origin"), "*", path);
       assert.equal(headers.get("access-control-allow-credentials"), null, path);
     }
-    for (const path of PUBLIC) {
+    assert.equal((await authority.request("//openapi.yaml")).headers.get("access-control-allow-origin"), "*");
+    for (const path of [...PUBLIC, "/openapi.yaml", "/openapi.json"]) {
       const { status, headers } = await preflight(path, "https://any.example", "GET", "if-none-match");
       assert.equal(status, 204, path);
       assert.equal(headers.get("access-control-allow-origin"), "*");

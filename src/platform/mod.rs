@@ -3,6 +3,7 @@
 //! late, the log.
 
 mod clock;
+pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod limiter;
 pub(crate) mod log;
