@@ -128,6 +128,7 @@ describe("a client may be called", () => {
     for (const id of ["", " ", "a b", "a\n", "a\0", "\u00e4", "a\u202e", ".", "..", "*", "x".repeat(257)]) {
       assertProblem(await authority.admin("/clients", { client_id: id }), 400, "request_invalid", "client_id");
       const { problem, issuer, tenant_id } = await refusal(await token({ client_id: id }));
+      assert.match(problem, /^client_id: /);
       assert.deepEqual({ issuer, tenant_id }, { issuer: provider.issuer, tenant_id: "acme" }, problem);
       for (const list of ["allow", "deny"]) {
         if (id === "*") continue;
@@ -205,8 +206,8 @@ describe("a refusal", () => {
     for (const [claims, place, header] of [
       [{ exp: "soon" }, "exp: "], [{ exp: undefined }, "exp: "], [{ exp: (now + 600) * 1000 }, "exp: "], [{ exp: now + 90_000 }, "exp: "],
       [{ nbf: true }, "nbf: "], [{ nbf: now + 600 }, "nbf: "], [{ iat: [now] }, "iat: "], [{ iat: now + 600 }, "iat: "],
-      [{ iat: now - 700, exp: now - 10 }, "expired"], [{ aud: "urn:elsewhere" }, "the token is for no audience"], [{ aud: 7 }, "the token is for no audience"],
-      [{ client_id: undefined }, "no claim names the client"], [{}, "typ: ", { typ: "secevent+jwt" }], [{}, "kid: ", { kid: "" }],
+      [{ iat: now - 700, exp: now - 10 }, "expired"], [{ aud: "urn:elsewhere" }, "aud: the token is for no audience"], [{ aud: 7 }, "aud: the token is for no audience"],
+      [{ client_id: undefined }, "client_id, azp: no claim names the client"], [{}, "typ: ", { typ: "secevent+jwt" }], [{}, "kid: ", { kid: "" }],
     ]) {
       const { problem, issuer, tenant_id } = await refusal(await token(claims, header));
       assert.ok(problem.startsWith(place), `${place}: ${problem}`);
@@ -322,7 +323,7 @@ describe("connectctl providers", () => {
     assert.equal(bad.code, 1, bad.stdout);
     for (const text of ["typ: ", "exp: ", "command line"]) assert.ok(bad.stderr.includes(text), bad.stderr);
     const { body } = await authority.admin("/identity-providers/test", { token: await token({ client_id: undefined }) });
-    assert.deepEqual([body.accepted, body.problems], [false, ["no claim names the client"]]);
+    assert.deepEqual([body.accepted, body.problems], [false, ["client_id, azp: no claim names the client"]]);
   });
 
   test("test tells apart what connect answers alike", async () => {

@@ -37,7 +37,7 @@ pub(crate) async fn authenticate(
         }
         Err(error) => Err(Problem::authority_unavailable(
             "access_token_unchecked",
-            &error.to_string(),
+            &format!("{}: {error}", token.issuer()),
         )),
     }
 }

@@ -329,11 +329,12 @@ async fn discover(issuer: &str, rules: EndpointRules) -> Result<String, String> 
                 continue;
             }
         };
-        match found {
+        let fault = match found {
             Ok(jwks_uri) => return Ok(jwks_uri),
-            Err(fault) => problems.push(format!("{url}: {fault}")),
-        }
-        if found == Err(MetadataFault::OtherIssuer) {
+            Err(fault) => fault,
+        };
+        problems.push(format!("{url}: {fault}"));
+        if matches!(fault, MetadataFault::OtherIssuer(_)) {
             break;
         }
     }

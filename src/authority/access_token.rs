@@ -207,7 +207,7 @@ impl AccessToken {
         let mut faults = Vec::new();
         faults.extend(self.key().err());
         if self.issuer != expected.issuer {
-            faults.push(TokenFault::new("iss: names another issuer"));
+            faults.push(TokenFault::new("iss is another than the provider's"));
         }
         faults.extend(self.check_audience(expected).err());
         faults.extend(self.check_type(expected).err());
@@ -223,7 +223,8 @@ impl AccessToken {
         if self.values(claim)?.contains(&expected.audience) {
             return Ok(());
         }
-        Err(TokenFault::of_claim(claim, "names another audience"))
+        let problem = format!("{claim} is another than the audience of this authority");
+        Err(TokenFault(Cow::Owned(problem)))
     }
 
     fn check_type(&self, expected: &Expected<'_>) -> Result<(), TokenFault> {
@@ -389,15 +390,14 @@ impl<'a> SignedToken<'a> {
 
     /// The client: what the first of these claims that the token has at all says, if that is an id.
     pub(crate) fn client_id(self, claims: &[String]) -> Result<&'a str, TokenFault> {
-        claims
+        let (name, value) = claims
             .iter()
-            .find_map(|name| self.0.claims.get(name))
-            .ok_or(TokenFault::new("no claim names the client"))?
-            .as_str()
-            .filter(|id| is_client_id(id))
-            .ok_or(TokenFault::new(
-                "the claim that names the client has no usable id",
-            ))
+            .find_map(|name| Some((name, self.0.claims.get(name)?)))
+            .ok_or_else(|| TokenFault::of_claim(&claims.join(", "), "no claim names the client"))?;
+        value.as_str().filter(|id| is_client_id(id)).ok_or_else(|| {
+            let problem = "is not a client id: 1 to 256 visible ASCII characters without spaces";
+            TokenFault::of_claim(name, problem)
+        })
     }
 }
 
@@ -734,8 +734,8 @@ mod tests {
     #[test]
     fn each_refusal_names_its_claim() {
         for (member, value, place) in [
-            ("iss", json!("https://other.example"), "iss: "),
-            ("aud", json!("other"), "aud: "),
+            ("iss", json!("https://other.example"), "iss is another"),
+            ("aud", json!("other"), "aud is another"),
             ("aud", json!([]), "aud: "),
             ("exp", json!("1800000600"), "exp: "),
             ("exp", json!(NOW * 1000), "exp: "),
@@ -761,7 +761,7 @@ mod tests {
         let wrong = json!({ "iss": "https://other.example", "aud": 7, "exp": "soon" });
         let token = AccessToken::parse(&compact(with(header(), "typ", "x".into()), wrong)).unwrap();
         let faults = token.faults(&EXPECTED, NOW);
-        let places = ["typ: ", "iss: ", "aud: ", "exp: "];
+        let places = ["typ: ", "iss is another", "aud: ", "exp: "];
         assert_eq!(faults.len(), places.len());
         for (fault, place) in faults.iter().zip(places) {
             assert!(fault.to_string().starts_with(place), "{fault}");
@@ -798,7 +798,7 @@ mod tests {
             ("aud", "3n4b5"),
         ] {
             let fault = checked(&cognito, claim, audience).unwrap_err().to_string();
-            assert!(fault.starts_with(&format!("{claim}: ")), "{fault}");
+            assert!(fault.starts_with(claim), "{fault}");
         }
         // And `aud` then plays no part.
         let both = with(cognito, "aud", "elsewhere".into());

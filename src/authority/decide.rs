@@ -90,9 +90,9 @@ impl TokenProvider {
             Self::One(provider) => return Ok(provider),
             Self::Unknown => "iss: is not the issuer of a registered identity provider",
             Self::OtherAudience(_) => {
-                "the token is for no audience that is registered with its issuer"
+                "aud: the token is for no audience that is registered with its issuer"
             }
-            Self::Several(_) => "the token is for the audiences of several identity providers",
+            Self::Several(_) => "aud: the token is for the audiences of several identity providers",
         }))
     }
 

@@ -12,15 +12,18 @@ pub(crate) struct KeySource {
 }
 
 /// Why a provider's metadata can't be used.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum MetadataFault {
     #[error("its metadata is no JSON object with unique members")]
     NotAnObject,
-    #[error("its metadata is of another issuer: the two must be equal to the letter")]
-    OtherIssuer,
+    #[error("its metadata is of another issuer, {0:?}: the two must be equal to the letter")]
+    OtherIssuer(String),
     #[error("its metadata has no jwks_uri")]
     NoKeys,
 }
+
+/// The longest issuer of a provider's metadata that an operator is shown.
+const MAX_SHOWN_CHARS: usize = 256;
 
 /// `OpenID` Connect Discovery 1.0 (section 4) appends to the issuer, RFC 8414 (section 3) puts the
 /// name between host and path. They are tried in this order.
@@ -47,8 +50,10 @@ pub(crate) fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, Metadata
     let metadata: Map<String, Value> =
         strict_json::from_slice(metadata).map_err(|_| MetadataFault::NotAnObject)?;
     let text = |member| metadata.get(member).and_then(Value::as_str);
-    if text("issuer") != Some(issuer) {
-        return Err(MetadataFault::OtherIssuer);
+    let named = text("issuer").unwrap_or_default();
+    if named != issuer {
+        let shown = named.chars().take(MAX_SHOWN_CHARS).collect();
+        return Err(MetadataFault::OtherIssuer(shown));
     }
     text("jwks_uri")
         .map(str::to_owned)
@@ -88,9 +93,12 @@ mod tests {
             ),
             (
                 format!(r#"{{"issuer":"{issuer}/",{keys}}}"#),
-                Err(MetadataFault::OtherIssuer),
+                Err(MetadataFault::OtherIssuer(format!("{issuer}/"))),
             ),
-            (format!("{{{keys}}}"), Err(MetadataFault::OtherIssuer)),
+            (
+                format!("{{{keys}}}"),
+                Err(MetadataFault::OtherIssuer(String::new())),
+            ),
             (
                 format!(r#"{{"issuer":"{issuer}"}}"#),
                 Err(MetadataFault::NoKeys),
