@@ -104,7 +104,7 @@ try {
   await Promise.race([answers(`${ISSUER}/healthz`), worker.stopped]);
   await seed();
   console.log(`
-The authority runs at ${ISSUER}. Try:
+The authority runs at ${ISSUER}. Open it in a browser, or try:
   curl ${ISSUER}/v1/servers?query=weather
   curl ${ISSUER}/v1/servers/dev.localhost/reference
   curl ${ISSUER}/.well-known/jwks.json

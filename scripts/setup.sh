@@ -47,5 +47,9 @@ for crate in walrus wasm-bindgen-cli-support wasm-encoder wasmparser; do
   optimised+=(--config "profile.release.package.$crate.opt-level=1")
 done
 cargo_tool wasm-bindgen-cli 0.2.129 wasm-bindgen-test-runner --no-default-features "${optimised[@]}"
+if [ ! -x .tools/bin/worker-build ] && [ "$(uname)" = Linux ] && [ -z "${OPENSSL_DIR:-}" ]; then
+  pkg-config --exists openssl 2>/dev/null ||
+    fail "OpenSSL's headers were not found, which worker-build is compiled with. Install libssl-dev and pkg-config, then run make again."
+fi
 cargo_tool worker-build 0.8.7 worker-build
 rm -rf .tools/target

@@ -67,6 +67,7 @@ describe("addresses", () => {
       `/v0.1/servers/${NAME}/versions/latest`,
       `/v0/servers/${NAME}/versions/1.0.0`,
       `/v0.1/servers/${NAME}/versions?include_deleted=true`,
+      `/v0.1/servers/${encodeURIComponent(ENCODED)}/versions/latest`,
       `/v1/servers/${ENCODED}`,
     ]) {
       const answer = await ask(path);

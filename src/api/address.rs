@@ -136,6 +136,11 @@ fn renamed(segments: &[&str]) -> Option<Vec<String>> {
     let (before, name) = segments.split_at_checked(at)?;
     let (name, after) = if is_registry(segments) {
         match name {
+            // Encoded twice, by a client and by a proxy.
+            [name, after @ ..] if name.contains("%252") => {
+                let (namespace, name) = halves(name)?;
+                (vec![format!("{namespace}%2F{name}")], after)
+            }
             [namespace, name, after @ ..] if !has_slash(namespace) && !has_slash(name) => {
                 (vec![format!("{namespace}%2F{name}")], after)
             }
@@ -145,7 +150,7 @@ fn renamed(segments: &[&str]) -> Option<Vec<String>> {
         let [name, after @ ..] = name else {
             return None;
         };
-        let (namespace, name) = name.split_once("%2F").or(name.split_once("%2f"))?;
+        let (namespace, name) = halves(name)?;
         (vec![namespace.to_owned(), name.to_owned()], after)
     };
     let owned = |part: &&str| (*part).to_owned();
@@ -166,6 +171,13 @@ fn is_own_misspelled(path: &str) -> bool {
     first.eq_ignore_ascii_case("v1") && (first != "v1" || path.contains("//"))
 }
 
+/// How the slash of a name may have been encoded.
+const SLASHES: [&str; 4] = ["%252F", "%252f", "%2F", "%2f"];
+
+fn halves(name: &str) -> Option<(&str, &str)> {
+    SLASHES.iter().find_map(|slash| name.split_once(slash))
+}
+
 fn has_slash(segment: &str) -> bool {
     segment.contains("%2F") || segment.contains("%2f")
 }
@@ -182,7 +194,7 @@ fn may_be_misread(segments: &[&str]) -> bool {
     match segments {
         ["v0" | "v0.1", "servers", name, ..] => !has_slash(name),
         ["v1", "servers", namespace, ..] | ["v1", "admin", "servers", namespace, ..] => {
-            has_slash(namespace)
+            halves(namespace).is_some()
         }
         _ => false,
     }
@@ -190,7 +202,12 @@ fn may_be_misread(segments: &[&str]) -> bool {
 
 /// Whether two tidy paths differ in the spelling of a name alone.
 fn same_segments(one: &str, other: &str) -> bool {
-    let spelled = |path: &str| path.replace("%2F", "/").replace("%2f", "/");
+    let spelled = |path: &str| {
+        let path = path.to_owned();
+        SLASHES
+            .iter()
+            .fold(path, |path, slash| path.replace(slash, "/"))
+    };
     spelled(one) == spelled(other)
 }
 
@@ -323,6 +340,14 @@ mod tests {
             (
                 "/v1/servers/com.example%2Fweather",
                 "/v1/servers/com.example/weather",
+            ),
+            (
+                "/v0.1/servers/com.example%252Fweather/versions/latest",
+                "/v0.1/servers/com.example%2Fweather/versions/latest",
+            ),
+            (
+                "/v1/servers/com.example%252fweather/challenge",
+                "/v1/servers/com.example/weather/challenge",
             ),
             (
                 "/v1/servers/com.example%2fweather/challenge",
