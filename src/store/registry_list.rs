@@ -9,7 +9,7 @@ use wasm_bindgen::JsValue;
 
 use super::{
     Row, Statement, Store, StoreError, now, nth_rows, number,
-    page::{BYTES, MAX_LOOKED_AT, Order, behind, fitting, listed, looking},
+    page::{BYTES, Order, behind, fitting, listed, looking},
     registry::{LATEST, RegistryVersion, columns, is_active, is_shown, read},
     search::{ListSearch, list_search},
     text,
@@ -28,6 +28,10 @@ pub(crate) struct Listed {
 
 /// The largest whole number that JavaScript has.
 pub(crate) const MAX_NUMBER: u64 = (1 << 53) - 1;
+
+/// The most versions of a server that one answer has: five times as many as a page of a list may have, since
+/// other registries send all of them at once.
+const MAX_VERSIONS: u32 = 500;
 
 /// Is before every change.
 const NEVER: i32 = -1;
@@ -294,12 +298,12 @@ impl Store {
             u32::from(include_deleted).into(),
             name.into(),
             NEVER.into(),
-            MAX_LOOKED_AT.into(),
+            (MAX_VERSIONS + 1).into(),
             number(micros),
             number(id),
         ];
         let rows = self.rows(&sql, values).await?;
-        Listed::read(&rows, MAX_LOOKED_AT)
+        Listed::read(&rows, MAX_VERSIONS)
     }
 }
 

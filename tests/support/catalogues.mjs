@@ -9,7 +9,8 @@ const insertVersions = (versions) => `
   SELECT s.id, i || '.0.0', printf('%08d', i), 1, 'active', 'Sails with ' || iif(s.id % 9, 'wind', 'steam'),
     iif(s.id % 2, NULL, 'https://mcp.example.com/' || s.id),
     json_object('name', s.name, 'version', i || '.0.0', 'description', printf('%.*c', ${PADDING}, 'x')), '', 0, 1
-  FROM servers s CROSS JOIN (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${versions}) SELECT i FROM n)`;
+  FROM servers s CROSS JOIN (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${versions}) SELECT i FROM n)
+  WHERE s.name LIKE 'org.bulk%'`;
 const insertServers = (count, name) => `
   WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
   INSERT INTO servers (name, created_at) SELECT ${name}, 0 FROM n`;
