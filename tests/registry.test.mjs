@@ -98,6 +98,11 @@ for (const prefix of PREFIXES) {
         "com.paged/one:2.0.0",
         "com.paged/two:2.0.0",
       ]);
+      // A plus that nobody encoded arrives as a space.
+      await authority.importServers(entry("com.plus/one", { version: "1.0.0+b" }), entry("com.plus/one", { version: "1.0.0+c" }));
+      assert.deepEqual(await walk("search=com.plus&version=1.0.0+b"), ["com.plus/one:1.0.0+b"]);
+      const behind = await get("/servers?search=com.plus&cursor=com.plus/one:1.0.0+b");
+      assert.deepEqual(behind.body.servers.map(({ server }) => server.version), ["1.0.0+c"]);
       const first = await get("/servers?search=com.paged&version=latest&limit=1");
       const second = await get(`/servers?limit=1&cursor=${first.body.metadata.nextCursor}`);
       assert.deepEqual(second.body.servers.map(({ server }) => server.name), ["com.paged/two"]);

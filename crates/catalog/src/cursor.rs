@@ -127,7 +127,8 @@ impl ListCursor {
         }
         let Some(ours) = text.strip_prefix(LIST_PREFIX) else {
             let (name, version) = match text.split_once(':') {
-                Some((name, version)) => (name, Some(version.to_owned())),
+                // Not percent-encoded, the plus of a version arrives as a space, which no version has.
+                Some((name, version)) => (name, Some(version.replace(' ', "+"))),
                 None => (text, None),
             };
             let after = Position::Name {
@@ -199,6 +200,8 @@ mod tests {
             ("ab/cd:1.0.0", "ab/cd", Some("1.0.0")),
             ("ab/cd:a:b", "ab/cd", Some("a:b")),
             ("ab/cd:", "ab/cd", Some("")),
+            ("ab/cd:1.0.0+b", "ab/cd", Some("1.0.0+b")),
+            ("ab/cd:1.0.0 b", "ab/cd", Some("1.0.0+b")),
             ("ab/cd", "ab/cd", None),
             ("%00", "%00", None),
         ] {

@@ -256,7 +256,10 @@ fn wanted(call: &Call) -> Result<(ListFilter, Position), Refusal> {
     let filter = ListFilter {
         // What was searched for in the place of another goes on.
         search: carried.search.or_else(|| parameter(call, "search")),
-        version: parameter(call, "version").or(carried.version),
+        // As in a cursor, a space is a plus that nobody encoded.
+        version: parameter(call, "version")
+            .map(|version| version.replace(' ', "+"))
+            .or(carried.version),
         updated_since,
         include_deleted: updated_since.is_some()
             || include_deleted.unwrap_or(carried.include_deleted),
