@@ -299,7 +299,7 @@ impl Authority {
     fn check_metadata(&self, metadata: &Metadata) -> Result<(), ConnectError> {
         if metadata.issuer != *self.base_url {
             return Err(ConnectError::InvalidAnswer(format!(
-                "its issuer is {:?}, not {:?}",
+                "its issuer is {:?}, and it was asked as {:?}",
                 metadata.issuer, self.base_url
             )));
         }

@@ -1,4 +1,7 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex as StdMutex, PoisonError},
+};
 
 use rmcp::transport::{
     StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig,
@@ -12,7 +15,7 @@ use tracing::{debug, warn};
 use url::Url;
 
 use crate::{
-    Authority, ConnectError, Denial, GovernedHttpClient, Grant, exchange,
+    Authority, ConnectError, Denial, GovernedHttpClient, Grant, ServerFault, exchange,
     schedule::{Attempts, Trigger},
     transport::UntilEnded,
 };
@@ -90,6 +93,8 @@ struct Shared {
     state: watch::Sender<State>,
     /// Held while a refresh is under way: whoever comes second finds the new grant.
     attempts: Mutex<Attempts>,
+    /// Of the last request to the server, if it had one.
+    fault: StdMutex<Option<ServerFault>>,
 }
 
 struct AbortOnDrop(AbortHandle);
@@ -116,6 +121,7 @@ impl Connection {
                 trouble: None,
             }),
             attempts: Mutex::default(),
+            fault: StdMutex::default(),
         });
         let refresher = tokio::spawn(keep_fresh(shared.clone())).abort_handle();
         Ok(Self {
@@ -140,6 +146,20 @@ impl Connection {
     /// Tells of every refresh, failed ones too, and of the end.
     pub fn watch(&self) -> watch::Receiver<State> {
         self.shared.state.subscribe()
+    }
+
+    /// Why the last request to the server had no result, if it had none: the errors of rmcp tell it for programmers.
+    pub fn fault(&self) -> Option<ServerFault> {
+        let fault = self.shared.fault.lock();
+        fault.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn note_fault(&self, fault: Option<ServerFault>) {
+        *self
+            .shared
+            .fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     /// The endpoint that every descriptor of this connection is for.

@@ -39,7 +39,7 @@ pub enum ConnectError {
     #[error("{0}")]
     Denied(Denial),
     /// The answer is not what the protocol describes.
-    #[error("the authority's answer is invalid: {0}")]
+    #[error("the authority's answer is not what the protocol describes: {0}")]
     InvalidAnswer(String),
     /// The authority's key set can't be used.
     #[error("the authority's key set is unusable: {0}")]

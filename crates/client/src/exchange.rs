@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    io::{self, ErrorKind},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -65,6 +66,59 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// What went wrong between here and a host, in words: without the URL, and without the names of a library's types.
+pub fn network_reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "there was no answer in time".to_owned();
+    }
+    let mut deepest: &(dyn Error + 'static) = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    let text = deepest.to_string();
+    if error.is_connect() {
+        return connect_reason(deepest, &text);
+    }
+    if error.is_builder() {
+        return format!("the request can't be made: {text}");
+    }
+    "the answer broke off".to_owned()
+}
+
+fn connect_reason(deepest: &(dyn Error + 'static), text: &str) -> String {
+    if let Some(error) = deepest.downcast_ref::<io::Error>() {
+        match error.kind() {
+            ErrorKind::ConnectionRefused => return "nothing listens there".to_owned(),
+            ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => {
+                return "the connection was closed before there was an answer".to_owned();
+            }
+            _ => {}
+        }
+    }
+    let known = [
+        ("lookup address", "the name of its host can't be resolved"),
+        (
+            "UnknownIssuer",
+            "its TLS certificate is of an issuer that this machine does not trust",
+        ),
+        ("NotValidForName", "its TLS certificate is for another host"),
+        ("certificate expired", "its TLS certificate has expired"),
+        ("Expired", "its TLS certificate has expired"),
+        ("NotValidYet", "its TLS certificate is not valid yet"),
+        ("corrupt message", "it does not speak TLS"),
+        ("InvalidContentType", "it does not speak TLS"),
+        ("unreachable", "there is no way to it in the network"),
+    ];
+    let known = known.iter().find(|(part, _)| text.contains(part));
+    known.map_or_else(|| without_number(text), |(_, reason)| (*reason).to_owned())
+}
+
+/// An error of the system without its number, which tells a person nothing.
+fn without_number(text: &str) -> String {
+    let plain = text.split(" (os error").next().unwrap_or(text);
+    plain.trim().to_owned()
+}
+
 /// Sends the request and reads the answer of at most `max_bytes`. The authority's clock learns from
 /// its date, whatever the answer is.
 pub(crate) async fn bytes(
@@ -91,7 +145,13 @@ pub(crate) async fn json<T: DeserializeOwned>(
     clock: &AuthorityClock,
 ) -> Result<T, ConnectError> {
     let body = bytes(request, max_bytes, clock).await?;
-    serde_json::from_slice(&body).map_err(|error| ConnectError::InvalidAnswer(error.to_string()))
+    serde_json::from_slice(&body).map_err(|error| {
+        ConnectError::InvalidAnswer(if error.is_data() {
+            error.to_string()
+        } else {
+            "it is not JSON".to_owned()
+        })
+    })
 }
 
 /// A certificate's dates are compared with this machine's clock: where they don't fit, either may be

@@ -18,7 +18,7 @@ use rmcp::{
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::{Connection, Grant, State};
+use crate::{Connection, Grant, ServerFault, State};
 
 type Error = StreamableHttpError<reqwest::Error>;
 type Headers = HashMap<HeaderName, HeaderValue>;
@@ -189,7 +189,7 @@ impl StreamableHttpClient for GovernedHttpClient {
         custom_headers: Headers,
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, Error> {
-        let response = self
+        let answer = self
             .send(&uri, "POST", custom_headers, |headers| {
                 self.http.post_message_with_response_limits(
                     uri.clone(),
@@ -200,10 +200,27 @@ impl StreamableHttpClient for GovernedHttpClient {
                     limits,
                 )
             })
-            .await?;
-        Ok(match response {
+            .await;
+        let refusal = match &answer {
+            Ok(StreamableHttpPostResponse::Json(message, _)) => ServerFault::of_message(message),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            self.connection.note_fault(Some(refusal.clone()));
+            // It names no request, so nobody would ever learn of it.
+            return Err(StreamableHttpError::Io(io::Error::other(refusal)));
+        }
+        self.connection
+            .note_fault(answer.as_ref().err().and_then(ServerFault::of));
+        Ok(match answer? {
             StreamableHttpPostResponse::Sse(stream, session_id) => {
-                StreamableHttpPostResponse::Sse(self.until_ended(stream), session_id)
+                let connection = self.connection.clone();
+                let stream = stream.inspect(move |event| {
+                    if event.is_err() {
+                        connection.note_fault(Some(ServerFault::BrokenOff));
+                    }
+                });
+                StreamableHttpPostResponse::Sse(self.until_ended(stream.boxed()), session_id)
             }
             other => other,
         })
