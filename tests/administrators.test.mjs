@@ -45,6 +45,7 @@ const ENDPOINTS = {
   "POST /v1/admin/administrators/{name}/role": ["operator", "/administrators/mona/role"],
   "GET /v1/admin/administrators/{name}/keys": ["moderator", "/administrators/mona/keys"],
   "POST /v1/admin/administrators/{name}/keys": ["operator", "/administrators/nobody/keys"],
+  "POST /v1/admin/administrators/{name}/keys/rotate": ["operator", "/administrators/mona/keys/rotate"],
   "POST /v1/admin/administrators/{name}/keys/{key_id}/revoke": ["operator", "/administrators/mona/keys/0123456789abcdef/revoke"],
   "GET /v1/admin/clients": ["moderator", "/clients"],
   "POST /v1/admin/clients": ["operator", "/clients"],

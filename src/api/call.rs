@@ -99,6 +99,12 @@ impl Call {
         Ok(value)
     }
 
+    /// The names of the query's parameters.
+    pub(super) fn query_names(&self) -> impl Iterator<Item = String> {
+        let query = self.head.target.query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned())
+    }
+
     /// How many entries a page may have; the default where nothing is said.
     pub(super) fn page_size(&self) -> Result<u32, Problem> {
         const DEFAULT: u32 = 30;

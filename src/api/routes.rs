@@ -68,7 +68,7 @@ const DELETE: Method = Method::DELETE;
 type Route = (Method, &'static str, Handler);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 65] = [
+static ROUTES: [Route; 66] = [
     (POST, "/v1/connect", anyone!(connect::connect)),
     (GET, "/v1/servers", anyone!(servers::list)),
     (GET, "/v1/servers/{namespace}/{name}", anyone!(servers::detail)),
@@ -88,6 +88,7 @@ static ROUTES: [Route; 65] = [
     (POST, "/v1/admin/administrators/{name}/access-identity", operator!(administrators::set_access_identity)),
     (GET, "/v1/admin/administrators/{name}/keys", moderator!(administrators::list_keys)),
     (POST, "/v1/admin/administrators/{name}/keys", operator!(administrators::create_key)),
+    (POST, "/v1/admin/administrators/{name}/keys/rotate", operator!(administrators::rotate_keys)),
     (POST, "/v1/admin/administrators/{name}/keys/{key_id}/revoke", operator!(administrators::revoke_key)),
 
     (GET, "/v1/admin/tenants", moderator!(tenants::list)),

@@ -31,6 +31,32 @@ pub(crate) struct NewKey<'a, H> {
 pub(crate) type NewApiKey<'a> = NewKey<'a, Client>;
 pub(crate) type NewAdministratorKey<'a> = NewKey<'a, Administrator>;
 
+/// A key that another is to take the place of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PastKey {
+    pub(crate) label: Option<String>,
+    /// How long it was made for, in seconds; `None`: without an end.
+    pub(crate) life: Option<u64>,
+}
+
+/// The keys that are replaced leave their successor no one answer.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Differing;
+
+/// What a new key takes over from those that it replaces, if they agree; nothing, if there are none.
+pub(crate) fn succeed<'a, T: PartialEq>(
+    past: &'a [PastKey],
+    member: impl Fn(&'a PastKey) -> Option<T>,
+) -> Result<Option<T>, Differing> {
+    let mut members = past.iter().map(member);
+    let first = members.next().flatten();
+    if past.is_empty() || members.all(|other| other == first) {
+        Ok(first)
+    } else {
+        Err(Differing)
+    }
+}
+
 /// Who holds a key, which its prefix tells.
 pub(crate) trait Holder {
     const PREFIX: &'static str;
@@ -207,5 +233,28 @@ mod tests {
         fn any_text_is_answered(text in ".*") {
             let _ = (ApiKey::parse(&text), CredentialHash::decode(&text));
         }
+    }
+
+    #[test]
+    fn a_new_key_takes_over_what_those_before_it_agree_on() {
+        let key = |label: &str, life| PastKey {
+            label: Some(label.to_owned()),
+            life,
+        };
+        let label = |past: &[PastKey]| succeed(past, |key| key.label.clone());
+        let life = |past: &[PastKey]| succeed(past, |key| key.life);
+        assert_eq!((label(&[]), life(&[])), (Ok(None), Ok(None)));
+        let alike = [key("ci", Some(7)), key("ci", Some(7))];
+        assert_eq!(
+            (label(&alike), life(&alike)),
+            (Ok(Some("ci".to_owned())), Ok(Some(7)))
+        );
+        let unlike = [key("ci", Some(7)), key("laptop", None)];
+        assert_eq!(
+            (label(&unlike), life(&unlike)),
+            (Err(Differing), Err(Differing))
+        );
+        let endless = [key("ci", None), key("ci", None)];
+        assert_eq!(life(&endless), Ok(None));
     }
 }

@@ -4,7 +4,6 @@
 use std::{fmt, slice, sync::Arc};
 
 use mcp_connect_catalog::{ServerRef, VersionStatus};
-use serde::Serialize;
 
 use crate::authority::{
     AccessToken, ApiKey, CredentialHash, Expected, KeySource, MAX_ACCESS_TOKEN_LIFETIME,
@@ -194,8 +193,7 @@ pub(crate) struct Admission {
 }
 
 /// Where a rule stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Scope {
     Setting,
     Authority,
@@ -306,7 +304,7 @@ impl Denial {
 }
 
 impl Scope {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Setting => "setting",
             Self::Authority => "authority",

@@ -6,6 +6,7 @@ mod administrator;
 mod credential;
 mod decide;
 mod discovery;
+mod explain;
 mod feed;
 mod health;
 mod id;
@@ -30,8 +31,8 @@ pub(crate) use self::{
         admit_administrator, admit_by_access, check_administrator_name, is_access_identity,
     },
     credential::{
-        AdministratorKey, ApiKey, CredentialHash, Holder, KeyOf, NewAdministratorKey, NewApiKey,
-        NewKey, bearer, is_key_id,
+        AdministratorKey, ApiKey, CredentialHash, Differing, Holder, KeyOf, NewAdministratorKey,
+        NewApiKey, NewKey, PastKey, bearer, is_key_id, succeed,
     },
     decide::{
         Admission, Caller, ConnectRequest, Denial, Facts, Grant, KeyFacts, Moderation,
@@ -39,6 +40,7 @@ pub(crate) use self::{
         VersionFacts, admit, authenticate, decide, identify, policy_findings,
     },
     discovery::{KeySource, MetadataFault, jwks_uri, metadata_urls},
+    explain::Obstacle,
     feed::{
         FeedRow, IMPORTS_FEED_BYTES, MAX_REVOKED_KEYS, OWNER_FEED_SERVERS, PUBLISHERS_FEED_BYTES,
         WINDOW_SECONDS, feed,
@@ -56,7 +58,7 @@ pub(crate) use self::{
         DomainKey, MAX_RECORD_BYTES, Place, ProofFault, RECORD_PATH, SPENT_MILLIS, SignedTime,
         txt_records,
     },
-    policy::{Finding, Group, Level, Policy, PolicyDocument},
+    policy::{Finding, Level, Policy, PolicyDocument},
     proof::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, Unprovable},
     proof_of_possession::{
         CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,

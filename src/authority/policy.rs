@@ -179,8 +179,7 @@ pub(crate) struct Finding<'a> {
     basis: Basis<'a>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     Clients,
     Deny,
@@ -188,6 +187,19 @@ pub(crate) enum Group {
     Publishers,
     Versions,
     RequireVerification,
+}
+
+impl Group {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clients => "clients",
+            Self::Deny => "deny",
+            Self::Allow => "allow",
+            Self::Publishers => "publishers",
+            Self::Versions => "versions",
+            Self::RequireVerification => "require_verification",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

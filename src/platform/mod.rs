@@ -21,7 +21,9 @@ pub(crate) use self::{
     clock::{iso_date, now_millis, read_date, sleep, within},
     random::{RandomnessError, random_bytes},
     recent::Recent,
-    settings::{Access, DatabaseLimit, Fault, MAX_LIFETIME, MIN_LIFETIME, Publishing, Settings},
+    settings::{
+        Access, DatabaseLimit, Fault, Issuing, MAX_LIFETIME, MIN_LIFETIME, Publishing, Settings,
+    },
     signature::{SignatureError, VerifyingKey, has_signed},
 };
 

@@ -5,7 +5,13 @@ use super::{
     nth_row, nth_rows, text,
 };
 use crate::authority::{
-    AccessFacts, Administrator, AdministratorFacts, CredentialHash, NewAdministratorKey, Role,
+    AccessFacts, Administrator, AdministratorFacts, CredentialHash, NewAdministratorKey, PastKey,
+    Role,
+};
+
+const TABLE: credentials::Table = credentials::Table {
+    name: "administrator_keys",
+    holder: "name",
 };
 
 /// What an operator does to an administrator.
@@ -174,12 +180,13 @@ impl Store {
         role: Role,
         key: &NewAdministratorKey<'_>,
         actor: &str,
+        reason: Option<&str>,
     ) -> Result<Row, StoreError> {
         let created = Event {
             actor,
             action: "administrator.create",
             subject: name,
-            reason: None,
+            reason,
             detail: Some(role.as_str()),
         };
         let select = select("name = ?1");
@@ -191,7 +198,7 @@ impl Store {
                 ),
                 created.if_changed(),
                 insert_key(key, name),
-                key_created(name, key, actor),
+                key_created(name, key, actor, reason),
                 (&select, vec![name.into()]),
             ])
             .await?;
@@ -279,13 +286,63 @@ impl Store {
         name: &str,
         key: &NewAdministratorKey<'_>,
         actor: &str,
+        reason: Option<&str>,
     ) -> Result<Option<Row>, StoreError> {
         let select = select_keys("key_id = ?3");
         let mut results = self
             .batch(vec![
                 insert_key(key, name),
-                key_created(name, key, actor),
+                key_created(name, key, actor, reason),
                 (&select, vec![name.into(), now(), key.key.key_id().into()]),
+            ])
+            .await?;
+        nth_row(&mut results, 2)
+    }
+
+    /// The keys that a rotation replaces. `None`: no such administrator.
+    pub(crate) async fn past_administrator_keys(
+        &self,
+        name: &str,
+    ) -> Result<Option<Vec<PastKey>>, StoreError> {
+        let keys = TABLE.past_query();
+        let mut results = self
+            .read(vec![
+                (&select("name = ?1"), vec![name.into()]),
+                (&keys, vec![name.into(), now()]),
+            ])
+            .await?;
+        if nth_row(&mut results, 0)?.is_none() {
+            return Ok(None);
+        }
+        let keys = nth_rows(&mut results, 1)?;
+        Ok(Some(keys.iter().map(credentials::past_key).collect()))
+    }
+
+    /// A new key, and an end for all others: at `others_end`, in milliseconds since the Unix epoch. `None`: no such
+    /// administrator.
+    pub(crate) async fn rotate_administrator_keys(
+        &self,
+        name: &str,
+        key: &NewAdministratorKey<'_>,
+        others_end: u64,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<Row>, StoreError> {
+        let event = Event {
+            actor,
+            action: "administrator.key.rotate",
+            subject: name,
+            reason: Some(reason),
+            detail: Some(key.key.key_id()),
+        };
+        let select = select_keys("key_id = ?3");
+        let (end_others, values) = TABLE.end_others(name, key.key.key_id(), others_end);
+        let mut results = self
+            .batch(vec![
+                insert_key(key, name),
+                event.if_changed(),
+                (&select, vec![name.into(), now(), key.key.key_id().into()]),
+                (&end_others, values),
             ])
             .await?;
         nth_row(&mut results, 2)
@@ -367,12 +424,17 @@ fn administrator(row: &Row) -> Result<Administrator, StoreError> {
 }
 
 /// To stand right after the key's insertion.
-fn key_created(name: &str, key: &NewAdministratorKey<'_>, actor: &str) -> Statement<'static> {
+fn key_created(
+    name: &str,
+    key: &NewAdministratorKey<'_>,
+    actor: &str,
+    reason: Option<&str>,
+) -> Statement<'static> {
     Event {
         actor,
         action: "administrator.key.create",
         subject: name,
-        reason: None,
+        reason,
         detail: Some(key.key.key_id()),
     }
     .if_changed()

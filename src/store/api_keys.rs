@@ -2,7 +2,7 @@ use super::{
     Row, Statement, Store, StoreError, audit::Event, changed, credentials, date, now, nth_row,
     nth_rows, number,
 };
-use crate::authority::NewApiKey;
+use crate::authority::{NewApiKey, PastKey};
 
 /// The most keys of one client that work at the same time.
 pub(crate) const MAX_LIVE_KEYS: u32 = 10;
@@ -23,6 +23,11 @@ fn select(condition: &str) -> String {
         date("k.last_used_at"),
     )
 }
+
+const TABLE: credentials::Table = credentials::Table {
+    name: "api_keys",
+    holder: "client_id",
+};
 
 const SELECT_CLIENT: &str = "SELECT 1 FROM clients WHERE client_id = ?1";
 
@@ -45,15 +50,35 @@ impl Store {
         client_id: &str,
         key: &NewApiKey<'_>,
         actor: &str,
+        reason: Option<&str>,
     ) -> Result<KeyCreation, StoreError> {
         let event = Event {
             actor,
             action: "client.key.create",
             subject: client_id,
-            reason: None,
+            reason,
             detail: Some(key.key.key_id()),
         };
         self.insert_api_key(client_id, key, &event, None).await
+    }
+
+    /// The keys that a rotation replaces. `None`: no such client.
+    pub(crate) async fn past_api_keys(
+        &self,
+        client_id: &str,
+    ) -> Result<Option<Vec<PastKey>>, StoreError> {
+        let keys = TABLE.past_query();
+        let mut results = self
+            .read(vec![
+                (SELECT_CLIENT, vec![client_id.into()]),
+                (&keys, vec![client_id.into(), now()]),
+            ])
+            .await?;
+        if nth_row(&mut results, 0)?.is_none() {
+            return Ok(None);
+        }
+        let keys = nth_rows(&mut results, 1)?;
+        Ok(Some(keys.iter().map(credentials::past_key).collect()))
     }
 
     /// A new key, and an end for all others: at `others_end`, in milliseconds since the Unix epoch.
@@ -72,17 +97,8 @@ impl Store {
             reason: Some(reason),
             detail: Some(key.key.key_id()),
         };
-        let end_others = (
-            "UPDATE api_keys SET expires_at = ?3
-             WHERE client_id = ?1 AND key_id <> ?2 AND revoked_at IS NULL
-               AND (expires_at IS NULL OR expires_at > ?3)
-               AND EXISTS (SELECT 1 FROM api_keys WHERE key_id = ?2)",
-            vec![
-                client_id.into(),
-                key.key.key_id().into(),
-                number(others_end),
-            ],
-        );
+        let (sql, values) = TABLE.end_others(client_id, key.key.key_id(), others_end);
+        let end_others = (sql.as_str(), values);
         self.insert_api_key(client_id, key, &event, Some(end_others))
             .await
     }

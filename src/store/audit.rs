@@ -29,6 +29,24 @@ impl Event<'_> {
     }
 }
 
+impl Store {
+    /// Writes down what an administrator did for a reason, although no row of its own changed.
+    pub(crate) async fn note(
+        &self,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let sql =
+            "INSERT INTO audit (at, actor, action, subject, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let values = [actor, action, subject, reason].map(Into::into);
+        let values = [now()].into_iter().chain(values).collect();
+        self.batch(vec![(sql, values)]).await?;
+        Ok(())
+    }
+}
+
 /// Which entries to list.
 #[derive(Default)]
 pub(crate) struct AuditFilter<'a> {

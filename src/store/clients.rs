@@ -8,6 +8,8 @@ pub(crate) struct NewClient<'a> {
     pub(crate) client_id: &'a str,
     pub(crate) tenant_id: Option<&'a str>,
     pub(crate) name: Option<&'a str>,
+    /// Why, if that was said.
+    pub(crate) reason: Option<&'a str>,
 }
 
 const COLUMNS: &str = "client_id, tenant_id, name, status,
@@ -36,7 +38,7 @@ impl Store {
                 actor,
                 action: "client.create",
                 subject: client.client_id,
-                reason: None,
+                reason: client.reason,
                 detail: None,
             }
             .if_changed(),
@@ -82,14 +84,15 @@ impl Store {
     }
 
     /// Suspends a client. One that only the identity provider of this tenant knows is registered as
-    /// suspended; one of another tenant stays as it is. `None`: no such client, and no such tenant.
+    /// suspended; one of another tenant stays as it is. Tells whether that was a change, and whether the client was
+    /// registered by it. `None`: no such client, and no such tenant.
     pub(crate) async fn revoke_client(
         &self,
         client_id: &str,
         tenant_id: Option<&str>,
         actor: &str,
         reason: &str,
-    ) -> Result<Option<(Row, bool)>, StoreError> {
+    ) -> Result<Option<(Row, bool, bool)>, StoreError> {
         let select = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
         let mut statements = vec![(
             "INSERT INTO clients (client_id, tenant_id, status, created_at)
@@ -103,8 +106,8 @@ impl Store {
         let last = statements.len() - 1;
         let mut results = self.batch(statements).await?;
         let client = nth_row(&mut results, last)?;
-        let changed = changed(&results, 1)?;
-        Ok(client.map(|client| (client, changed)))
+        let (is_registered, changed) = (changed(&results, 0)?, changed(&results, 1)?);
+        Ok(client.map(|client| (client, changed, is_registered)))
     }
 }
 

@@ -44,7 +44,8 @@ pub(crate) enum ImportOutcome {
 /// mirrored.
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
-    Here,
+    /// By an administrator, for this reason, if one was said.
+    Here(Option<&'a str>),
     /// A registry whose word holds: what it edits becomes a new edition.
     Upstream {
         from: &'a str,
@@ -56,14 +57,21 @@ pub(crate) enum Source<'a> {
 impl<'a> Source<'a> {
     fn upstream(self) -> Option<&'a str> {
         match self {
-            Self::Here => None,
+            Self::Here(_) => None,
             Self::Upstream { from, .. } => Some(from),
+        }
+    }
+
+    fn reason(self) -> Option<&'a str> {
+        match self {
+            Self::Here(reason) => reason,
+            Self::Upstream { .. } => None,
         }
     }
 
     fn connectable(self) -> Connectable {
         match self {
-            Self::Here => Connectable::All,
+            Self::Here(_) => Connectable::All,
             Self::Upstream { connectable, .. } => connectable,
         }
     }
@@ -130,7 +138,8 @@ const AUDIT: &str = concat!(
        CASE WHEN v.id IS NULL THEN 'version.import'
             WHEN v.content_hash <> i.value ->> 'content_hash' THEN 'version.edit'
             WHEN v.status <> i.value ->> 'status' THEN 'version.status' ELSE 'version.update' END,
-       (i.value ->> 'name') || '@' || (i.value ->> 'version'), i.value ->> 'status_message', i.value ->> 'status'
+       (i.value ->> 'name') || '@' || (i.value ->> 'version'),
+       coalesce(?5, i.value ->> 'status_message'), i.value ->> 'status'
      FROM json_each(?1) i
      LEFT JOIN servers s ON s.name = i.value ->> 'name'
      LEFT JOIN versions v ON v.server_id = s.id AND v.version = i.value ->> 'version'
@@ -323,7 +332,16 @@ impl Store {
         let mut statements = vec![
             (KNOWN, vec![json()]),
             (NONE_FOREIGN, vec![json(), upstream()]),
-            (AUDIT, vec![json(), now(), actor.into(), upstream()]),
+            (
+                AUDIT,
+                vec![
+                    json(),
+                    now(),
+                    actor.into(),
+                    upstream(),
+                    text(source.reason()),
+                ],
+            ),
             (&revoke, vec![json(), actor.into(), upstream()]),
         ];
         if let Source::Upstream { turn, .. } = source {

@@ -297,6 +297,7 @@ impl Store {
         subject: &str,
         method: Method,
         actor: &str,
+        reason: Option<&str>,
     ) -> Result<Option<(ServerSummary, bool)>, StoreError> {
         let name = name.as_str();
         let method = match method {
@@ -320,7 +321,7 @@ impl Store {
             actor,
             action: "server.prove",
             subject: name,
-            reason: None,
+            reason,
             detail: Some(&detail),
         };
         let confirm = (

@@ -15,6 +15,7 @@ impl Store {
         tenant_id: &str,
         name: Option<&str>,
         actor: &str,
+        reason: Option<&str>,
     ) -> Result<Row, StoreError> {
         let select = format!("{SELECT} WHERE tenant_id = ?1");
         let mut results = self
@@ -27,7 +28,7 @@ impl Store {
                     actor,
                     action: "tenant.create",
                     subject: tenant_id,
-                    reason: None,
+                    reason,
                     detail: None,
                 }
                 .if_changed(),

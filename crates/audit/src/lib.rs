@@ -5,10 +5,12 @@
 //! one), followed by the entry's [canonical bytes](AuditEntry::canonical). So who knows the newest
 //! hash knows whether any entry up to there was changed, taken away or put in between.
 
+mod action;
 mod chain;
 mod entry;
 mod hash;
 
+pub use action::ACTIONS;
 pub use chain::{Broken, Head, verify_chain};
 pub use entry::AuditEntry;
 pub use hash::{ChainHash, ChainHashError};

@@ -71,6 +71,17 @@ pub fn query_date(text: &str) -> Result<u64, DateError> {
     })
 }
 
+/// The microsecond at which a day of UTC begins, and the one at which the next does, since the Unix epoch; `None` for
+/// what is not written like 2026-11-01.
+pub fn day_micros(text: &str) -> Option<(u64, u64)> {
+    let at = |time: &str| {
+        (text.len() == 10)
+            .then(|| date_micros(&format!("{text}T{time}Z")))
+            .flatten()
+    };
+    Some((at("00:00:00")?, at("23:59:59.999999")? + 1))
+}
+
 /// The date as registries show it: RFC 3339 in UTC, to the microsecond, without zeros at the end of
 /// a fraction, so that the date of a mirrored version reads as it does upstream.
 pub fn format_date(micros: u64) -> String {
@@ -228,6 +239,25 @@ mod tests {
             "2025-08-07T13:15:04 0000",
         ] {
             assert_eq!(query_date(text), Err(DateError::NoDate), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_day_begins_and_ends_in_utc() {
+        let begins = date_micros("2026-11-01T00:00:00Z").unwrap();
+        let ends = date_micros("2026-11-02T00:00:00Z").unwrap();
+        assert_eq!(day_micros("2026-11-01"), Some((begins, ends)));
+        for text in [
+            "",
+            "2026-11-1",
+            "2026-11-31",
+            "2026-11-01T",
+            "2026-11-01Z",
+            "2026/11/01",
+            "20261101  ",
+            "2026-11-0\u{661}",
+        ] {
+            assert_eq!(day_micros(text), None, "{text}");
         }
     }
 

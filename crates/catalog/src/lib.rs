@@ -23,7 +23,7 @@ mod vocabulary;
 
 pub use claim::Claim;
 pub use cursor::{CursorError, ListCursor, ListFilter, Position, SearchCursor};
-pub use date::{DateError, date_micros, format_date, query_date};
+pub use date::{DateError, date_micros, day_micros, format_date, query_date};
 pub use domain::{Domain, DomainError, lies_under};
 pub use endpoint::{Endpoint, EndpointError, EndpointRules};
 pub use entry::{Entry, EntryError, VersionStatus, canonical_server_json};

@@ -2,14 +2,19 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Changed, KeyBody, ReasonBody, check_reason, list_answer, new_key};
+use super::{
+    Changed, KeyBody, ReasonBody, check_reason, check_reason_given, list_answer, list_limit,
+    new_key, rotation,
+};
 use crate::{
     api::{
         call::{Call, Moderator, Operator},
         problem::Problem,
         respond,
     },
-    authority::{AdministratorKey, Role, check_administrator_name, is_access_identity, is_key_id},
+    authority::{
+        AdministratorKey, NewKey, Role, check_administrator_name, is_access_identity, is_key_id,
+    },
     platform::{http::Response, random_bytes},
     store::{AdministratorChange, StoreError},
 };
@@ -23,6 +28,7 @@ pub(crate) struct CreateBody {
     label: Option<String>,
     expires_in: Option<u64>,
     expires_at: Option<String>,
+    reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +54,7 @@ pub(crate) async fn whoami(_: &Call, administrator: &Moderator) -> Result<Respon
 pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response, Problem> {
     let body: CreateBody = call.json()?;
     check_administrator("name", &body.name)?;
+    let reason = check_reason_given(body.reason.as_deref())?;
     let secret = AdministratorKey::from_random(random_bytes()?, random_bytes()?);
     let key = new_key(
         &secret,
@@ -58,14 +65,14 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
     let subject = call
         .app
         .store
-        .create_administrator(&body.name, body.role, &key, operator.actor())
+        .create_administrator(&body.name, body.role, &key, operator.actor(), reason)
         .await
         .map_err(|error| match error {
             StoreError::Conflict(constraint) if constraint.contains("administrators.name") => {
                 Problem::new(
                     StatusCode::CONFLICT,
                     "administrator_exists",
-                    "name: is taken; choose another",
+                    "name: there is already an administrator of this name; choose another",
                 )
             }
             other => other.into(),
@@ -76,7 +83,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
 }
 
 pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
-    let limit = call.page_size()?;
+    let limit = list_limit(call, &[])?;
     let cursor = call.query("cursor")?;
     if let Some(cursor) = &cursor {
         check_administrator("cursor", cursor)?;
@@ -177,6 +184,7 @@ async fn change(
 pub(crate) async fn create_key(call: &Call, operator: &Operator) -> Result<Response, Problem> {
     let name = administrator_name(call)?;
     let body: KeyBody = call.json()?;
+    let reason = check_reason_given(body.reason.as_deref())?;
     let secret = AdministratorKey::from_random(random_bytes()?, random_bytes()?);
     let key = new_key(
         &secret,
@@ -187,12 +195,41 @@ pub(crate) async fn create_key(call: &Call, operator: &Operator) -> Result<Respo
     let subject = call
         .app
         .store
-        .create_administrator_key(name, &key, operator.actor())
+        .create_administrator_key(name, &key, operator.actor(), reason)
         .await?
         .ok_or_else(administrator_not_found)?;
     let key = secret.reveal();
     let created = Created { subject, key };
     respond(StatusCode::CREATED, &created)
+}
+
+pub(crate) async fn rotate_keys(call: &Call, operator: &Operator) -> Result<Response, Problem> {
+    let name = administrator_name(call)?;
+    let body: rotation::Body = call.json()?;
+    let store = &call.app.store;
+    let past = store
+        .past_administrator_keys(name)
+        .await?
+        .ok_or_else(administrator_not_found)?;
+    let rotation = body.plan(&past)?;
+    let secret = AdministratorKey::from_random(random_bytes()?, random_bytes()?);
+    let key = NewKey {
+        key: &secret,
+        label: rotation.label,
+        expires_at: rotation.expires_at,
+    };
+    let subject = store
+        .rotate_administrator_keys(
+            name,
+            &key,
+            rotation.others_end,
+            operator.actor(),
+            rotation.reason,
+        )
+        .await?
+        .ok_or_else(administrator_not_found)?;
+    let key = secret.reveal();
+    respond(StatusCode::CREATED, &Created { subject, key })
 }
 
 pub(crate) async fn list_keys(call: &Call, _: &Moderator) -> Result<Response, Problem> {

@@ -1,6 +1,6 @@
-use mcp_connect_catalog::query_date;
+use mcp_connect_audit::ACTIONS;
 
-use super::list_answer;
+use super::{Day, list_answer, list_limit, moment};
 use crate::{
     api::{
         call::{Call, Moderator},
@@ -16,17 +16,22 @@ const MAX_FILTER_CHARS: usize = 600;
 const MAX_EXPORT_ENTRIES: u32 = 1000;
 const MAX_EXPORT_BYTES: usize = 512 * 1024;
 
+const FILTERS: [&str; 6] = ["actor", "action", "subject", "since", "until", "order"];
+
 pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
-    let limit = call.page_size()?;
+    let limit = list_limit(call, &FILTERS)?;
     let after = seq(call, "cursor")?;
     let [actor, action, subject] = ["actor", "action", "subject"].map(|name| filtered(call, name));
     let (actor, action, subject) = (actor?, action?, subject?);
+    if let Some(action) = &action {
+        check_action(action)?;
+    }
     let filter = AuditFilter {
         actor: actor.as_deref(),
         action: action.as_deref(),
         subject: subject.as_deref(),
-        since: time(call, "since")?,
-        until: time(call, "until")?,
+        since: time(call, "since", Day::Begins)?,
+        until: time(call, "until", Day::Ends)?,
         oldest_first: match call.query("order")?.as_deref() {
             None | Some("newest") => false,
             Some("oldest") => true,
@@ -87,11 +92,81 @@ fn filtered(call: &Call, parameter: &str) -> Result<Option<String>, Problem> {
     }
 }
 
-fn time(call: &Call, parameter: &str) -> Result<Option<u64>, Problem> {
-    let Some(text) = call.query(parameter)? else {
-        return Ok(None);
-    };
-    let micros = query_date(&text)
-        .map_err(|error| Problem::request_invalid(format!("{parameter}: {error}")))?;
-    Ok(Some(micros / 1000))
+fn time(call: &Call, parameter: &str, day: Day) -> Result<Option<u64>, Problem> {
+    call.query(parameter)?
+        .map(|text| moment(parameter, &text, day))
+        .transpose()
+}
+
+/// An action that nobody could have taken is a typo, not an empty list.
+fn check_action(action: &str) -> Result<(), Problem> {
+    if ACTIONS.contains(&action) {
+        return Ok(());
+    }
+    Err(Problem::request_invalid(format!(
+        "action: there is none of this name; there are {}",
+        ACTIONS.join(", ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    /// The names of actions in the sources of the store: `"kind.verb"`, in double or single quotes.
+    fn written(directory: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            for quoted in text.split(['"', '\'']) {
+                let mut parts = quoted.split('.');
+                let kind = parts.next().unwrap();
+                let is_action = KINDS.contains(&kind)
+                    && parts.clone().count() > 0
+                    && parts.all(|part| {
+                        !part.is_empty()
+                            && part
+                                .bytes()
+                                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+                    });
+                if is_action {
+                    found.insert(quoted.to_owned());
+                }
+            }
+        }
+    }
+
+    /// Of what the store itself writes; `mirror` and `cache` come from the handlers.
+    const KINDS: [&str; 9] = [
+        "administrator",
+        "client",
+        "jti",
+        "key",
+        "policy",
+        "provider",
+        "server",
+        "tenant",
+        "version",
+    ];
+
+    #[test]
+    fn every_action_that_is_written_can_be_asked_for() {
+        let mut found = BTreeSet::new();
+        written(
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store")),
+            &mut found,
+        );
+        assert!(found.len() > 20, "{found:?}");
+        for action in &found {
+            assert!(ACTIONS.contains(&action.as_str()), "{action}");
+        }
+        let sorted: Vec<&str> = ACTIONS
+            .iter()
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        assert_eq!(sorted, ACTIONS);
+    }
 }

@@ -1,11 +1,11 @@
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Changed, KeyBody, ReasonBody, check_reason,
+    Changed, KeyBody, ReasonBody, check_reason, check_reason_given,
     clients::{client_id, client_not_found},
-    new_key,
+    new_key, rotation,
 };
 use crate::{
     api::{
@@ -13,24 +13,10 @@ use crate::{
         problem::Problem,
         respond,
     },
-    authority::{ApiKey, is_key_id},
-    platform::{http::Response, now_millis, random_bytes},
+    authority::{ApiKey, NewKey, is_key_id},
+    platform::{http::Response, random_bytes},
     store::{KeyCreation, MAX_LIVE_KEYS, Row},
 };
-
-/// 30 days: who needs more wants two keys, not a rotation.
-const MAX_OVERLAP_SECONDS: u64 = 30 * 24 * 60 * 60;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RotateBody {
-    /// How long the other keys go on working.
-    overlap_seconds: u64,
-    label: Option<String>,
-    expires_in: Option<u64>,
-    expires_at: Option<String>,
-    reason: String,
-}
 
 #[derive(Serialize)]
 struct Created {
@@ -43,6 +29,7 @@ struct Created {
 pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response, Problem> {
     let client_id = client_id(call)?;
     let body: KeyBody = call.json()?;
+    let reason = check_reason_given(body.reason.as_deref())?;
     let key = ApiKey::from_random(random_bytes()?, random_bytes()?);
     let new = new_key(
         &key,
@@ -53,32 +40,34 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
     let creation = call
         .app
         .store
-        .create_api_key(client_id, &new, operator.actor())
+        .create_api_key(client_id, &new, operator.actor(), reason)
         .await?;
     created(creation, &key)
 }
 
 pub(crate) async fn rotate(call: &Call, operator: &Operator) -> Result<Response, Problem> {
     let client_id = client_id(call)?;
-    let body: RotateBody = call.json()?;
-    let reason = check_reason(&body.reason)?;
-    if body.overlap_seconds > MAX_OVERLAP_SECONDS {
-        return Err(Problem::request_invalid(
-            "overlap_seconds: must be 0 to 2592000, which is 30 days",
-        ));
-    }
+    let body: rotation::Body = call.json()?;
+    let store = &call.app.store;
+    let past = store
+        .past_api_keys(client_id)
+        .await?
+        .ok_or_else(client_not_found)?;
+    let rotation = body.plan(&past)?;
     let key = ApiKey::from_random(random_bytes()?, random_bytes()?);
-    let new = new_key(
-        &key,
-        body.label.as_deref(),
-        body.expires_at.as_deref(),
-        body.expires_in,
-    )?;
-    let others_end = now_millis() + body.overlap_seconds * 1000;
-    let creation = call
-        .app
-        .store
-        .rotate_api_keys(client_id, &new, others_end, operator.actor(), reason)
+    let new = NewKey {
+        key: &key,
+        label: rotation.label,
+        expires_at: rotation.expires_at,
+    };
+    let creation = store
+        .rotate_api_keys(
+            client_id,
+            &new,
+            rotation.others_end,
+            operator.actor(),
+            rotation.reason,
+        )
         .await?;
     created(creation, &key)
 }

@@ -1,14 +1,17 @@
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Changed, ReasonBody, check_name, check_reason, list_answer, tenants};
+use super::{
+    Changed, ReasonBody, check_name, check_reason, check_reason_given, list_answer, list_limit,
+    new_key, tenants,
+};
 use crate::{
     api::{
         call::{Call, Moderator, Operator},
         problem::Problem,
         respond,
     },
-    authority::{ApiKey, NewKey, is_client_id, is_id},
+    authority::{ApiKey, is_client_id, is_id},
     platform::{http::Response, random_bytes},
     store::{NewClient, Row, Status, StoreError},
 };
@@ -22,6 +25,11 @@ pub(crate) struct CreateBody {
     /// `false`: none, for clients that show access tokens of an identity provider.
     #[serde(default = "yes")]
     api_key: bool,
+    /// Of the key, as in [`KeyBody`](super::KeyBody).
+    label: Option<String>,
+    expires_in: Option<u64>,
+    expires_at: Option<String>,
+    reason: Option<String>,
 }
 
 const fn yes() -> bool {
@@ -46,20 +54,31 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
     if let Some(name) = &body.name {
         check_name("name", name)?;
     }
+    let reason = check_reason_given(body.reason.as_deref())?;
     let key = if body.api_key {
         Some(ApiKey::from_random(random_bytes()?, random_bytes()?))
     } else {
         None
     };
-    let new_key = key.as_ref().map(|key| NewKey {
-        key,
-        label: None,
-        expires_at: None,
-    });
+    let new_key = match &key {
+        Some(key) => Some(new_key(
+            key,
+            body.label.as_deref(),
+            body.expires_at.as_deref(),
+            body.expires_in,
+        )?),
+        None if body.label.is_some() || body.expires_at.is_some() || body.expires_in.is_some() => {
+            return Err(Problem::request_invalid(
+                "api_key: is false, so there is no key for label, expires_in or expires_at; leave them out",
+            ));
+        }
+        None => None,
+    };
     let client = NewClient {
         client_id: &body.client_id,
         tenant_id: body.tenant_id.as_deref(),
         name: body.name.as_deref(),
+        reason,
     };
     let client = call
         .app
@@ -71,7 +90,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
                 Problem::new(
                     StatusCode::CONFLICT,
                     "client_exists",
-                    "client_id: is taken; choose another",
+                    "client_id: there is already a client of this id; choose another",
                 )
             }
             StoreError::Conflict(reason) if reason.contains("no such tenant") => {
@@ -87,7 +106,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
 }
 
 pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
-    let limit = call.page_size()?;
+    let limit = list_limit(call, &[])?;
     let cursor = call.query("cursor")?;
     if let Some(cursor) = &cursor {
         check_client_id("cursor", cursor)?;

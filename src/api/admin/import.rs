@@ -3,6 +3,7 @@ use mcp_connect_catalog::Entry;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
+use super::check_reason_given;
 use crate::{
     api::{
         call::{Call, Operator},
@@ -18,6 +19,7 @@ const MAX_ENTRIES: usize = 100;
 #[derive(Deserialize)]
 pub(crate) struct Body {
     servers: Vec<Box<RawValue>>,
+    reason: Option<String>,
 }
 
 /// Takes what can be represented and names what can't, entry by entry.
@@ -28,6 +30,7 @@ pub(crate) async fn import(call: &Call, operator: &Operator) -> Result<Response,
             "servers: send 1 to 100 entries a call",
         ));
     }
+    let reason = check_reason_given(body.reason.as_deref())?;
     let rules = call.app.settings.endpoint_rules();
     let parsed: Vec<Result<Entry, ImportResult>> = body
         .servers
@@ -40,7 +43,7 @@ pub(crate) async fn import(call: &Call, operator: &Operator) -> Result<Response,
     let entries: Vec<&Entry> = parsed.iter().flatten().collect();
     let store = &call.app.store;
     let imported = store
-        .import(&entries, operator.actor(), Source::Here)
+        .import(&entries, operator.actor(), Source::Here(reason))
         .await?;
     let changed = ImportResult::changed_names(&imported);
     // After the answer, since they may be a hundred.

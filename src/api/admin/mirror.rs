@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::list_answer;
+use super::{check_reason_given, list_answer, list_limit};
 use crate::{
     api::{
         call::{Call, Moderator, Operator},
@@ -23,6 +23,8 @@ const LONGEST_RUN_MILLIS: u64 = 8_000;
 struct SyncBody {
     #[serde(default)]
     sweep: bool,
+    /// Goes into the audit trail, if one is said; what the run changes goes there in any case.
+    reason: Option<String>,
 }
 
 pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem> {
@@ -41,15 +43,21 @@ pub(crate) async fn list_poison(call: &Call, _: &Moderator) -> Result<Response, 
     let page = call
         .app
         .store
-        .list_poison(cursor.as_deref(), call.page_size()?)
+        .list_poison(cursor.as_deref(), list_limit(call, &[])?)
         .await?;
     list_answer("poison", page, |entry| entry.text("subject").to_owned())
 }
 
 /// Does what the cron does, now; a sweep of everything, too, if that is wanted.
-pub(crate) async fn sync(call: &Call, _: &Operator) -> Result<Response, Problem> {
+pub(crate) async fn sync(call: &Call, operator: &Operator) -> Result<Response, Problem> {
     let body: SyncBody = call.json()?;
     let (settings, store) = (&call.app.settings, &call.app.store);
+    let reason = check_reason_given(body.reason.as_deref())?;
+    if let (Some(reason), Ok(Some(upstream))) = (reason, settings.upstream()) {
+        store
+            .note(operator.actor(), "mirror.sync", upstream, reason)
+            .await?;
+    }
     let followed = upkeep::mirror::follow(settings, store, body.sweep, LONGEST_RUN_MILLIS).await;
     match followed {
         Ok(Some(followed)) => respond(

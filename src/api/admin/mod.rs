@@ -16,15 +16,16 @@ pub(super) mod policy;
 pub(super) mod proofs;
 pub(super) mod providers;
 pub(super) mod revocations;
+mod rotation;
 pub(super) mod stats;
 pub(super) mod tenants;
 pub(super) mod token_test;
 
 use http::StatusCode;
-use mcp_connect_catalog::{date_micros, is_label};
+use mcp_connect_catalog::{day_micros, is_label, query_date};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
-use super::{problem::Problem, respond};
+use super::{call::Call, problem::Problem, respond};
 use crate::{
     authority::{Holder, KeyOf, NewKey},
     platform::{http::Response, now_millis},
@@ -68,6 +69,26 @@ fn list_answer<T: Serialize>(
     respond(StatusCode::OK, &list)
 }
 
+/// How many entries a page may have. Refuses parameters other than `filters` and those of every list: whoever
+/// misspells a filter must not take everything for what it lets through.
+fn list_limit(call: &Call, filters: &[&str]) -> Result<u32, Problem> {
+    const OF_EVERY_LIST: [&str; 2] = ["limit", "cursor"];
+    let known = || filters.iter().chain(&OF_EVERY_LIST);
+    match call
+        .query_names()
+        .find(|name| !known().any(|known| known == name))
+    {
+        None => call.page_size(),
+        Some(unknown) => {
+            let known: Vec<&str> = known().copied().collect();
+            Err(Problem::request_invalid(format!(
+                "{unknown}: is not a parameter of this list; there are {}",
+                known.join(", ")
+            )))
+        }
+    }
+}
+
 /// Something after a change, and whether there was one.
 #[derive(Serialize)]
 struct Changed<T> {
@@ -90,6 +111,7 @@ struct KeyBody {
     label: Option<String>,
     expires_in: Option<u64>,
     expires_at: Option<String>,
+    reason: Option<String>,
 }
 
 fn new_key<'a, H: Holder>(
@@ -121,6 +143,11 @@ fn check_reason(reason: &str) -> Result<&str, Problem> {
     Ok(reason)
 }
 
+/// The reason for something that is only added or renewed, which need not be said.
+fn check_reason_given(reason: Option<&str>) -> Result<Option<&str>, Problem> {
+    reason.map(check_reason).transpose()
+}
+
 /// What people call something.
 fn check_name(member: &str, name: &str) -> Result<(), Problem> {
     if is_label(name, MAX_NAME_CHARS) {
@@ -141,18 +168,36 @@ fn expiry(expires_at: Option<&str>, expires_in: Option<u64>) -> Result<Option<u6
         (Some(_), Some(_)) => Err(Problem::request_invalid(
             "expires_at: given together with expires_in; leave one out",
         )),
-        (Some(date), None) => date_micros(date)
-            .map(|micros| micros / 1000)
-            .filter(|at| (now + 1..=latest).contains(at))
-            .map(Some)
-            .ok_or_else(|| {
-                Problem::request_invalid(
-                    "expires_at: must be an RFC 3339 date to come, such as 2027-01-31T12:00:00Z, at most ten years away",
-                )
-            }),
+        (Some(date), None) => match moment("expires_at", date, Day::Ends)? {
+            at if (now + 1..=latest).contains(&at) => Ok(Some(at)),
+            _ => Err(Problem::request_invalid(
+                "expires_at: must be to come, and at most ten years away",
+            )),
+        },
         (None, Some(seconds @ 1..=MAX_EXPIRY_SECONDS)) => Ok(Some(now + seconds * 1000)),
         (None, Some(_)) => Err(Problem::request_invalid(
             "expires_in: must be 1 to 315360000 seconds",
         )),
     }
+}
+
+/// Which end of a day a date without a time stands for.
+#[derive(Clone, Copy)]
+enum Day {
+    Begins,
+    Ends,
+}
+
+/// Reads a time, or a day of UTC, in milliseconds since the Unix epoch.
+fn moment(member: &str, text: &str, day: Day) -> Result<u64, Problem> {
+    let micros = match (day_micros(text), day) {
+        (Some((begins, _)), Day::Begins) => Ok(begins),
+        (Some((_, ends)), Day::Ends) => Ok(ends),
+        (None, _) => query_date(text),
+    };
+    micros.map(|micros| micros / 1000).map_err(|error| {
+        Problem::request_invalid(format!(
+            "{member}: {error}; or write a day of UTC, such as 2026-11-01"
+        ))
+    })
 }

@@ -2,7 +2,7 @@ use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
 use serde::Deserialize;
 
-use super::{Changed, ReasonBody, check_reason, expiry, list_answer};
+use super::{Changed, ReasonBody, check_reason, expiry, list_answer, list_limit};
 use crate::{
     api::{
         call::{Call, Moderator},
@@ -72,7 +72,7 @@ async fn moderate(
 }
 
 pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
-    let limit = call.page_size()?;
+    let limit = list_limit(call, &["state", "namespace"])?;
     let state = call.query("state")?;
     let state = state.as_deref();
     if state.is_some_and(|state| !matches!(state, "quarantined" | "revoked")) {

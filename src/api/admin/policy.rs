@@ -8,21 +8,22 @@ use serde_json::{json, value::to_raw_value};
 use super::{
     Changed, check_reason,
     clients::{check_client_id, check_id},
-    list_answer,
+    list_answer, list_limit,
     tenants::{self, tenant_id},
 };
 use crate::{
     api::{
         App,
         call::{Call, Moderator, Operator},
+        gating,
         problem::Problem,
-        respond,
+        respond, signing_key,
     },
     authority::{
-        Caller, ConnectRequest, Denial, Facts, Finding, Grant, Group, Level, PolicyDocument,
+        Caller, ConnectRequest, Denial, Facts, Finding, Grant, Level, Obstacle, PolicyDocument,
         Presented, Scope, authenticate, decide, policy_findings,
     },
-    platform::{http::Response, now_millis},
+    platform::{Issuing, http::Response, iso_date, now_millis},
     store::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite, Row},
 };
 
@@ -54,6 +55,9 @@ struct Explanation {
     /// The rule that decided, where one of a policy did.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
+    /// What denied: that rule, or the state that stood before all rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_by: Option<String>,
     caller: ExplainedCaller,
     server: ExplainedServer,
     /// What each group of rules says, decisive or not.
@@ -80,8 +84,8 @@ struct ExplainedServer {
 
 #[derive(Serialize)]
 struct ExplainedFinding {
-    scope: Scope,
-    group: Group,
+    scope: &'static str,
+    group: &'static str,
     permits: bool,
     because: String,
 }
@@ -113,7 +117,7 @@ pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem
 
 pub(crate) async fn history(call: &Call, _: &Moderator) -> Result<Response, Problem> {
     let scope = scope(call)?;
-    let limit = call.page_size()?;
+    let limit = list_limit(call, &[])?;
     let before = call
         .query("cursor")?
         .map(|cursor| cursor.parse::<u32>())
@@ -170,7 +174,7 @@ pub(crate) async fn write(call: &Call, operator: &Operator) -> Result<Response, 
     respond(StatusCode::OK, &Changed { subject, changed })
 }
 
-/// Asks the very code that decides on a connect, about the caller that is named.
+/// Asks the very code that decides on a connect, about the caller that is named, and goes on as connect would.
 pub(crate) async fn explain(call: &Call, _: &Moderator) -> Result<Response, Problem> {
     let body: ExplainBody = call.json()?;
     let server_ref: ServerRef = body
@@ -212,20 +216,86 @@ pub(crate) async fn explain(call: &Call, _: &Moderator) -> Result<Response, Prob
         }
     };
     let decision = decision.and_then(|caller| decide(&request, &caller, &facts, admission, now));
-    let findings = facts.version.as_ref().map(|version| {
-        policy_findings(&request, &caller, &facts, version, admission)
-            .into_iter()
-            .map(ExplainedFinding::from)
-            .collect()
-    });
-    let explanation = Explanation::new(
-        &request,
-        caller,
-        &facts,
-        &decision,
-        findings.unwrap_or_default(),
-    );
-    respond(StatusCode::OK, &explanation)
+    let verdict = match Verdict::of(&call.app, &issuing, &facts, decision).await {
+        Ok(verdict) => verdict,
+        Err(denial) => Verdict::denied(&call.app, &request, &facts, denial, now).await?,
+    };
+    let mut findings: Vec<ExplainedFinding> = verdict
+        .obstacle
+        .iter()
+        .map(ExplainedFinding::from)
+        .collect();
+    if let Some(version) = &facts.version {
+        let rules = policy_findings(&request, &caller, &facts, version, admission);
+        findings.extend(rules.into_iter().map(ExplainedFinding::from));
+    }
+    respond(
+        StatusCode::OK,
+        &Explanation::new(&request, caller, &facts, verdict, findings),
+    )
+}
+
+/// What connect answers, and what made it.
+struct Verdict {
+    code: &'static str,
+    detail: Option<String>,
+    rule: Option<String>,
+    obstacle: Option<Obstacle>,
+}
+
+impl Verdict {
+    /// Goes on as connect does once the rules have decided: a key has to be there that signs, and the endpoint has to
+    /// answer if that is wanted.
+    async fn of(
+        app: &App,
+        issuing: &Issuing<'_>,
+        facts: &Facts,
+        decision: Result<Grant, Denial>,
+    ) -> Result<Self, Denial> {
+        let grant = decision?;
+        if let Err(problem) = signing_key(issuing.keys, &facts.revoked_keys) {
+            return Ok(Self {
+                code: problem.code(),
+                detail: Some(problem.into_parts().1),
+                rule: None,
+                obstacle: Some(Obstacle::no_signing_key()),
+            });
+        }
+        gating::admit(app, issuing.health_gating, &grant.endpoint).await?;
+        Ok(Self {
+            code: "ok",
+            detail: None,
+            rule: None,
+            obstacle: None,
+        })
+    }
+
+    async fn denied(
+        app: &App,
+        request: &ConnectRequest,
+        facts: &Facts,
+        denial: Denial,
+        now: u64,
+    ) -> Result<Self, Problem> {
+        let mut obstacle = Obstacle::behind(&denial, facts, now, iso_date);
+        let held = match (&denial, &facts.version) {
+            (Denial::ServerRevoked, _) => Some(None),
+            (Denial::VersionRevoked, Some(version)) => Some(Some(version.version.as_str())),
+            _ => None,
+        };
+        if let (Some(obstacle), Some(version)) = (&mut obstacle, held) {
+            let name = request.server_ref.name.as_str();
+            if let Some(reason) = app.store.held_because(name, version).await? {
+                obstacle.because = format!("{}: {reason}", obstacle.because);
+            }
+        }
+        Ok(Self {
+            code: denial.code(),
+            rule: denial.rule(),
+            detail: Some(Problem::from(denial).into_parts().1),
+            obstacle,
+        })
+    }
 }
 
 /// A registered client is of its own tenant; one that its tenant's identity provider vouches for
@@ -262,16 +332,23 @@ impl Explanation {
         request: &ConnectRequest,
         caller: Caller,
         facts: &Facts,
-        decision: &Result<Grant, Denial>,
+        verdict: Verdict,
         findings: Vec<ExplainedFinding>,
     ) -> Self {
         let version = facts.version.as_ref();
-        let denial = decision.as_ref().err();
+        let Verdict {
+            code,
+            detail,
+            rule,
+            obstacle,
+        } = verdict;
+        let decided_by = obstacle.map(|obstacle| obstacle.because);
         Self {
-            decision: denial.map_or("granted", |_| "denied"),
-            code: denial.map_or("ok", Denial::code),
-            detail: denial.map(ToString::to_string),
-            rule: denial.and_then(Denial::rule),
+            decision: if code == "ok" { "granted" } else { "denied" },
+            code,
+            detail,
+            decided_by: decided_by.or_else(|| rule.clone()),
+            rule,
             caller: ExplainedCaller {
                 client_id: caller.client_id,
                 tenant_id: caller.tenant_id,
@@ -286,11 +363,22 @@ impl Explanation {
     }
 }
 
+impl From<&Obstacle> for ExplainedFinding {
+    fn from(obstacle: &Obstacle) -> Self {
+        Self {
+            scope: "state",
+            group: obstacle.subject.as_str(),
+            permits: false,
+            because: obstacle.because.clone(),
+        }
+    }
+}
+
 impl From<(Scope, Finding<'_>)> for ExplainedFinding {
     fn from((scope, finding): (Scope, Finding<'_>)) -> Self {
         Self {
-            scope,
-            group: finding.group,
+            scope: scope.as_str(),
+            group: finding.group.as_str(),
             permits: finding.permits,
             because: finding.to_string(),
         }

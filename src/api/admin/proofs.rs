@@ -6,7 +6,7 @@ use mcp_connect_catalog::{Endpoint, ServerName, lies_under};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Changed, check_reason};
+use super::{Changed, check_reason, check_reason_given};
 use crate::{
     api::{
         App,
@@ -42,6 +42,7 @@ pub(crate) struct UnverifyBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProveBody {
     level: Provable,
+    reason: Option<String>,
 }
 
 pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
@@ -139,6 +140,7 @@ pub(crate) async fn unverify(call: &Call, moderator: &Moderator) -> Result<Respo
 pub(crate) async fn prove(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
     let name = call.server_name()?;
     let body: ProveBody = call.json()?;
+    let reason = check_reason_given(body.reason.as_deref())?;
     let (issuer, rules) = (
         call.app.settings.issuer()?,
         call.app.settings.endpoint_rules(),
@@ -183,6 +185,7 @@ pub(crate) async fn prove(call: &Call, moderator: &Moderator) -> Result<Response
             &challenge.subject,
             method,
             moderator.actor(),
+            reason,
         )
         .await?;
     answer(&call.app, &name, changed).await

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{
     Changed, check_reason,
     clients::{check_client_id, check_id},
-    list_answer, tenants,
+    list_answer, list_limit, tenants,
 };
 use crate::{
     api::{
@@ -28,6 +28,9 @@ pub(crate) struct RevokeBody {
     kind: Kind,
     id: String,
     tenant_id: Option<String>,
+    /// Revokes a signing key that this authority does not hold.
+    #[serde(default)]
+    even_if_unknown: bool,
     reason: String,
 }
 
@@ -56,6 +59,11 @@ pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response,
             ));
         }
     }
+    if body.even_if_unknown && body.kind != Kind::Key {
+        return Err(Problem::request_invalid(
+            "even_if_unknown: belongs to kind \"key\"; leave it out",
+        ));
+    }
     let (id, actor) = (body.id.as_str(), operator.actor());
     let (subject, changed) = match body.kind {
         Kind::Jti => {
@@ -70,6 +78,9 @@ pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response,
                     "id: must be a key's kid: the 43 characters of its RFC 7638 thumbprint",
                 ));
             }
+            if !body.even_if_unknown {
+                check_is_known(&call.app, id).await?;
+            }
             check_room_for_key(&call.app, id).await?;
             call.app
                 .store
@@ -80,6 +91,34 @@ pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response,
         Kind::Tenant => revoke_tenant(&call.app, id, actor, reason).await?,
     };
     respond(StatusCode::OK, &Changed { subject, changed })
+}
+
+/// Refuses a key that this authority neither holds nor has revoked: a typo would leave the leaked key signing.
+async fn check_is_known(app: &App, key_id: &str) -> Result<(), Problem> {
+    let keys = app.settings.signing_keys();
+    let held: Vec<_> = keys.iter().flat_map(|keys| keys.iter()).collect();
+    if held.iter().any(|entry| entry.key.id() == key_id)
+        || app.store.is_withdrawn(key_id, "").await?
+    {
+        return Ok(());
+    }
+    let held: Vec<String> = held
+        .iter()
+        .map(|entry| format!("{} ({})", entry.key.id(), entry.status.as_str()))
+        .collect();
+    let held = if held.is_empty() {
+        "it can read none in SIGNING_KEYS".to_owned()
+    } else {
+        format!("it holds {}", held.join(", "))
+    };
+    Err(Problem::new(
+        StatusCode::NOT_FOUND,
+        "key_not_found",
+        format!(
+            "id: this authority holds no signing key {key_id}, so nothing was revoked; {held}. If the key is not put \
+             here yet, or no longer, say \"even_if_unknown\": true"
+        ),
+    ))
 }
 
 /// Each key takes room in the feed from everything else for a day, so the number of those is bounded that
@@ -107,7 +146,7 @@ async fn revoke_client(
     reason: &str,
 ) -> Result<(Row, bool), Problem> {
     let tenant_id = body.tenant_id.as_deref();
-    let (client, changed) = app
+    let (client, changed, is_registered) = app
         .store
         .revoke_client(&body.id, tenant_id, actor, reason)
         .await?
@@ -129,6 +168,11 @@ async fn revoke_client(
     }
     let withdrawn = Withdrawn::Client(client.optional("tenant_id"));
     let (entry, is_new) = app.store.revoke(withdrawn, &body.id, actor, reason).await?;
+    let entry = if is_registered {
+        entry.with("registered", true)
+    } else {
+        entry
+    };
     Ok((entry, changed || is_new))
 }
 
@@ -152,7 +196,7 @@ async fn revoke_tenant(
 }
 
 pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
-    let limit = call.page_size()?;
+    let limit = list_limit(call, &[])?;
     let cursor = call.query("cursor")?;
     let after = match &cursor {
         None => None,

@@ -1,7 +1,10 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::{Changed, ReasonBody, check_name, check_reason, clients::check_id, list_answer};
+use super::{
+    Changed, ReasonBody, check_name, check_reason, check_reason_given, clients::check_id,
+    list_answer, list_limit,
+};
 use crate::{
     api::{
         call::{Call, Moderator, Operator},
@@ -17,6 +20,7 @@ use crate::{
 pub(crate) struct CreateBody {
     tenant_id: String,
     name: Option<String>,
+    reason: Option<String>,
 }
 
 pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response, Problem> {
@@ -25,17 +29,23 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
     if let Some(name) = &body.name {
         check_name("name", name)?;
     }
+    let reason = check_reason_given(body.reason.as_deref())?;
     let tenant = call
         .app
         .store
-        .create_tenant(&body.tenant_id, body.name.as_deref(), operator.actor())
+        .create_tenant(
+            &body.tenant_id,
+            body.name.as_deref(),
+            operator.actor(),
+            reason,
+        )
         .await
         .map_err(|error| match error {
             StoreError::Conflict(constraint) if constraint.contains("tenants.tenant_id") => {
                 Problem::new(
                     StatusCode::CONFLICT,
                     "tenant_exists",
-                    "tenant_id: is taken; choose another",
+                    "tenant_id: is taken: there is already a tenant of this id; choose another",
                 )
             }
             other => other.into(),
@@ -44,7 +54,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
 }
 
 pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
-    let limit = call.page_size()?;
+    let limit = list_limit(call, &[])?;
     let cursor = call.query("cursor")?;
     if let Some(cursor) = &cursor {
         check_id("cursor", cursor)?;
@@ -90,7 +100,7 @@ pub(super) fn not_found() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "tenant_not_found",
-        "no such tenant; create it first, with POST /v1/admin/tenants",
+        "no such tenant; create it first, or look for it in GET /v1/admin/tenants",
     )
 }
 
