@@ -23,14 +23,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
 
 pub(crate) use self::{
-    administrators::{Administrator, AdministratorKey, NewKey, WithKey},
+    administrators::{Administrator, AdministratorKey, NewKey, Rotation, WithKey},
     audit::AuditFilter,
     client_keys::{ClientKey, CreatedKey},
     mirror::{Followed, Mirror, Poison},
     moderation::{Moderated, ModerationAction, ModerationFilter, Standing},
     policies::{Explanation, NewPolicy, PolicyHead},
     providers::{NewProvider, Provider, SkippedKey},
-    revocations::{HeldKey, Revocation},
+    revocations::{HeldKey, NewRevocation, Revocation},
     tenants::Tenant,
 };
 use crate::paging::Page;
@@ -180,6 +180,7 @@ impl Admin {
         client_id: &str,
         tenant_id: Option<&str>,
         name: Option<&str>,
+        key: NewKey<'_>,
         with_key: bool,
     ) -> Result<CreatedClient, ConnectError> {
         #[derive(Serialize)]
@@ -191,12 +192,15 @@ impl Admin {
             name: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             api_key: Option<bool>,
+            #[serde(flatten)]
+            key: NewKey<'a>,
         }
         let body = Body {
             client_id,
             tenant_id,
             name,
             api_key: (!with_key).then_some(false),
+            key,
         };
         self.post("/v1/admin/clients", &body).await
     }
@@ -261,9 +265,11 @@ impl Admin {
         &self,
         server: &ServerName,
         level: &'static str,
+        reason: Option<&str>,
     ) -> Result<Changed<Server>, ConnectError> {
         let path = format!("/v1/admin/servers/{server}/prove");
-        self.post(&path, &json!({ "level": level })).await
+        self.post(&path, &with_reason(json!({ "level": level }), reason))
+            .await
     }
 
     pub(crate) async fn proofs(&self, server: &ServerName) -> Result<Proofs, ConnectError> {
@@ -282,23 +288,32 @@ impl Admin {
     }
 
     /// Renews the copies of some servers after this one.
-    pub(crate) async fn rebuild_copies(&self, after: &str) -> Result<RebuiltCopies, ConnectError> {
-        self.post("/v1/admin/cache/rebuild", &json!({ "after": after }))
-            .await
+    pub(crate) async fn rebuild_copies(
+        &self,
+        after: &str,
+        reason: Option<&str>,
+    ) -> Result<RebuiltCopies, ConnectError> {
+        let body = with_reason(json!({ "after": after }), reason);
+        self.post("/v1/admin/cache/rebuild", &body).await
     }
 
     /// The results, in the order of the entries.
     pub(crate) async fn import(
         &self,
         entries: &[&RawValue],
+        reason: Option<&str>,
     ) -> Result<Vec<EntryResult>, ConnectError> {
         #[derive(Serialize)]
         struct Body<'a> {
             servers: &'a [&'a RawValue],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a str>,
         }
-        let answer: ImportAnswer = self
-            .post("/v1/admin/import", &Body { servers: entries })
-            .await?;
+        let body = Body {
+            servers: entries,
+            reason,
+        };
+        let answer: ImportAnswer = self.post("/v1/admin/import", &body).await?;
         if answer.results.len() == entries.len() {
             Ok(answer.results)
         } else {
@@ -332,6 +347,14 @@ impl Admin {
     ) -> Result<T, ConnectError> {
         self.authority.call(Method::POST, path, Some(body)).await
     }
+}
+
+/// A body with the reason, if one was given.
+fn with_reason(mut body: Value, reason: Option<&str>) -> Value {
+    if let (Some(reason), Some(members)) = (reason, body.as_object_mut()) {
+        members.insert("reason".to_owned(), reason.into());
+    }
+    body
 }
 
 /// A path with those parameters that have a value.

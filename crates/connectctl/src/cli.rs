@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcp_connect_audit::ChainHash;
-use mcp_connect_catalog::{ServerName, ServerRef, is_dot_segment};
+use mcp_connect_catalog::{ServerName, ServerRef, date_micros, day_micros, is_dot_segment};
 use mcp_connect_descriptor::KeyStatus;
 
 use crate::presets::Preset;
@@ -14,6 +14,10 @@ Exit codes:
   2  wrong usage, or an input that can't be read
   3  the authority or the server can't be reached, or failed
   4  this machine's clock is wrong, and has to be set first
+
+With --json, an error is one line of JSON on standard error, and standard output has the result alone:
+  {\"error\":{\"kind\":\"refused\",\"code\":\"server_not_found\",\"message\":\"…\",\"next\":\"…\",\"exit_code\":1}}
+\"kind\" is \"refused\" (1), \"usage\" (2), \"unavailable\" (3) or \"clock\" (4); \"code\" is there if the authority or the server gave one.
 
 Secrets are safer in the environment or in a profile than on the command line, where every user of
 the machine can see them. A profile is a section of the configuration file:
@@ -142,9 +146,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
-    /// Withdraws a client, a tenant, a signing key or a single descriptor, at once
+    /// Revokes a client, a tenant, a signing key or a single descriptor, at once
     Revoke(RevokeArgs),
-    /// Shows what was withdrawn of late
+    /// Shows what was revoked of late
     Revocations {
         #[command(subcommand)]
         command: RevocationsCommand,
@@ -200,6 +204,8 @@ pub(crate) enum CacheCommand {
         /// Goes on after this server
         #[arg(long, value_name = "NAME", default_value = "")]
         after: String,
+        #[command(flatten)]
+        why: Why,
     },
 }
 
@@ -227,7 +233,7 @@ pub(crate) enum KeysCommand {
     Status,
     /// Goes one step of a rotation in a private JWK Set, when that is safe: next, active, retired, gone
     Rotate(RotateArgs),
-    /// Withdraws a key that is no longer secret, at once
+    /// Revokes a key that is no longer secret, at once
     Revoke(KeyRevocation),
 }
 
@@ -255,9 +261,12 @@ pub(crate) struct RotateArgs {
 
 #[derive(Args)]
 pub(crate) struct KeyRevocation {
-    /// The key's id, its RFC 7638 thumbprint
+    /// The key's id, its RFC 7638 thumbprint; `keys status` lists those that the authority holds
     #[arg(allow_hyphen_values = true, value_parser = id)]
     pub(crate) kid: String,
+    /// Revokes a key that the authority does not hold, not yet or no longer
+    #[arg(long)]
+    pub(crate) even_if_unknown: bool,
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
     pub(crate) reason: String,
@@ -272,12 +281,15 @@ pub(crate) struct RevokeArgs {
     /// The tenant of a client that only the tenant's identity provider knows
     #[arg(long, value_parser = id)]
     pub(crate) tenant: Option<String>,
+    /// Revokes a signing key that the authority does not hold, not yet or no longer
+    #[arg(long)]
+    pub(crate) even_if_unknown: bool,
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
     pub(crate) reason: String,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
 pub(crate) enum RevocationKind {
     /// One descriptor
     Jti,
@@ -309,6 +321,8 @@ pub(crate) enum MirrorCommand {
         /// Goes through everything that the upstream has
         #[arg(long)]
         sweep: bool,
+        #[command(flatten)]
+        why: Why,
     },
     /// Lists the entries that could not be taken in, and why
     Poison {
@@ -323,7 +337,7 @@ pub(crate) enum MirrorCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum RevocationsCommand {
-    /// Lists what was withdrawn within the last day, and all keys, newest first
+    /// Lists what was revoked within the last day, and all keys, newest first
     List {
         /// The most entries on a page
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -368,8 +382,12 @@ pub(crate) enum ClientsCommand {
         #[arg(long)]
         name: Option<String>,
         /// Makes no API key: the client shows access tokens of its tenant's identity provider
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["label", "life"])]
         no_key: bool,
+        #[command(flatten)]
+        key: NewKeyArgs,
+        #[command(flatten)]
+        why: Why,
     },
     /// Refuses the client from now on
     Suspend(ClientChange),
@@ -393,6 +411,8 @@ pub(crate) enum ClientKeysCommand {
         id: String,
         #[command(flatten)]
         key: NewKeyArgs,
+        #[command(flatten)]
+        why: Why,
     },
     /// Lists the newest 100 keys, without their secrets
     List {
@@ -404,11 +424,8 @@ pub(crate) enum ClientKeysCommand {
     Rotate {
         #[command(flatten)]
         change: ClientChange,
-        /// How long the other keys go on working: 0, 30m, 24h
-        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = span_or_none)]
-        overlap: u64,
         #[command(flatten)]
-        key: NewKeyArgs,
+        rotation: RotationArgs,
     },
     /// Refuses a key from now on
     Revoke {
@@ -519,6 +536,8 @@ pub(crate) enum TenantsCommand {
         /// What people call it
         #[arg(long)]
         name: Option<String>,
+        #[command(flatten)]
+        why: Why,
     },
     /// Lists all tenants
     List,
@@ -654,6 +673,8 @@ pub(crate) enum ServersCommand {
         server: ServerName,
         /// What is to be proven
         level: Provable,
+        #[command(flatten)]
+        why: Why,
     },
     /// Lists the proofs that hold, and how the last look at them went
     Proofs {
@@ -819,6 +840,8 @@ pub(crate) enum AdminsCommand {
         role: Role,
         #[command(flatten)]
         key: NewKeyArgs,
+        #[command(flatten)]
+        why: Why,
     },
     /// Lists all administrators
     List,
@@ -879,14 +902,53 @@ pub(crate) struct AdminChange {
     pub(crate) reason: String,
 }
 
+/// Why something is added or renewed, which need not be said.
+#[derive(Args)]
+pub(crate) struct Why {
+    /// Why, for the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: Option<String>,
+}
+
 #[derive(Args)]
 pub(crate) struct NewKeyArgs {
     /// What the key is for, so that it can be told from others
     #[arg(long)]
     pub(crate) label: Option<String>,
-    /// How long the key works: 12h, 90d; without it, until it is revoked
-    #[arg(long = "for", value_name = "TIME", value_parser = span)]
-    pub(crate) expires_in: Option<u64>,
+    /// How long the key works: 12h, 90d, never (which sets no end); without it, until it is revoked
+    #[arg(long = "for", value_name = "TIME", value_parser = life)]
+    pub(crate) life: Option<Life>,
+}
+
+#[derive(Args)]
+pub(crate) struct RotationArgs {
+    /// How long the other keys go on working: 0, 30m, 24h
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = span_or_none)]
+    pub(crate) overlap: u64,
+    /// What the new key is for; without it, the label of those before it
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// How long the new key works: 12h, 90d, never; without it, as long again as those before it
+    /// were made for
+    #[arg(long = "for", value_name = "TIME", value_parser = life)]
+    pub(crate) life: Option<Life>,
+}
+
+/// How long a key works.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Life {
+    Seconds(u64),
+    /// Until it is revoked.
+    Endless,
+}
+
+impl Life {
+    pub(crate) const fn seconds(self) -> Option<u64> {
+        match self {
+            Self::Seconds(seconds) => Some(seconds),
+            Self::Endless => None,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -898,6 +960,15 @@ pub(crate) enum AdminKeysCommand {
         name: String,
         #[command(flatten)]
         key: NewKeyArgs,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Makes a new key and prints it, this once; all others end after the overlap
+    Rotate {
+        #[command(flatten)]
+        change: AdminChange,
+        #[command(flatten)]
+        rotation: RotationArgs,
     },
     /// Lists the newest 100 keys, without their secrets
     List {
@@ -950,11 +1021,12 @@ pub(crate) struct AuditList {
     /// Only what was done to this; with a server, its versions too
     #[arg(long)]
     pub(crate) subject: Option<String>,
-    /// Only from this time on (RFC 3339)
-    #[arg(long, value_name = "DATE")]
+    /// Only from this time on: a day of UTC, such as 2026-11-01, or a time, such as
+    /// 2026-11-01T09:30:00Z
+    #[arg(long, value_name = "DATE", value_parser = moment)]
     pub(crate) since: Option<String>,
-    /// Only before this time (RFC 3339)
-    #[arg(long, value_name = "DATE")]
+    /// Only before this time; of a day, to its end
+    #[arg(long, value_name = "DATE", value_parser = moment)]
     pub(crate) until: Option<String>,
     /// Lists the oldest first
     #[arg(long)]
@@ -973,6 +1045,8 @@ pub(crate) struct ImportArgs {
         help = r#"{"servers": [{"server", "_meta"}, …]}, or the list alone; "-" reads standard input"#
     )]
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) why: Why,
 }
 
 #[derive(Subcommand)]
@@ -1134,6 +1208,25 @@ fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 1..=86400) => Ok(Duration::from_secs(seconds)),
         _ => Err("must be 1 to 86400 seconds".into()),
+    }
+}
+
+/// A time as the authority reads it, passed on as it is.
+fn moment(text: &str) -> Result<String, String> {
+    if day_micros(text).is_some() || date_micros(text).is_some() {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a day of UTC, such as 2026-11-01, or a time with its zone, such as 2026-11-01T09:30:00Z".into())
+    }
+}
+
+/// The life of a key.
+fn life(text: &str) -> Result<Life, String> {
+    match text {
+        "never" => Ok(Life::Endless),
+        text => span(text).map(Life::Seconds).map_err(|_| {
+            "must be a whole number with its unit, such as 12h or 90d, or \"never\" for a key without an end".into()
+        }),
     }
 }
 

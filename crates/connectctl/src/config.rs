@@ -10,7 +10,11 @@ use std::{
 use mcp_connect_client::Authority;
 use serde::Deserialize;
 
-use crate::{cli::Global, failure::Failure, output};
+use crate::{
+    cli::Global,
+    failure::{Failure, io_reason},
+    output,
+};
 
 const DEFAULT_PROFILE: &str = "default";
 
@@ -100,7 +104,10 @@ fn read_profile(global: &Global) -> Result<Settings, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound && global.config.is_none() => {
             return no_profile(global, &format!("there is no file {shown}"));
         }
-        Err(error) => return Err(Failure::usage(format!("can't read {shown}: {error}"))),
+        Err(error) => {
+            let why = io_reason(&error);
+            return Err(Failure::usage(format!("can't read {shown}: {why}")));
+        }
     };
     warn_if_readable_by_others(&path);
     // The parser's own message quotes the line, which may hold a secret.

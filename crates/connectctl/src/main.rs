@@ -13,22 +13,29 @@ mod presets;
 mod private_file;
 mod rotation;
 mod session;
+mod usage;
 
-use std::process::ExitCode;
-
-use clap::Parser;
+use std::{env, process::ExitCode};
 
 use crate::{
     cli::{Cli, Command},
     config::Settings,
     failure::Failure,
+    usage::Request,
 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    output::choose_color(cli.global.color);
-    match run(cli).await {
+    let result = match usage::read(env::args_os()) {
+        Ok(Request::Run(cli)) => {
+            output::choose_json(cli.global.json);
+            output::choose_color(cli.global.color);
+            run(*cli).await
+        }
+        Ok(Request::Answered(code)) => return code,
+        Err(failure) => Err(failure),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::report(&failure);

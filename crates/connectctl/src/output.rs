@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     io::{self, ErrorKind, Read, Write as _},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
@@ -12,12 +13,29 @@ use crossterm::style::force_color_output;
 use mcp_connect_catalog::is_format;
 use owo_colors::OwoColorize;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{api::Changed, cli, failure::Failure, paging::Page};
+use crate::{
+    api::Changed,
+    cli,
+    failure::{Failure, io_reason},
+    paging::Page,
+};
 
 /// More than any input has: the dump of the official registry has 4 MB.
 const MAX_INPUT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Whether standard error is for machines: set once, before anything is written.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// With `--json`, errors and warnings are JSON too, one object a line, and remarks are left out.
+pub(crate) fn choose_json(json: bool) {
+    AS_JSON.store(json, Ordering::Relaxed);
+}
+
+fn is_json() -> bool {
+    AS_JSON.load(Ordering::Relaxed)
+}
 
 /// Colours are always made, and taken out again by anstream where they don't belong.
 pub(crate) fn choose_color(when: cli::Color) {
@@ -101,6 +119,9 @@ pub(crate) fn page<T: Serialize>(
         };
     }
     print_table(&table(&page.items))?;
+    if page.items.is_empty() {
+        note("There is nothing to list.");
+    }
     if page.next_cursor.is_some() {
         note("There are more: --all shows them.");
     }
@@ -127,23 +148,32 @@ pub(crate) fn escape_json(text: &str) -> String {
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     match writeln!(anstream::stdout(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::unavailable(format!(
-            "can't write the output: {error}"
+            "can't write the output: {}",
+            io_reason(&error)
         ))),
         _ => Ok(()),
     }
 }
 
-/// A remark beside the output.
+/// A remark beside the output, for people.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{}", printable(text));
+    if !is_json() {
+        let _ = writeln!(anstream::stderr(), "{}", printable(text));
+    }
 }
 
 pub(crate) fn warn(text: &str) {
+    if is_json() {
+        return machine_line(&json!({ "warning": text }));
+    }
     let label = "warning:".yellow().bold().to_string();
     let _ = writeln!(anstream::stderr(), "{label} {}", printable(text));
 }
 
 pub(crate) fn report(failure: &Failure) {
+    if is_json() {
+        return machine_line(&json!({ "error": failure }));
+    }
     let label = "error:".red().bold().to_string();
     let _ = writeln!(
         anstream::stderr(),
@@ -153,6 +183,11 @@ pub(crate) fn report(failure: &Failure) {
     if let Some(hint) = &failure.hint {
         let _ = writeln!(anstream::stderr(), "  next: {}", printable(hint));
     }
+}
+
+/// A line of standard error for machines.
+fn machine_line(value: &Value) {
+    let _ = writeln!(anstream::stderr(), "{}", escape_json(&value.to_string()));
 }
 
 /// A table that fits into the terminal.
@@ -240,8 +275,14 @@ pub(crate) fn health(health: &str) -> Cell {
 
 /// Reads a file, or standard input where it is "-".
 pub(crate) fn read_input(path: &Path) -> Result<String, Failure> {
-    let fault =
-        |error: io::Error| Failure::usage(format!("can't read {}: {error}", path.display()));
+    let fault = |error: io::Error| {
+        let what = if path.as_os_str() == "-" {
+            "standard input".into()
+        } else {
+            path.to_string_lossy()
+        };
+        Failure::usage(format!("can't read {what}: {}", io_reason(&error)))
+    };
     let mut text = String::new();
     let read = if path.as_os_str() == "-" {
         io::stdin()

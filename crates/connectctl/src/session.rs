@@ -5,7 +5,12 @@ use std::{fs, io::ErrorKind};
 use mcp_connect_client::Authority;
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::now_seconds, config::Settings, failure::Failure, private_file};
+use crate::{
+    clock::now_seconds,
+    config::Settings,
+    failure::{Failure, io_reason},
+    private_file,
+};
 
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Session {
@@ -20,7 +25,11 @@ impl Session {
     pub(crate) fn keep(&self, settings: &Settings) -> Result<(), Failure> {
         let file = settings.session_file()?;
         let fault = |error: std::io::Error| {
-            Failure::unavailable(format!("can't write {}: {error}", file.display()))
+            Failure::unavailable(format!(
+                "can't write {}: {}",
+                file.display(),
+                io_reason(&error)
+            ))
         };
         if let Some(directory) = file.parent() {
             fs::create_dir_all(directory).map_err(fault)?;
@@ -37,8 +46,9 @@ impl Session {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(Failure::unavailable(format!(
-                "can't remove {}: {error}",
-                file.display()
+                "can't remove {}: {}",
+                file.display(),
+                io_reason(&error)
             ))),
         }
     }
@@ -55,7 +65,7 @@ impl Session {
                 return Err(fault("nobody has logged in".into()));
             }
             Err(error) => {
-                let problem = format!("can't read {}: {error}", file.display());
+                let problem = format!("can't read {}: {}", file.display(), io_reason(&error));
                 return Err(Failure::usage(problem));
             }
         };

@@ -91,11 +91,48 @@ fn wrong_usage_is_exit_code_2() {
             authority[1],
         ],
         vec!["keys", "show", "/nowhere/keys.json"],
+        vec!["audit", "list", "--since", "yesterday"],
+        vec!["clients", "create", "x", "--for", "soon"],
     ] {
         let (code, stdout, stderr) = run(connectctl(home.path()).args(&arguments));
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
         assert!(!stderr.is_empty(), "{arguments:?}");
+
+        let (code, stdout, stderr) = run(connectctl(home.path()).arg("--json").args(&arguments));
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
+        let error: Value = serde_json::from_str(&stderr).unwrap();
+        assert_eq!(error["error"]["kind"], "usage", "{error}");
     }
+}
+
+#[test]
+fn usage_names_what_is_needed_whatever_the_environment_has() {
+    let home = tempdir().unwrap();
+    for environment in [
+        &[][..],
+        &[
+            ("CONNECT_AUTHORITY", "http://127.0.0.1:1"),
+            ("CONNECT_OPERATOR_TOKEN", "s3cret"),
+        ],
+    ] {
+        let mut command = connectctl(home.path());
+        command.envs(environment.iter().copied());
+        let (code, _, stderr) = run(command.args(["clients", "suspend"]));
+        assert_eq!(code, 2);
+        assert!(
+            stderr.contains("next: connectctl clients suspend <ID> --reason <REASON>\n"),
+            "{stderr}"
+        );
+        assert!(
+            !stderr.contains("--operator-token") && !stderr.contains("--authority"),
+            "{stderr}"
+        );
+    }
+    let (_, _, stderr) = run(connectctl(home.path()).args(["clients", "remove", "x"]));
+    assert!(
+        stderr.contains("`connectctl clients suspend`") && !stderr.contains("resume"),
+        "{stderr}"
+    );
 }
 
 #[test]

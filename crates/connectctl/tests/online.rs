@@ -9,7 +9,10 @@ mod support;
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::TcpListener,
     sync::{Arc, Mutex, MutexGuard},
+    thread,
 };
 
 use assert_cmd::Command;
@@ -42,7 +45,7 @@ const API_KEY: &str = "mcpk_0123456789abcdef_s3cret";
 
 /// Runs for as long as it is held.
 struct World {
-    _runtime: Runtime,
+    runtime: Runtime,
     home: TempDir,
     authority: Arc<Authority>,
 }
@@ -63,6 +66,8 @@ struct Script {
     most_entries: Option<usize>,
     /// Refuses connects with this code.
     denial: Option<&'static str>,
+    /// Sends clients to this endpoint in place of the MCP server.
+    endpoint: Option<String>,
 }
 
 impl World {
@@ -86,7 +91,7 @@ impl World {
             authority
         });
         Self {
-            _runtime: runtime,
+            runtime,
             home: tempdir().unwrap(),
             authority,
         }
@@ -118,6 +123,35 @@ impl World {
         let (code, stdout, stderr) = self.run(&[arguments, &["--json"]].concat());
         assert_eq!(code, 0, "{stderr}");
         serde_json::from_str(&stdout).unwrap()
+    }
+
+    /// Sends clients to a server that answers every request like this; what `call` says of it.
+    fn call_of(
+        &self,
+        answer: impl Fn() -> Response + Clone + Send + Sync + 'static,
+    ) -> (i32, String) {
+        let answer = move || std::future::ready(answer());
+        let url = self.runtime.block_on(serve(Router::new().fallback(answer)));
+        self.call_to(url + "/mcp")
+    }
+
+    fn call_to(&self, endpoint: String) -> (i32, String) {
+        self.script().endpoint = Some(endpoint);
+        let (code, stdout, stderr) = self.run(&["call", SERVER, "echo", "--timeout", "20"]);
+        assert_eq!(stdout, "", "{stderr}");
+        for internal in [
+            "Transport",
+            "rmcp",
+            "reqwest",
+            "Error",
+            "::",
+            "os error",
+            "Send message",
+        ] {
+            assert!(!stderr.contains(internal), "{internal}: {stderr}");
+        }
+        assert!(is_harmless(&stderr), "{stderr:?}");
+        (code, stderr)
     }
 
     fn write(&self, name: &str, content: &Value) -> String {
@@ -216,10 +250,11 @@ async fn answer(
             if let Some(code) = script.denial {
                 return problem(403, code);
             }
-            let signed = descriptor(url, &authority.endpoint, unix_now())
+            let endpoint = script.endpoint.as_ref().unwrap_or(&authority.endpoint);
+            let signed = descriptor(url, endpoint, unix_now())
                 .mint(&signing_key())
                 .unwrap();
-            json!({"descriptor": signed, "endpoint": authority.endpoint, "expires_in": 60, "refresh_after": 40,
+            json!({"descriptor": signed, "endpoint": endpoint, "expires_in": 60, "refresh_after": 40,
                 "server": {"id": SERVER, "version": "1.2.0", "transport": "streamable_http", "verified": true}})
         }
         ("GET", "/v1/servers?limit=1") => {
@@ -476,8 +511,12 @@ fn connects_and_shows_the_descriptor_only_when_asked() {
     let (_, stdout, _) = world.run(&["connect", SERVER, "--show-descriptor"]);
     let shown = stdout.lines().last().unwrap().to_owned();
 
-    let answer = world.json(&["connect", SERVER]);
-    assert_eq!(answer["server"]["id"], SERVER);
+    let quiet = world.json(&["connect", SERVER]);
+    assert_eq!(
+        (quiet.get("descriptor"), &quiet["server"]["id"]),
+        (None, &json!(SERVER))
+    );
+    let answer = world.json(&["connect", SERVER, "--show-descriptor"]);
     for token in [shown, answer["descriptor"].as_str().unwrap().to_owned()] {
         let inspected = world
             .command(&["inspect", "--audience", &world.authority.endpoint])
@@ -658,4 +697,222 @@ fn an_import_halves_what_is_too_large_for_a_call() {
         .map(|(_, _, body)| body["servers"].as_array().unwrap().len())
         .collect();
     assert_eq!(sizes, [7, 3, 1, 2, 1, 1, 4, 2, 2]);
+}
+
+/// What a verifier answers (docs/protocol.md, section 4).
+fn refusal(status: u16, code: &str, authority: &str, server_ref: &str) -> Response {
+    let body = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32003, "message": "The connect descriptor \u{1b}[31m is not valid.",
+        "data": {"code": code, "authority": authority, "server_ref": server_ref, "retryable": false}}});
+    (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+}
+
+#[test]
+fn a_refused_call_is_one_sentence_that_says_what_differs() {
+    let world = World::start();
+    let own = world.authority.url.clone();
+    for (status, code, authority, server_ref, exit, said) in [
+        (
+            403,
+            "descriptor_invalid",
+            "https://other.example",
+            SERVER,
+            1,
+            format!("this server trusts the authority https://other.example; you asked {own}"),
+        ),
+        (
+            403,
+            "descriptor_invalid",
+            &own,
+            "com.example/other",
+            1,
+            format!("this server is com.example/other by its own settings; you asked for {SERVER}"),
+        ),
+        (
+            403,
+            "descriptor_invalid",
+            &own,
+            SERVER,
+            1,
+            "the reason is in its log".into(),
+        ),
+        (
+            403,
+            "descriptor_wrong_audience",
+            &own,
+            SERVER,
+            1,
+            "its URL is another".into(),
+        ),
+        (
+            403,
+            "descriptor_revoked",
+            &own,
+            SERVER,
+            1,
+            "the authority has revoked".into(),
+        ),
+        (
+            503,
+            "authority_unreachable",
+            "https://other.example",
+            SERVER,
+            3,
+            "can't get the keys of its authority, https://other.example".into(),
+        ),
+    ] {
+        let (authority, server_ref) = (authority.to_owned(), server_ref.to_owned());
+        let (found, stderr) = world.call_of(move || refusal(status, code, &authority, &server_ref));
+        assert_eq!(found, exit, "{stderr}");
+        let endpoint = world.script().endpoint.clone().unwrap();
+        let begin = format!("error: the server at {endpoint} refuses this call ({code}): ");
+        assert!(
+            stderr.starts_with(&begin) && stderr.contains(&said),
+            "{stderr}"
+        );
+    }
+
+    let output = world
+        .command(&["call", SERVER, "echo", "--json"])
+        .output()
+        .unwrap();
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "authority_unreachable", "{error}");
+    assert_eq!(error["error"]["exit_code"], 3, "{error}");
+}
+
+#[test]
+fn a_descriptor_that_the_server_finds_expired_names_the_clock() {
+    let world = World::start();
+    let (code, stderr) = world.call_of(|| {
+        let challenge = r#"MCP-Connect error="descriptor_expired", authority="https://other.example", server_ref="com.example/weather""#;
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
+    });
+    assert_eq!(code, 1, "{stderr}");
+    assert!(
+        stderr.contains("descriptor_expired") && stderr.contains("trusts the authority"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn what_is_no_mcp_server_is_told_in_words() {
+    let world = World::start();
+    let html = || ([(header::CONTENT_TYPE, "text/html")], "<html>").into_response();
+    let (code, stderr) = world.call_of(html);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(
+        stderr.contains("does not answer as an MCP server"),
+        "{stderr}"
+    );
+
+    let (code, stderr) = world.call_of(|| StatusCode::BAD_GATEWAY.into_response());
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("answers HTTP 502"), "{stderr}");
+
+    let own = || {
+        (
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, "Bearer")],
+        )
+            .into_response()
+    };
+    let (code, stderr) = world.call_of(own);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("wants a credential of its own"), "{stderr}");
+
+    let (code, stderr) = world.call_to("http://127.0.0.1:1/mcp".into());
+    assert_eq!(code, 3, "{stderr}");
+    assert!(
+        stderr.contains("can't be reached: nothing listens there"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_stream_that_is_cut_is_told_as_that() {
+    let world = World::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}/mcp", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000\r\n\r\ndata: {";
+            let _ = stream.write_all(head.as_bytes());
+        }
+    });
+    let (code, stderr) = world.call_to(endpoint);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(
+        stderr.contains("broke off") || stderr.contains("closed the connection"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn what_is_no_authority_is_told_in_words() {
+    let world = World::start();
+    let html = world
+        .runtime
+        .block_on(serve(Router::new().fallback(async || "<html>")));
+    let nothing = world.runtime.block_on(serve(Router::new()));
+    let other = world.runtime.block_on(serve(Router::new().fallback(async || {
+        Json(json!({"issuer": "https://other.example", "connect_endpoint": "https://other.example/v1/connect",
+            "servers_endpoint": "https://other.example/v1/servers", "jwks_uri": "https://other.example/jwks"}))
+    })));
+    for (authority, code, said) in [
+        (
+            "http://127.0.0.1:1",
+            3,
+            "can't be reached: nothing listens there",
+        ),
+        (
+            "https://127.0.0.1:1",
+            3,
+            "can't be reached: nothing listens there",
+        ),
+        (
+            "https://nowhere.invalid",
+            3,
+            "the name of its host can't be resolved",
+        ),
+        (&html, 3, "it is not JSON"),
+        (&nothing, 3, "HTTP 404"),
+        (&other, 3, "its issuer is \"https://other.example\""),
+    ] {
+        let (exit, stdout, stderr) = world.run(&["connect", SERVER, "--authority", authority]);
+        assert_eq!((exit, stdout.as_str()), (code, ""), "{stderr}");
+        assert!(
+            stderr.contains(said) && stderr.contains("next:"),
+            "{said}: {stderr}"
+        );
+        for internal in ["reqwest", "hyper", "os error", "client error", "::"] {
+            assert!(!stderr.contains(internal), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn errors_are_json_where_results_are() {
+    let world = World::start();
+    world.script().denial = Some("server_revoked");
+    let output = world
+        .command(&["connect", SERVER, "--json"])
+        .output()
+        .unwrap();
+    assert!(output.stdout.is_empty());
+    let stderr = text(&output.stderr);
+    assert!(
+        is_harmless(&stderr) && stderr.lines().count() == 1,
+        "{stderr:?}"
+    );
+    let error: Value = serde_json::from_str(&stderr).unwrap();
+    let error = &error["error"];
+    assert_eq!(
+        (&error["kind"], &error["code"], &error["exit_code"]),
+        (&json!("refused"), &json!("server_revoked"), &json!(1))
+    );
+    assert!(
+        error["message"].is_string() && error["next"].is_string(),
+        "{error}"
+    );
 }

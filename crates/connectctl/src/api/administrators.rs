@@ -1,10 +1,15 @@
+use std::ops::Not;
+
 use mcp_connect_client::ConnectError;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Admin, Changed, segment};
-use crate::paging::Page;
+use crate::{
+    cli::{Life, NewKeyArgs, RotationArgs, Why},
+    paging::Page,
+};
 
 /// Somebody who may use `/v1/admin`.
 #[derive(Deserialize, Serialize)]
@@ -54,6 +59,43 @@ pub(crate) struct NewKey<'a> {
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expires_in: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<&'a str>,
+}
+
+impl<'a> NewKey<'a> {
+    pub(crate) fn new(args: &'a NewKeyArgs, why: &'a Why) -> Self {
+        Self {
+            label: args.label.as_deref(),
+            expires_in: args.life.and_then(Life::seconds),
+            reason: why.reason.as_deref(),
+        }
+    }
+}
+
+/// What takes the place of all keys of somebody.
+#[derive(Serialize)]
+pub(crate) struct Rotation<'a> {
+    overlap_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
+    #[serde(skip_serializing_if = "Not::not")]
+    never_expires: bool,
+    reason: &'a str,
+}
+
+impl<'a> Rotation<'a> {
+    pub(crate) fn new(args: &'a RotationArgs, reason: &'a str) -> Self {
+        Self {
+            overlap_seconds: args.overlap,
+            label: args.label.as_deref(),
+            expires_in: args.life.and_then(Life::seconds),
+            never_expires: args.life == Some(Life::Endless),
+            reason,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -150,6 +192,15 @@ impl Admin {
     ) -> Result<WithKey<AdministratorKey>, ConnectError> {
         let path = format!("/v1/admin/administrators/{}/keys", segment(name));
         self.post(&path, &key).await
+    }
+
+    pub(crate) async fn rotate_administrator_keys(
+        &self,
+        name: &str,
+        rotation: &Rotation<'_>,
+    ) -> Result<WithKey<AdministratorKey>, ConnectError> {
+        let path = format!("/v1/admin/administrators/{}/keys/rotate", segment(name));
+        self.post(&path, rotation).await
     }
 
     pub(crate) async fn administrator_keys(

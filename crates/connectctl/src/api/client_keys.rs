@@ -3,7 +3,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Admin, Changed, NewKey, segment};
+use super::{Admin, Changed, NewKey, Rotation, segment};
 
 /// An API key of a client, without its secret.
 #[derive(Deserialize, Serialize)]
@@ -43,27 +43,12 @@ impl Admin {
         self.post(&path(client_id, ""), &key).await
     }
 
-    /// `overlap` in seconds.
     pub(crate) async fn rotate_client_keys(
         &self,
         client_id: &str,
-        key: NewKey<'_>,
-        overlap: u64,
-        reason: &str,
+        rotation: &Rotation<'_>,
     ) -> Result<CreatedKey, ConnectError> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            overlap_seconds: u64,
-            reason: &'a str,
-            #[serde(flatten)]
-            key: NewKey<'a>,
-        }
-        let body = Body {
-            overlap_seconds: overlap,
-            reason,
-            key,
-        };
-        self.post(&path(client_id, "/rotate"), &body).await
+        self.post(&path(client_id, "/rotate"), rotation).await
     }
 
     pub(crate) async fn client_keys(

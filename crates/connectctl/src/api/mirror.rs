@@ -2,7 +2,7 @@ use mcp_connect_client::ConnectError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Admin;
+use super::{Admin, with_reason};
 use crate::paging::Page;
 
 /// How an upstream registry is followed.
@@ -63,9 +63,14 @@ impl Admin {
         self.get("/v1/admin/mirror").await
     }
 
-    pub(crate) async fn sync_mirror(&self, sweep: bool) -> Result<Followed, ConnectError> {
+    pub(crate) async fn sync_mirror(
+        &self,
+        sweep: bool,
+        reason: Option<&str>,
+    ) -> Result<Followed, ConnectError> {
         let path = "/v1/admin/mirror/sync";
-        self.post(path, &json!({ "sweep": sweep })).await
+        self.post(path, &with_reason(json!({ "sweep": sweep }), reason))
+            .await
     }
 
     pub(crate) async fn poison(

@@ -45,6 +45,8 @@ pub(crate) struct Explanation {
     pub(crate) detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) decided_by: Option<String>,
     pub(crate) caller: ExplainedCaller,
     pub(crate) server: ExplainedServer,
     pub(crate) findings: Vec<Finding>,

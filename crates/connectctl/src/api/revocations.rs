@@ -1,4 +1,6 @@
-//! Signing keys as the authority holds them, and what was withdrawn.
+//! Signing keys as the authority holds them, and what was revoked.
+
+use std::ops::Not;
 
 use mcp_connect_client::ConnectError;
 use mcp_connect_descriptor::{Algorithm, KeyStatus};
@@ -6,7 +8,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Changed};
-use crate::{cli::RevocationKind, paging::Page};
+use crate::paging::Page;
 
 /// A signing key of the authority; nothing of it is secret.
 #[derive(Deserialize, Serialize)]
@@ -24,7 +26,7 @@ pub(crate) struct HeldKey {
     pub(crate) revoked_reason: Option<String>,
 }
 
-/// Something that was withdrawn.
+/// Something that was revoked.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Revocation {
     pub(crate) kind: String,
@@ -34,6 +36,22 @@ pub(crate) struct Revocation {
     pub(crate) revoked_at: String,
     pub(crate) actor: String,
     pub(crate) reason: String,
+    /// The client was not known before: it is registered now, as suspended.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub(crate) registered: bool,
+}
+
+/// What is to be revoked.
+#[derive(Serialize)]
+pub(crate) struct NewRevocation<'a> {
+    pub(crate) kind: &'static str,
+    pub(crate) id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant_id: Option<&'a str>,
+    /// Of a key that the authority does not hold.
+    #[serde(skip_serializing_if = "Not::not")]
+    pub(crate) even_if_unknown: bool,
+    pub(crate) reason: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -58,26 +76,9 @@ impl Admin {
 
     pub(crate) async fn revoke(
         &self,
-        kind: RevocationKind,
-        id: &str,
-        tenant_id: Option<&str>,
-        reason: &str,
+        revocation: &NewRevocation<'_>,
     ) -> Result<Changed<Revocation>, ConnectError> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            kind: &'static str,
-            id: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            tenant_id: Option<&'a str>,
-            reason: &'a str,
-        }
-        let body = Body {
-            kind: kind.as_str(),
-            id,
-            tenant_id,
-            reason,
-        };
-        self.post("/v1/admin/revocations", &body).await
+        self.post("/v1/admin/revocations", revocation).await
     }
 
     pub(crate) async fn revocations(

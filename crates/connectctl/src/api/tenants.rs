@@ -29,16 +29,20 @@ impl Admin {
         &self,
         id: &str,
         name: Option<&str>,
+        reason: Option<&str>,
     ) -> Result<Tenant, ConnectError> {
         #[derive(Serialize)]
         struct Body<'a> {
             tenant_id: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             name: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a str>,
         }
         let body = Body {
             tenant_id: id,
             name,
+            reason,
         };
         self.post("/v1/admin/tenants", &body).await
     }

@@ -2,7 +2,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    api::{Admin, Administrator, AdministratorKey, NewKey, WithKey},
+    api::{Admin, Administrator, AdministratorKey, NewKey, Rotation, WithKey},
     cli::{AdminKeysCommand, AdminsCommand},
     config::Settings,
     failure::Failure,
@@ -17,12 +17,14 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let admin = Admin::new(settings.operator()?);
     match command {
-        AdminsCommand::Create { name, role, key } => {
+        AdminsCommand::Create {
+            name,
+            role,
+            key,
+            why,
+        } => {
             let role = role.as_str();
-            let key = NewKey {
-                label: key.label.as_deref(),
-                expires_in: key.expires_in,
-            };
+            let key = NewKey::new(&key, &why);
             let created = admin.create_administrator(&name, role, key).await?;
             with_key(&created, |admin| list(&[admin]), json)
         }
@@ -74,12 +76,16 @@ pub(crate) async fn whoami(settings: &Settings, json: bool) -> Result<(), Failur
 
 async fn keys(admin: &Admin, command: AdminKeysCommand, json: bool) -> Result<(), Failure> {
     match command {
-        AdminKeysCommand::Create { name, key } => {
-            let key = NewKey {
-                label: key.label.as_deref(),
-                expires_in: key.expires_in,
-            };
+        AdminKeysCommand::Create { name, key, why } => {
+            let key = NewKey::new(&key, &why);
             let created = admin.create_administrator_key(&name, key).await?;
+            with_key(&created, |key| key_list(&[key]), json)
+        }
+        AdminKeysCommand::Rotate { change, rotation } => {
+            let rotation = Rotation::new(&rotation, &change.reason);
+            let created = admin
+                .rotate_administrator_keys(&change.name, &rotation)
+                .await?;
             with_key(&created, |key| key_list(&[key]), json)
         }
         AdminKeysCommand::List { name } => {

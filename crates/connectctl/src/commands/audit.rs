@@ -11,7 +11,7 @@ use crate::{
     api::{Admin, AuditFilter},
     cli::{AuditCommand, AuditList},
     config::Settings,
-    failure::Failure,
+    failure::{Failure, io_reason},
     output,
     paging::pages,
 };
@@ -75,7 +75,9 @@ async fn export(admin: &Admin, mut after: u64, out: &mut impl Write) -> Result<(
         after = last.seq;
         // Whatever is in it, no character of it may move a terminal.
         out.write_all(output::escape_json(&lines).as_bytes())
-            .map_err(|error| Failure::unavailable(format!("can't write the output: {error}")))?;
+            .map_err(|error| {
+                Failure::unavailable(format!("can't write the output: {}", io_reason(&error)))
+            })?;
     }
 }
 
@@ -97,7 +99,11 @@ fn not_further() -> Failure {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    Failure::usage(format!("can't write {}: {error}", path.display()))
+    Failure::usage(format!(
+        "can't write {}: {}",
+        path.display(),
+        io_reason(error)
+    ))
 }
 
 fn parse(lines: &str) -> Result<Vec<AuditEntry>, Failure> {
@@ -106,8 +112,12 @@ fn parse(lines: &str) -> Result<Vec<AuditEntry>, Failure> {
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(index, line)| {
-            serde_json::from_str(line)
-                .map_err(|error| Failure::usage(format!("line {}: {error}", index + 1)))
+            serde_json::from_str(line).map_err(|error| {
+                Failure::usage(format!(
+                    "line {} is not an entry of an audit trail: {error}",
+                    index + 1
+                ))
+            })
         })
         .collect()
 }

@@ -8,17 +8,22 @@ pub(crate) async fn run(
     json: bool,
 ) -> Result<(), Failure> {
     let admin = Admin::new(settings.operator()?);
-    let CacheCommand::Rebuild { after } = command;
+    let CacheCommand::Rebuild { after, why } = command;
     let mut after = after.clone();
+    // Said with the first call alone, since it is one rebuild.
+    let mut reason = why.reason.as_deref();
     let mut renewed = 0;
     loop {
-        let part = admin.rebuild_copies(&after).await.map_err(|error| {
-            Failure::from(error)
-                .context(&format!("the rebuild stopped after {renewed} copies"))
-                .hint(format!(
-                    "go on with connectctl cache rebuild --after '{after}'"
-                ))
-        })?;
+        let part = admin
+            .rebuild_copies(&after, reason.take())
+            .await
+            .map_err(|error| {
+                Failure::from(error)
+                    .context(&format!("the rebuild stopped after {renewed} copies"))
+                    .hint(format!(
+                        "go on with connectctl cache rebuild --after '{after}'"
+                    ))
+            })?;
         renewed += part.renewed;
         match part.next {
             Some(next) => after = next,

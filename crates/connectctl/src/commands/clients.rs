@@ -3,8 +3,8 @@ use std::slice;
 use serde_json::json;
 
 use crate::{
-    api::{Admin, Client, ClientAction, ClientKey, CreatedKey, NewKey},
-    cli::{ClientChange, ClientKeysCommand, ClientsCommand, NewKeyArgs},
+    api::{Admin, Client, ClientAction, ClientKey, CreatedKey, NewKey, Rotation},
+    cli::{ClientChange, ClientKeysCommand, ClientsCommand},
     config::Settings,
     failure::Failure,
     output,
@@ -23,9 +23,12 @@ pub(crate) async fn run(
             tenant,
             name,
             no_key,
+            key,
+            why,
         } => {
+            let key = NewKey::new(&key, &why);
             let created = admin
-                .create_client(&id, tenant.as_deref(), name.as_deref(), !no_key)
+                .create_client(&id, tenant.as_deref(), name.as_deref(), key, !no_key)
                 .await?;
             if json {
                 return output::json(&created);
@@ -55,18 +58,14 @@ pub(crate) async fn run(
 
 async fn keys(admin: &Admin, command: ClientKeysCommand, json: bool) -> Result<(), Failure> {
     match command {
-        ClientKeysCommand::Create { id, key } => {
-            let created = admin.create_client_key(&id, new_key(&key)).await?;
+        ClientKeysCommand::Create { id, key, why } => {
+            let key = NewKey::new(&key, &why);
+            let created = admin.create_client_key(&id, key).await?;
             new_key_made(created, json)
         }
-        ClientKeysCommand::Rotate {
-            change,
-            overlap,
-            key,
-        } => {
-            let created = admin
-                .rotate_client_keys(&change.id, new_key(&key), overlap, &change.reason)
-                .await?;
+        ClientKeysCommand::Rotate { change, rotation } => {
+            let rotation = Rotation::new(&rotation, &change.reason);
+            let created = admin.rotate_client_keys(&change.id, &rotation).await?;
             new_key_made(created, json)
         }
         ClientKeysCommand::List { id } => {
@@ -82,13 +81,6 @@ async fn keys(admin: &Admin, command: ClientKeysCommand, json: bool) -> Result<(
                 .await?;
             output::change(&answer, |subject| key_list(slice::from_ref(subject)), json)
         }
-    }
-}
-
-fn new_key(args: &NewKeyArgs) -> NewKey<'_> {
-    NewKey {
-        label: args.label.as_deref(),
-        expires_in: args.expires_in,
     }
 }
 

@@ -18,7 +18,6 @@ pub(crate) async fn run(
     }
     if json {
         let mut answer = Map::from_iter([
-            ("descriptor".to_owned(), json!(grant.descriptor())),
             ("endpoint".to_owned(), json!(grant.endpoint())),
             ("expires_at".to_owned(), json!(grant.expires_at())),
             (
@@ -28,6 +27,9 @@ pub(crate) async fn run(
             ("jti".to_owned(), json!(claims.jti)),
             ("server".to_owned(), json!(grant.server())),
         ]);
+        if args.show_descriptor {
+            answer.insert("descriptor".to_owned(), json!(grant.descriptor()));
+        }
         for (member, value) in [
             ("client_id", &claims.client_id),
             ("tenant_id", &claims.tenant_id),

@@ -19,8 +19,8 @@ const MAX_BATCH_ENTRIES: usize = 100;
 const MAX_CALL_BYTES: usize = 1024 * 1024;
 /// Several entries in one call have half of that: escaping may make more of them in the authority.
 const MAX_BATCH_BYTES: usize = MAX_CALL_BYTES / 2;
-/// `{"servers":[` and `]}`.
-const ENVELOPE_BYTES: usize = 14;
+/// `{"servers":[` and `]}`, and a reason: 500 characters, each of at most six bytes.
+const ENVELOPE_BYTES: usize = 14 + 3_020;
 
 const RETRIES: u32 = 3;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
@@ -69,7 +69,8 @@ pub(crate) async fn run(args: &ImportArgs, settings: &Settings, json: bool) -> R
     };
 
     let progress = progress_bar(entries.len());
-    let sent = send_all(&admin, plan.batches, &mut summary, &progress).await;
+    let reason = args.why.reason.as_deref();
+    let sent = send_all(&admin, plan.batches, reason, &mut summary, &progress).await;
     progress.finish_and_clear();
 
     summary.refused.sort_by_key(|entry| entry.index);
@@ -86,6 +87,7 @@ pub(crate) async fn run(args: &ImportArgs, settings: &Settings, json: bool) -> R
 async fn send_all(
     admin: &Admin,
     batches: Vec<Batch<'_>>,
+    reason: Option<&str>,
     summary: &mut Summary,
     progress: &ProgressBar,
 ) -> Result<(), ConnectError> {
@@ -93,7 +95,7 @@ async fn send_all(
     progress.set_position(summary.handled() as u64);
     while let Some(mut batch) = batches.pop_front() {
         let raw: Vec<&RawValue> = batch.iter().map(|(_, entry)| *entry).collect();
-        match send(admin, &raw).await {
+        match send(admin, &raw, reason).await {
             Ok(results) => {
                 for ((index, _), result) in batch.iter().zip(results) {
                     summary.count(*index, result);
@@ -130,8 +132,11 @@ fn parse<'a>(text: &'a str, file: &Path) -> Result<Vec<&'a RawValue>, Failure> {
         serde_json::from_str(text).map(|dump: Dump<'_>| dump.servers)
     };
     parsed.map_err(|error| {
-        Failure::usage(format!("{} is no dump of servers: {error}", file.display()))
-            .hint(r#"expected {"servers": [{"server": …, "_meta": …}, …]} or the list alone"#)
+        Failure::usage(format!(
+            "{} is not a dump of servers: {error}",
+            file.display()
+        ))
+        .hint(r#"expected {"servers": [{"server": …, "_meta": …}, …]} or the list alone"#)
     })
 }
 
@@ -176,10 +181,14 @@ fn plan<'a>(entries: &[&'a RawValue]) -> Plan<'a> {
 
 /// Sends one batch, and again while the authority can't be reached or is busy: a call is one
 /// transaction, and repeating it is safe.
-async fn send(admin: &Admin, entries: &[&RawValue]) -> Result<Vec<EntryResult>, ConnectError> {
+async fn send(
+    admin: &Admin,
+    entries: &[&RawValue],
+    reason: Option<&str>,
+) -> Result<Vec<EntryResult>, ConnectError> {
     let mut retries = 0;
     loop {
-        match admin.import(entries).await {
+        match admin.import(entries, reason).await {
             Err(error) if retries < RETRIES && is_temporary(&error) => {
                 let back_off = FIRST_BACK_OFF * 2_u32.pow(retries);
                 let wanted = error.retry_after().unwrap_or_default();

@@ -4,11 +4,11 @@ use mcp_connect_descriptor::{Algorithm, KeyStatus, SigningKey, SigningKeys, Sign
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Admin, Changed, HeldKey},
-    cli::{KeyAlgorithm, KeyRevocation, KeysCommand, RevocationKind, RotateArgs},
+    api::{Admin, Changed, HeldKey, NewRevocation},
+    cli::{KeyAlgorithm, KeysCommand, RevocationKind, RotateArgs},
     clock::now_seconds,
     config::Settings,
-    failure::Failure,
+    failure::{Failure, io_reason},
     output, private_file,
     rotation::{self, Held, Obstacle, Outcome, Step},
 };
@@ -34,7 +34,16 @@ pub(crate) async fn run(
         KeysCommand::Show { file } => show(&file, as_json),
         KeysCommand::Status => status(&settings()?, as_json).await,
         KeysCommand::Rotate(args) => rotate(&args, &settings()?, as_json).await,
-        KeysCommand::Revoke(args) => revoke(&args, &settings()?, as_json).await,
+        KeysCommand::Revoke(args) => {
+            let revocation = NewRevocation {
+                kind: RevocationKind::Key.as_str(),
+                id: &args.kid,
+                tenant_id: None,
+                even_if_unknown: args.even_if_unknown,
+                reason: &args.reason,
+            };
+            revoke(&Admin::new(settings()?.operator()?), &revocation, as_json).await
+        }
     }
 }
 
@@ -123,22 +132,33 @@ async fn status(settings: &Settings, as_json: bool) -> Result<(), Failure> {
     output::print_table(&table)
 }
 
-async fn revoke(args: &KeyRevocation, settings: &Settings, as_json: bool) -> Result<(), Failure> {
-    let admin = Admin::new(settings.operator()?);
-    let answer = admin
-        .revoke(RevocationKind::Key, &args.kid, None, &args.reason)
-        .await?;
-    if as_json {
-        return output::json(&answer);
-    }
-    let Changed { changed, .. } = answer;
-    if changed {
-        output::note("The key is withdrawn: it signs no more, and is published no more.");
-    } else {
-        output::note("It was so already: nothing changed.");
-    }
+/// Revokes a signing key, and tells which one signs now.
+pub(super) async fn revoke(
+    admin: &Admin,
+    revocation: &NewRevocation<'_>,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let Changed { subject, changed } = admin.revoke(revocation).await?;
     let keys = admin.keys().await?;
-    match keys.iter().find(|key| key.signs) {
+    let signer = keys.iter().find(|key| key.signs);
+    if as_json {
+        let mut answer = json!(Changed { subject, changed });
+        if let (Some(signer), Some(members)) = (signer, answer.as_object_mut()) {
+            members.insert("signs".to_owned(), signer.kid.as_str().into());
+        }
+        output::json(&answer)?;
+    } else {
+        let is_held = keys.iter().any(|key| key.kid == revocation.id);
+        output::note(match (changed, is_held) {
+            (false, _) => "It was so already: nothing changed.",
+            (true, true) => "The key is revoked: it signs no more, and is published no more.",
+            (true, false) => {
+                "The key is revoked. This authority does not hold it: should it be put, it will not sign."
+            }
+        });
+    }
+    match signer {
+        Some(_) if as_json => Ok(()),
         Some(key) => output::line(&format!("{} signs", output::printable(&key.kid))),
         None => Err(Failure::no(
             "no key is left that signs: nothing is issued until another set is put",
@@ -259,8 +279,9 @@ fn put(file: &str) -> String {
 fn replace(file: &Path, set: &Value) -> Result<(), Failure> {
     let fault = |error: std::io::Error| {
         Failure::unavailable(format!(
-            "can't write {}: {error}; it is as it was",
-            file.display()
+            "can't write {}: {}; it is as it was",
+            file.display(),
+            io_reason(&error)
         ))
     };
     let text = serde_json::to_string_pretty(set)

@@ -1,7 +1,7 @@
 use std::{env, time::Duration};
 
 use mcp_connect_catalog::format_date;
-use mcp_connect_client::Authority;
+use mcp_connect_client::{Authority, network_reason};
 use reqwest::{Client, Method, RequestBuilder, Url, redirect};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::{
     clock::{now_micros, now_seconds},
     config::Settings,
     domain_key::DomainKey,
-    failure::{Failure, with_causes},
+    failure::Failure,
     output,
     session::Session,
 };
@@ -243,15 +243,25 @@ fn elsewhere(method: Method, url: &str) -> Result<RequestBuilder, Failure> {
         .timeout(TIME_LIMIT)
         .user_agent(concat!("connectctl/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| Failure::unavailable(with_causes(&error)))?;
+        .map_err(|error| Failure::unavailable(network_reason(&error)))?;
     Ok(client
         .request(method, url)
         .header("accept", "application/json"))
 }
 
-/// JSON, whatever the status. Errors of the library show the URL: it has no secret in it.
+/// JSON, whatever the status.
 async fn answer(request: RequestBuilder) -> Result<Value, Failure> {
-    let unavailable = |error: reqwest::Error| Failure::unavailable(with_causes(&error));
+    let unavailable = |error: reqwest::Error| {
+        let host = error
+            .url()
+            .and_then(|url| url.host_str().map(str::to_owned));
+        let host = host.unwrap_or_else(|| "GitHub".to_owned());
+        Failure::unavailable(if error.is_decode() {
+            format!("{host} answers with something else than JSON")
+        } else {
+            format!("{host} can't be reached: {}", network_reason(&error))
+        })
+    };
     let answer = request.send().await.map_err(unavailable)?;
     answer.json().await.map_err(unavailable)
 }

@@ -16,24 +16,26 @@ pub(crate) async fn run(
     json: bool,
 ) -> Result<(), Failure> {
     let admin = Admin::new(settings.operator()?);
-    match *command {
+    match command {
         MirrorCommand::Status => show(&admin.mirror().await?, json),
-        MirrorCommand::Sync { sweep } => sync(&admin, sweep, json).await,
-        MirrorCommand::Poison { limit, all } => {
+        MirrorCommand::Sync { sweep, why } => {
+            sync(&admin, *sweep, why.reason.as_deref(), json).await
+        }
+        &MirrorCommand::Poison { limit, all } => {
             let list = pages(all, async |cursor| admin.poison(cursor, limit).await).await?;
             output::page("poison", &list, table, json)
         }
     }
 }
 
-async fn sync(admin: &Admin, sweep: bool, json: bool) -> Result<(), Failure> {
-    let mut sum = admin.sync_mirror(sweep).await?;
+async fn sync(admin: &Admin, sweep: bool, reason: Option<&str>, json: bool) -> Result<(), Failure> {
+    let mut sum = admin.sync_mirror(sweep, reason).await?;
     for _ in 1..MAX_RUNS {
         if sum.done {
             break;
         }
         output::note(&format!("{} …", line(&sum)));
-        let next = admin.sync_mirror(false).await?;
+        let next = admin.sync_mirror(false, None).await?;
         if next.pages == 0 && !next.done {
             return Err(Failure::unavailable(
                 "somebody else follows the upstream at this moment, or it does not go on",

@@ -42,7 +42,7 @@ pub(crate) async fn run(
 async fn set(admin: &Admin, args: &SetPolicyArgs, json: bool) -> Result<(), Failure> {
     let text = output::read_input(&args.file)?;
     let policy: Value = serde_json::from_str(&text)
-        .map_err(|error| Failure::usage(format!("{}: {error}", args.file.display())))?;
+        .map_err(|error| Failure::usage(format!("{} is not JSON: {error}", args.file.display())))?;
     let policy = NewPolicy {
         policy: &policy,
         reason: &args.reason,
@@ -74,7 +74,7 @@ async fn explain(admin: &Admin, args: &ExplainArgs, json: bool) -> Result<(), Fa
         return Ok(());
     }
     output::line("")?;
-    let mut table = output::table(&["policy of", "rules", "says", "because"]);
+    let mut table = output::table(&["whose", "what", "says", "because"]);
     for finding in &explanation.findings {
         table.add_row([
             output::cell(&finding.scope),
@@ -124,9 +124,11 @@ fn verdict(explanation: &Explanation) -> comfy_table::Table {
     if let Some(level) = &explanation.server.level {
         members.push(("verified", output::cell(level)));
     }
-    if let Some(rule) = &explanation.rule {
-        members.push(("decided by", output::cell(rule)));
-    }
+    let decided_by = match (is_granted, &explanation.decided_by) {
+        (true, _) => Some("no state and no rule stands against it"),
+        (false, decided_by) => decided_by.as_deref(),
+    };
+    members.push(("decided by", output::maybe(decided_by)));
     if let Some(detail) = &explanation.detail {
         members.push(("caller is told", output::cell(detail)));
     }

@@ -108,7 +108,7 @@ pub(crate) async fn set_status(
 fn read(file: &Path) -> Result<Box<RawValue>, Failure> {
     let text = output::read_input(file)?;
     serde_json::from_str(&text)
-        .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+        .map_err(|error| Failure::usage(format!("{} is not JSON: {error}", file.display())))
 }
 
 #[expect(clippy::borrowed_box, reason = "a body has a size")]

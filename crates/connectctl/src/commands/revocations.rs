@@ -2,9 +2,10 @@ use std::slice;
 
 use comfy_table::Table;
 
+use super::keys;
 use crate::{
-    api::{Admin, Revocation},
-    cli::{RevocationsCommand, RevokeArgs},
+    api::{Admin, NewRevocation, Revocation},
+    cli::{RevocationKind, RevocationsCommand, RevokeArgs},
     config::Settings,
     failure::Failure,
     output,
@@ -17,10 +18,30 @@ pub(crate) async fn revoke(
     json: bool,
 ) -> Result<(), Failure> {
     let admin = Admin::new(settings.operator()?);
-    let answer = admin
-        .revoke(args.kind, &args.id, args.tenant.as_deref(), &args.reason)
-        .await?;
-    output::change(&answer, |subject| table(slice::from_ref(subject)), json)
+    let revocation = NewRevocation {
+        kind: args.kind.as_str(),
+        id: &args.id,
+        tenant_id: args.tenant.as_deref(),
+        even_if_unknown: args.even_if_unknown,
+        reason: &args.reason,
+    };
+    if args.kind == RevocationKind::Key {
+        return keys::revoke(&admin, &revocation, json).await;
+    }
+    let answer = admin.revoke(&revocation).await?;
+    output::change(&answer, |subject| table(slice::from_ref(subject)), json)?;
+    if args.kind == RevocationKind::Jti {
+        output::note(
+            "The authority keeps no list of its descriptors: it can't tell whether there was one of this jti.",
+        );
+    }
+    if answer.subject.registered {
+        output::note(&format!(
+            "{} was not known here: it is registered now, as suspended. If that is a typo, nobody is kept out by it.",
+            args.id
+        ));
+    }
+    Ok(())
 }
 
 pub(crate) async fn run(

@@ -58,9 +58,9 @@ pub(crate) async fn run(
         ServersCommand::Challenge { server } => {
             verification::challenge(settings, &server, json).await
         }
-        ServersCommand::Prove { server, level } => {
+        ServersCommand::Prove { server, level, why } => {
             let answer = Admin::new(settings.operator()?)
-                .prove(&server, level.as_str())
+                .prove(&server, level.as_str(), why.reason.as_deref())
                 .await?;
             show_change(&answer, json)
         }

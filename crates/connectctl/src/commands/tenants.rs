@@ -16,8 +16,10 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let admin = Admin::new(settings.operator()?);
     match command {
-        TenantsCommand::Create { id, name } => {
-            show(&admin.create_tenant(&id, name.as_deref()).await?, json)
+        TenantsCommand::Create { id, name, why } => {
+            let reason = why.reason.as_deref();
+            let created = admin.create_tenant(&id, name.as_deref(), reason).await?;
+            show(&created, json)
         }
         TenantsCommand::Show { id } => show(&admin.tenant(&id).await?, json),
         TenantsCommand::List => {
