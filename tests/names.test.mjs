@@ -252,6 +252,14 @@ describe("a URL", () => {
     assert.deepEqual(await claimsOf("example.owner/tool"), [{ url: remote, is_own: 1 }, { url: remote, is_own: 1 }]);
   });
 
+  test("stays with who was verified at its origin", async () => {
+    const remote = "https://mcp.vouched.example/mcp";
+    await published(serverJson("io.github.vouched/tool", { remote }));
+    await authority.changeServer("io.github.vouched/tool", "verify");
+    assertRefused(await publish(serverJson("example.vouched/tool", { remote })), 400, "used by server io.github.vouched/tool");
+    assert.equal((await authority.connect("io.github.vouched/tool", key)).status, 200);
+  });
+
   test("goes to its domain by an edit and by a status, too", async () => {
     const remote = "https://mcp.late.example/mcp";
     const squatters = ["a1", "a2"].map((name) => `io.github.late/${name}`);

@@ -117,17 +117,28 @@ macro_rules! holds {
     };
 }
 
+/// Whether the claim `r` of a server `o` is proven: it is from under the URL's own domain, or the server
+/// was verified at the URL's origin.
+macro_rules! is_proven {
+    () => {
+        "(r.is_own OR o.origin_level <> 'none'
+           AND substr(r.url, 1, length(o.verified_origin) + 1) = o.verified_origin || '/')"
+    };
+}
+
 /// What another server than ?1 holds of the URLs that are claimed in ?3. A claim from under the URL's
-/// own domain gives way to none from elsewhere.
+/// own domain gives way to proven ones only.
 macro_rules! taken {
     () => {
         concat!(
             "SELECT r.url, o.name AS owner, w.version AS owner_version FROM json_each(?3) u
-             CROSS JOIN remotes r ON r.url = u.value ->> 'url' AND r.is_own >= u.value ->> 'is_own'
+             CROSS JOIN remotes r ON r.url = u.value ->> 'url'
              JOIN versions w ON w.id = r.version_id JOIN servers o ON o.id = w.server_id
              WHERE ",
             holds!(),
-            " LIMIT 1"
+            " AND (NOT u.value ->> 'is_own' OR ",
+            is_proven!(),
+            ") LIMIT 1"
         )
     };
 }
@@ -137,32 +148,38 @@ macro_rules! taken {
 macro_rules! taken_meanwhile {
     () => {
         concat!(
-            "SELECT b.url, o.name AS owner, w.version AS owner_version FROM (
+            "SELECT r.url, o.name AS owner, w.version AS owner_version FROM (
                SELECT DISTINCT a.url, a.is_own FROM servers t
                JOIN versions d ON d.server_id = t.id AND (?2 IS NULL OR d.version = ?2)
                JOIN remotes a ON a.version_id = d.id
                WHERE t.name = ?1 AND ?3 <> 'deleted' AND d.status NOT IN ('active', ?3)) a
-             CROSS JOIN remotes b ON b.url = a.url AND b.is_own >= a.is_own
-             JOIN versions w ON w.id = b.version_id JOIN servers o ON o.id = w.server_id
+             CROSS JOIN remotes r ON r.url = a.url
+             JOIN versions w ON w.id = r.version_id JOIN servers o ON o.id = w.server_id
              WHERE ",
             holds!(),
-            " LIMIT 1"
+            " AND (NOT a.is_own OR ",
+            is_proven!(),
+            ") LIMIT 1"
         )
     };
 }
 
 /// Versions of others, at most 500, that are at a URL which ?1 claims, in an active version or in its
-/// version ?2, from under the URL's own domain, while they don't. Those that a person has moderated before
+/// version ?2, from under the URL's own domain, while their own claim is not proven. Those that a person has moderated before
 /// stay as that person left them.
 macro_rules! outdone {
     () => {
-        "SELECT DISTINCT w.id, o.name || '@' || w.version AS subject FROM servers t
-         JOIN versions d ON d.server_id = t.id AND (?2 IS NULL OR d.version = ?2) AND d.status = 'active'
-         JOIN remotes a ON a.version_id = d.id AND a.is_own
-         CROSS JOIN remotes b ON b.url = a.url AND NOT b.is_own
-         JOIN versions w ON w.id = b.version_id JOIN servers o ON o.id = w.server_id
-         WHERE t.name = ?1 AND o.id <> t.id AND w.status <> 'deleted' AND w.moderated_at IS NULL
-         LIMIT 500"
+        concat!(
+            "SELECT DISTINCT w.id, o.name || '@' || w.version AS subject FROM servers t
+             JOIN versions d ON d.server_id = t.id AND (?2 IS NULL OR d.version = ?2) AND d.status = 'active'
+             JOIN remotes a ON a.version_id = d.id AND a.is_own
+             CROSS JOIN remotes r ON r.url = a.url
+             JOIN versions w ON w.id = r.version_id JOIN servers o ON o.id = w.server_id
+             WHERE t.name = ?1 AND o.id <> t.id AND w.status <> 'deleted' AND w.moderated_at IS NULL
+               AND NOT ",
+            is_proven!(),
+            " LIMIT 500"
+        )
     };
 }
 
