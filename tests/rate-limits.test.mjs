@@ -66,6 +66,65 @@ test("an address has its own limit, for each kind of request", async () => {
   assert.equal((await statuses(LIMITS.ADDRESS + 1, sixes)).at(-1), 429);
 });
 
+describe("what servers follow", () => {
+  const FOLLOWED = ["/v1/revocations", "/.well-known/jwks.json"];
+
+  test("has limits of its own, high ones, whatever else is read from their address", async () => {
+    await freshPeriod();
+    const office = nextAddress();
+    const read = (path) => () => authority.request(path, { headers: from(office) });
+    const metadata = read("/.well-known/mcp-connect-authority");
+    assert.deepEqual(await statuses(LIMITS.ADDRESS + 1, metadata), [...times(LIMITS.ADDRESS, 200), 429]);
+    await statuses(LIMITS.ADDRESS + 1, read("/v1/servers"));
+    for (const path of FOLLOWED) {
+      assert.deepEqual(await statuses(LIMITS.READER + 1, read(path)), [...times(LIMITS.READER, 200), 429], path);
+    }
+    assert.ok(LIMITS.READER > LIMITS.ADDRESS);
+    // And they leave the others alone.
+    const neighbour = nextAddress();
+    await statuses(LIMITS.READER + 1, () => authority.request(FOLLOWED[0], { headers: from(neighbour) }));
+    for (const path of ["/.well-known/mcp-connect-authority", "/v1/servers", FOLLOWED[1]]) {
+      assert.equal((await authority.request(path, { headers: from(neighbour) })).status, 200, path);
+    }
+  });
+
+  test("is answered by the location's cache, and D1 is asked once in a second", async () => {
+    const followed = await startAuthority({ meterD1: true, settings: { ISSUER: "https://authority.example" } });
+    try {
+      for (const path of FOLLOWED) {
+        const first = await followed.request(path);
+        await eventually("it is kept", async () => {
+          followed.clearLog();
+          await followed.request(path);
+          return followed.logged("d1").length === 0;
+        });
+        followed.clearLog();
+        const begun = Date.now();
+        const answers = await Promise.all(times(30, 0).map(() => followed.request(path)));
+        const seconds = Math.ceil((Date.now() - begun) / 1000) + 1;
+        assert.ok(followed.logged("d1").length <= 4 * seconds, `${followed.logged("d1").length} in ${seconds} s`);
+        for (const { status, headers } of answers) {
+          assert.deepEqual([status, headers.get("content-type")], [200, first.headers.get("content-type")]);
+        }
+        const known = { "if-none-match": answers[0].headers.get("etag") };
+        assert.equal((await followed.request(path, { headers: known })).status, 304);
+      }
+      // What is revoked here is told here at once.
+      const [{ kid }] = (await followed.request(FOLLOWED[1])).body.keys;
+      const before = (await followed.request(FOLLOWED[0])).text;
+      const revoked = await followed.admin("/revocations", { kind: "jti", id: "leaked", reason: "a test wants it" });
+      assert.equal(revoked.status, 200, revoked.text);
+      const after = (await followed.request(FOLLOWED[0])).text;
+      const entries = (feed) => JSON.parse(Buffer.from(feed.split(".")[1], "base64url")).jtis;
+      assert.deepEqual([entries(before), entries(after).map(({ id }) => id)], [[], ["leaked"]]);
+      await followed.admin("/revocations", { kind: "key", id: kid, reason: "a test wants it" });
+      assert.deepEqual((await followed.request(FOLLOWED[1])).body.keys, []);
+    } finally {
+      await followed.stop();
+    }
+  });
+});
+
 describe("connect", () => {
   test("is limited by client, whatever the address, and by tenant", async () => {
     const first = await authority.createClient("first", { tenant_id: "acme" });

@@ -9,13 +9,13 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use http::{Method, uri::PathAndQuery};
 use sha2::{Digest, Sha256};
 
-use super::{App, is_administration, problem::Problem};
+use super::{App, is_administration, problem::Problem, shared};
 use crate::{
     authority::{Caller, Publisher},
     platform::{
         Recent,
         http::Head,
-        limiter::{Scope, VERSION, network},
+        limiter::{FEED, KEY_SET, Scope, VERSION, network},
         log, metrics,
     },
 };
@@ -138,8 +138,8 @@ impl Visitor {
     }
 }
 
-/// What is counted together of what one address asks for: many servers that poll keys and
-/// revocations from one network leave room for its connects. Logins have us ask others. Some clients take
+/// What is counted together of what one address asks for: servers that poll keys and revocations from a network
+/// don't use up what its clients have, nor the other way round. Logins have us ask others. Some clients take
 /// a 429 on a server's version for a reason to block the server.
 pub(crate) fn family(method: &Method, target: &PathAndQuery) -> &'static str {
     let path = target.path();
@@ -147,8 +147,12 @@ pub(crate) fn family(method: &Method, target: &PathAndQuery) -> &'static str {
         "connect"
     } else if is_administration(path) {
         "admin"
-    } else if path.starts_with("/.well-known/") || path == "/v1/revocations" {
-        "keys"
+    } else if path == shared::KEY_SET.path {
+        KEY_SET
+    } else if path == shared::FEED.path {
+        FEED
+    } else if path.starts_with("/.well-known/") {
+        "metadata"
     } else if path.starts_with("/v0/auth/") || path.starts_with("/v0.1/auth/") {
         "login"
     } else if method == Method::GET && target.query().is_none() && is_version(path) {
@@ -209,7 +213,10 @@ mod tests {
             ("/v1/connect", "connect"),
             ("/v1/admin/audit", "admin"),
             ("/.well-known/jwks.json", "keys"),
-            ("/v1/revocations", "keys"),
+            ("/v1/revocations", "revocations"),
+            ("/v1/revocations/", "discovery"),
+            ("/.well-known/mcp-connect-authority", "metadata"),
+            ("/.well-known/jwks.json2", "metadata"),
             ("/v0/auth/dns", "login"),
             ("/v0.1/auth/github-at", "login"),
             ("/v0/servers", "discovery"),

@@ -25,6 +25,7 @@ mod registry;
 mod revocations;
 mod routes;
 mod servers;
+mod shared;
 mod well_known;
 
 use std::sync::Arc;
@@ -128,6 +129,7 @@ async fn answer_readable(request: &web_sys::Request, mut head: Head, app: App) -
     let mut response = caching::conditional(known.as_deref(), response);
     readers.let_in(&mut response, origin.as_deref(), &app.settings);
     if may_change && response.status.is_success() {
+        shared::forget(&app).await;
         seal_audit(&app);
     }
     account(&app, family, response.status);

@@ -7,6 +7,7 @@ use super::{
     call::Call,
     document,
     problem::Problem,
+    shared::FEED,
     signing_key,
 };
 use crate::{
@@ -29,9 +30,13 @@ struct Signed {
     token: String,
 }
 
-/// What was withdrawn within the life of any descriptor. Read from D1 each time: what is
-/// acknowledged is told at once.
+/// What was withdrawn within the life of any descriptor. What is acknowledged is told a second later at most, at the
+/// same location at once.
 pub(crate) async fn feed_of_all(call: &Call) -> Result<Response, Problem> {
+    FEED.answer(call, feed_now(call)).await
+}
+
+async fn feed_now(call: &Call) -> Result<Response, Problem> {
     let issuer = call.app.settings.issuer()?;
     let keys = call.app.settings.signing_keys()?;
     let now = now_millis();
@@ -49,7 +54,7 @@ pub(crate) async fn feed_of_all(call: &Call) -> Result<Response, Problem> {
         return Ok(unchanged);
     }
     let token = signed(&feed, &etag, keys, &revoked_keys).await?;
-    let feed = document("application/mcp-revocations+jwt", token.into_bytes());
+    let feed = document(FEED.content_type, token.into_bytes());
     Ok(tagged(cacheable(feed, CACHEABLE), etag))
 }
 

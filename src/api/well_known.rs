@@ -2,22 +2,26 @@ use http::StatusCode;
 use mcp_connect_descriptor::SigningKeys;
 use serde_json::{Value, json};
 
-use super::{caching::cacheable, call::Call, document, problem::Problem, respond};
+use super::{caching::cacheable, call::Call, document, problem::Problem, respond, shared::KEY_SET};
 use crate::platform::{MAX_LIFETIME, MIN_LIFETIME, http::Response, signer};
 
 /// Verifiers refresh at half of this, so a key is known everywhere a minute after it was added.
 const CACHEABLE: &str = "public, max-age=60";
 
-/// Read from D1 each time: a key whose withdrawal is acknowledged is not in it.
+/// A key whose withdrawal was acknowledged a second ago is not in it.
 pub(crate) async fn jwks(call: &Call) -> Result<Response, Problem> {
+    KEY_SET.answer(call, key_set(call)).await
+}
+
+async fn key_set(call: &Call) -> Result<Response, Problem> {
     let keys = call.app.settings.signing_keys()?;
     signer::check(keys).await?;
     let revoked = call.app.store.revoked_keys(keys).await?;
     let public = keys
         .published(|key_id| revoked.iter().any(|entry| entry.id == key_id))
         .to_string();
-    let key_set = document("application/jwk-set+json", public.into_bytes());
-    Ok(cacheable(key_set, CACHEABLE))
+    let key_set = document(KEY_SET.content_type, public.into_bytes());
+    Ok(cacheable(key_set, KEY_SET.caching))
 }
 
 pub(crate) async fn authority(call: &Call) -> Result<Response, Problem> {

@@ -56,6 +56,7 @@ pub(crate) enum Unreadable {
 pub(crate) type Header = (&'static str, Cow<'static, str>);
 
 /// An answer. It is not to be cached, unless it says how.
+#[derive(Clone)]
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<Header>,

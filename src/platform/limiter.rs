@@ -19,8 +19,11 @@ const BINDINGS: [&str; 4] = [
     "READER_LIMIT",
 ];
 
-/// The kind of request of which an address may make more than of others.
+/// The kinds of requests of which an address may make more than of others: readers of single versions, and
+/// servers that follow the key set and the revocation feed, each counted apart.
 pub(crate) const VERSION: &str = "version";
+pub(crate) const KEY_SET: &str = "keys";
+pub(crate) const FEED: &str = "revocations";
 
 /// Whose requests are counted together.
 #[derive(Clone, Copy)]
@@ -75,7 +78,8 @@ impl Scope<'_> {
             Self::Client { .. } | Self::Publisher { .. } => "CLIENT_LIMIT",
             Self::Tenant(_) => "TENANT_LIMIT",
             Self::Address {
-                family: VERSION, ..
+                family: VERSION | KEY_SET | FEED,
+                ..
             } => "READER_LIMIT",
             Self::Address { .. } => "ADDRESS_LIMIT",
         }

@@ -4,6 +4,7 @@
 
 mod clock;
 pub(crate) mod files;
+pub(crate) mod edge_cache;
 pub(crate) mod http;
 pub(crate) mod limiter;
 pub(crate) mod log;
