@@ -8,6 +8,10 @@ use crate::platform::http::{Head, Response};
 
 const CACHE_CONTROL: &str = "cache-control";
 
+/// What is read of one server may be shown for a second without asking again: together with the second for which
+/// an isolate trusts what it knows of changes, nobody sees a server as it was more than 2 s ago.
+pub(super) const OF_ONE_SERVER: &str = "public, max-age=1";
+
 pub(super) fn etag(content: impl AsRef<[u8]>) -> String {
     let digest = Sha256::digest(content);
     format!("\"{}\"", Base64UrlUnpadded::encode_string(&digest))

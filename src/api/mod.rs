@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     platform::{
-        Settings,
+        Outlasting, Settings,
         http::{Head, Response, read_body, read_head, target},
         limiter::Limiter,
         log,
@@ -121,11 +121,14 @@ async fn answer_readable(request: &web_sys::Request, mut head: Head, app: App) -
     let is_registry = registry::is_registry(head.path());
     let may_change = !method.is_safe() && (family == "admin" || registry::is_change(&head));
     let known = head.if_none_match.clone();
+    // A change goes on to its end, its copy renewed, though its client breaks off.
+    let change = may_change.then(|| Outlasting::new(&app.context));
     let response = match handle(request, head, moved, readers, app.clone()).await {
         Ok(response) => response,
         Err(problem) if is_registry => Refusal::from(problem).into_response(),
         Err(problem) => problem.into_response(),
     };
+    drop(change);
     let mut response = caching::conditional(known.as_deref(), response);
     readers.let_in(&mut response, origin.as_deref(), &app.settings);
     if may_change && response.status.is_success() {

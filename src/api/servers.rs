@@ -2,10 +2,16 @@ use http::StatusCode;
 use mcp_connect_catalog::{SearchCursor, SearchQuery, Version};
 use serde::Serialize;
 
-use super::{caching::cacheable, call::Call, copies, problem::Problem, respond};
+use super::{
+    caching::{OF_ONE_SERVER, cacheable},
+    call::Call,
+    copies,
+    problem::Problem,
+    respond,
+};
 use crate::{authority::Challenge, platform::http::Response, store::ServerSummary};
 
-/// What discovery says may be shown for this long without asking again, in seconds.
+/// What lists say may be shown for this long without asking again, in seconds.
 const CACHEABLE: &str = "public, max-age=30";
 
 #[derive(Default, Serialize)]
@@ -96,7 +102,7 @@ pub(crate) async fn detail(call: &Call) -> Result<Response, Problem> {
         (detail, _) => detail,
     };
     let detail = detail.ok_or_else(Problem::server_not_found)?;
-    Ok(cacheable(respond(StatusCode::OK, &detail)?, CACHEABLE))
+    Ok(cacheable(respond(StatusCode::OK, &detail)?, OF_ONE_SERVER))
 }
 
 /// What the publisher of a server serves, and where, to prove its namespace and its endpoint. No

@@ -3,13 +3,14 @@
 //! late, the log.
 
 mod clock;
-pub(crate) mod files;
 pub(crate) mod edge_cache;
+pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod limiter;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod outbound;
+mod outlasting;
 mod random;
 mod recent;
 mod settings;
@@ -20,6 +21,7 @@ use worker::Env;
 
 pub(crate) use self::{
     clock::{iso_date, now_millis, read_date, sleep, within},
+    outlasting::Outlasting,
     random::{RandomnessError, random_bytes},
     recent::Recent,
     settings::{

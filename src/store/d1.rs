@@ -10,10 +10,16 @@ use worker::Env;
 use worker_sys::types::{D1Database, D1DatabaseSession, D1PreparedStatement, D1Result};
 
 use super::{StoreError, row::Row};
-use crate::platform::{metrics, within};
+use crate::platform::{log, metrics, sleep, within};
 
-/// A caller waits no longer for an answer of D1.
+/// The longest that a caller waits for an answer of D1.
 const READ_LIMIT: Duration = Duration::from_secs(5);
+/// The longest that a read waits for its first answer, and the pause after one that failed: then it is
+/// asked a second time, within the same limit.
+const FIRST_LIMIT: Duration = Duration::from_millis(2_500);
+const PAUSE: Duration = Duration::from_millis(50);
+/// The longest that a read waits that can do without an answer.
+const GLANCE_LIMIT: Duration = Duration::from_millis(1_500);
 /// A change gets more time, since nobody knows what became of it when that is over. A client's own
 /// limit is 30 s.
 const WRITE_LIMIT: Duration = Duration::from_secs(15);
@@ -42,33 +48,42 @@ pub(super) struct Outcome {
     changes: u32,
 }
 
-/// One statement that reads.
-pub(super) async fn select(
-    env: &Env,
-    sql: &str,
-    values: Vec<JsValue>,
-) -> Result<Outcome, StoreError> {
-    let query = async {
-        let answer = prepare(&primary(env)?, sql, values)?.all()?;
-        outcome(JsFuture::from(answer).await?)
-    };
-    in_time(READ_LIMIT, query).await
-}
-
-/// Reads by several statements, at one moment and in one round trip.
+/// Reads by several statements, at one moment and in one round trip. One that fails in passing is
+/// repeated once.
 pub(super) async fn read(
     env: &Env,
-    statements: Vec<Statement<'_>>,
+    statements: &[Statement<'_>],
 ) -> Result<Vec<Outcome>, StoreError> {
-    in_time(READ_LIMIT, transaction(env, statements)).await
+    in_time(READ_LIMIT, async {
+        match within(FIRST_LIMIT, ask(env, statements)).await {
+            Some(Err(StoreError::Unavailable(problem)))
+                if may_pass(&problem) && all_read(statements) =>
+            {
+                log::error_once("", "d1_read_repeated", &[("problem", &problem)]);
+                sleep(PAUSE).await;
+                ask(env, statements).await
+            }
+            None if all_read(statements) => ask(env, statements).await,
+            None => Err(StoreError::Unavailable("D1 gave no answer".into())),
+            Some(answer) => answer,
+        }
+    })
+    .await
 }
 
-/// A change: one transaction in one round trip, all statements or none.
+/// Reads by one statement, for what can do without: once, and for a short time.
+pub(super) async fn glance(env: &Env, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+    let mut outcomes = in_time(GLANCE_LIMIT, ask(env, &[statement])).await?;
+    nth_rows(&mut outcomes, 0)
+}
+
+/// A change: one transaction in one round trip, all statements or none. It is never repeated, since
+/// one that failed may have been made.
 pub(super) async fn change(
     env: &Env,
-    statements: Vec<Statement<'_>>,
+    statements: &[Statement<'_>],
 ) -> Result<Vec<Outcome>, StoreError> {
-    in_time(WRITE_LIMIT, transaction(env, statements))
+    in_time(WRITE_LIMIT, ask(env, statements))
         .await
         .map_err(|error| match error {
             StoreError::Unavailable(problem) => StoreError::Unconfirmed(problem),
@@ -76,11 +91,12 @@ pub(super) async fn change(
         })
 }
 
-async fn transaction(
-    env: &Env,
-    statements: Vec<Statement<'_>>,
-) -> Result<Vec<Outcome>, StoreError> {
+async fn ask(env: &Env, statements: &[Statement<'_>]) -> Result<Vec<Outcome>, StoreError> {
     let session = primary(env)?;
+    if let [(sql, values)] = statements {
+        let answer = prepare(&session, sql, values)?.all()?;
+        return Ok(vec![outcome(JsFuture::from(answer).await?)?]);
+    }
     let prepared = Array::new();
     for (sql, values) in statements {
         let statement = prepare(&session, sql, values)?;
@@ -90,6 +106,27 @@ async fn transaction(
         .await?
         .unchecked_into();
     answers.iter().map(outcome).collect()
+}
+
+/// Whether the same question may be answered a moment later. SQL that is wrong stays so, and a
+/// database that is overloaded, or that the question was too much for, is not asked again.
+fn may_pass(problem: &str) -> bool {
+    !["SQLITE", "overloaded", "exceeded", "no binding"]
+        .iter()
+        .any(|lasting| problem.contains(lasting))
+}
+
+/// Whether no statement can change anything, which by its place none should.
+fn all_read(statements: &[Statement<'_>]) -> bool {
+    statements.iter().all(|(sql, _)| is_read(sql))
+}
+
+fn is_read(sql: &str) -> bool {
+    let sql = sql.trim_start();
+    (sql.starts_with("SELECT") || sql.starts_with("WITH"))
+        && !["INSERT ", "UPDATE ", "DELETE ", "REPLACE "]
+            .iter()
+            .any(|change| sql.contains(change))
 }
 
 fn primary(env: &Env) -> Result<D1DatabaseSession, StoreError> {
@@ -104,11 +141,9 @@ fn primary(env: &Env) -> Result<D1DatabaseSession, StoreError> {
 fn prepare(
     session: &D1DatabaseSession,
     sql: &str,
-    values: Vec<JsValue>,
+    values: &[JsValue],
 ) -> Result<D1PreparedStatement, JsValue> {
-    session
-        .session_prepare(sql)?
-        .bind(values.into_iter().collect())
+    session.session_prepare(sql)?.bind(values.iter().collect())
 }
 
 #[expect(
@@ -186,6 +221,56 @@ impl From<JsValue> for StoreError {
             Self::Conflict(message)
         } else {
             Self::Unavailable(message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_reads_is_repeated() {
+        for sql in [
+            "SELECT 1",
+            "\n  WITH newest AS (SELECT 1) SELECT updated_at FROM newest",
+            "SELECT replace(name, 'a', 'b') FROM servers",
+        ] {
+            assert!(is_read(sql), "{sql}");
+        }
+        for sql in [
+            "UPDATE servers SET name = ''",
+            "INSERT INTO audit (seq) SELECT 1",
+            "WITH gone AS (SELECT 1) DELETE FROM servers",
+            "WITH a AS (SELECT 1) UPDATE servers SET id = 1 RETURNING id",
+            "PRAGMA optimize",
+        ] {
+            assert!(!is_read(sql), "{sql}");
+        }
+        let read = ("SELECT 1", Vec::new());
+        let change = ("DELETE FROM servers", Vec::new());
+        assert!(all_read(&[read.clone(), read.clone()]));
+        assert!(!all_read(&[read, change]));
+    }
+
+    #[test]
+    fn what_lasts_is_not_asked_again() {
+        for problem in [
+            "D1_ERROR: Network connection lost.",
+            "D1_ERROR: Internal error in D1 DB storage caused object to be reset.",
+            "D1_ERROR: D1 DB reset because its code was updated.",
+            "D1_ERROR: Cannot resolve D1 DB due to transient issue on remote node.",
+        ] {
+            assert!(may_pass(problem), "{problem}");
+        }
+        for problem in [
+            "D1_ERROR: no such column: x: SQLITE_ERROR",
+            "D1_ERROR: D1 DB is overloaded. Too many requests queued.",
+            "D1_ERROR: D1 DB exceeded its CPU time limit and was reset.",
+            "D1_ERROR: D1 DB storage operation exceeded timeout which caused object to be reset.",
+            "there is no binding DB",
+        ] {
+            assert!(!may_pass(problem), "{problem}");
         }
     }
 }

@@ -1,33 +1,32 @@
-//! Copies in KV of what is public about each server: near everyone, renewed by every write, at most a
-//! minute old while D1 answers, and still there when it doesn't.
+//! Copies of what is public about each server, as KV has them near everyone. `renewal` keeps them up with
+//! their servers.
 
-use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Row, Store, StoreError, date, now,
+    Row, Store, StoreError, d1, date,
+    lately::{self, Question},
+    now, nth_rows, number,
     registry::{self, LATEST, RegistryVersion},
     servers::held_back_columns,
     text,
 };
-use crate::platform::{iso_date, log, now_millis};
+use crate::platform::{iso_date, now_millis};
 
 const FRESH_MILLIS: u64 = 60_000;
 /// The most versions that a copy has, newest first, beside the latest and the default one; and the most
 /// bytes that their server.json may have.
 const MAX_VERSIONS: u32 = 100;
 const MAX_BYTES: u32 = 1_000_000;
-/// How many copies are renewed at a time, and by one call that rebuilds them.
-const AT_ONCE: usize = 6;
-const REBUILT_AT_ONCE: u32 = 50;
-/// Is there when every server had its copy.
-const ALL_ARE_COPIED: &str = "servers-copied";
 
 /// A server with its versions, the highest first, as rows of D1.
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct ServerCopy {
     /// Milliseconds since the Unix epoch.
     loaded_at: u64,
+    /// The number of the last change, of whatever server, before it was loaded.
+    #[serde(default)]
+    pub(super) seq: u64,
     pub(super) versions: Vec<Row>,
 }
 
@@ -48,6 +47,12 @@ impl ServerCopy {
             })
         };
         now.saturating_sub(self.loaded_at) < FRESH_MILLIS && !self.versions.iter().any(has_ended)
+    }
+
+    /// How long the server.json are that it has.
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = self.versions.iter().filter_map(|row| row.number("bytes"));
+        bytes.max().unwrap_or(0)
     }
 
     /// Whether a version that is not in it does not exist.
@@ -138,89 +143,43 @@ impl Store {
             held_back_columns(),
             date("(v.published_at / 1000.0)"),
         );
-        let versions = self
-            .rows(&sql, vec![now(), name.into(), text(version)])
+        let question = Question::put(loaded_at);
+        let changes = Question::sql();
+        let mut outcomes = self
+            .read(vec![
+                (&sql, vec![now(), name.into(), text(version)]),
+                (&changes, vec![number(question.after)]),
+            ])
             .await?;
+        let seq = question.learn(&nth_rows(&mut outcomes, 1)?);
+        let versions = nth_rows(&mut outcomes, 0)?;
         Ok((!versions.is_empty()).then_some(ServerCopy {
             loaded_at,
+            seq,
             versions,
         }))
     }
 
-    pub(crate) async fn edge_copy(&self, name: &str) -> Result<Option<ServerCopy>, StoreError> {
-        self.kv_get(&key(name)).await
-    }
-
-    pub(crate) async fn put_edge_copy(
+    /// Whether nothing of a server changed since its copy was loaded, as far as D1 knew a second ago. An error:
+    /// D1 can't be asked.
+    pub(crate) async fn is_current(
         &self,
         name: &str,
         copy: &ServerCopy,
-    ) -> Result<(), StoreError> {
-        self.kv_put(&key(name), copy, None).await
-    }
-
-    async fn copy(&self, name: &str) -> Result<(), StoreError> {
-        match self.load_server(name).await? {
-            Some(copy) => self.put_edge_copy(name, &copy).await,
-            None => self.kv_delete(&key(name)).await,
+    ) -> Result<bool, StoreError> {
+        let now = now_millis();
+        if let Some(known) = lately::is_current(name, copy.seq, now) {
+            return Ok(known);
         }
+        self.ask_lately(now).await?;
+        Ok(lately::was_current(name, copy.seq))
     }
 
-    /// After each change of a server. A copy that can't be renewed goes: who looks for it asks D1.
-    pub(crate) async fn renew_copy(&self, name: &str) {
-        if let Err(error) = self.copy(name).await {
-            log::error("edge_copy_failed", &[("problem", &error.to_string())]);
-            for key in [&*key(name), ALL_ARE_COPIED] {
-                let _ = self.kv_delete(key).await;
-            }
-        }
+    /// Asks D1 for the latest changes; the number of the last one.
+    pub(super) async fn ask_lately(&self, now: u64) -> Result<u64, StoreError> {
+        let question = Question::put(now);
+        let sql = Question::sql();
+        let rows = d1::glance(&self.env, (&sql, vec![number(question.after)])).await?;
+        Ok(question.learn(&rows))
     }
-
-    /// … of several.
-    pub(crate) async fn renew_copies(&self, names: &[String]) {
-        stream::iter(names)
-            .for_each_concurrent(AT_ONCE, |name| self.renew_copy(name))
-            .await;
-    }
-
-    /// Renews the copies of the next servers after this name, and gives the last of them. `None`: there
-    /// are no more, and every server has its copy.
-    pub(crate) async fn rebuild_copies(
-        &self,
-        after: &str,
-    ) -> Result<(usize, Option<String>), StoreError> {
-        let sql = "SELECT name FROM servers WHERE name > ?1 ORDER BY name LIMIT ?2";
-        let rows = self
-            .rows(sql, vec![after.into(), REBUILT_AT_ONCE.into()])
-            .await?;
-        let mut names: Vec<String> = rows.iter().filter_map(|row| row.owned("name")).collect();
-        if names.is_empty() {
-            self.kv_put(ALL_ARE_COPIED, &true, None).await?;
-        }
-        // Here it is told: who repairs wants to know.
-        let renewed: Vec<Result<(), StoreError>> = stream::iter(&names)
-            .map(|name| self.copy(name))
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        let count = renewed.len();
-        renewed.into_iter().collect::<Result<(), _>>()?;
-        Ok((count, names.pop()))
-    }
-
-    /// After changes that are too many to renew each copy: a rebuild, or a reader, does.
-    pub(crate) async fn forget_all_are_copied(&self) {
-        if let Err(error) = self.kv_delete(ALL_ARE_COPIED).await {
-            log::error("edge_copy_failed", &[("problem", &error.to_string())]);
-        }
-    }
-
-    /// Whether a server without a copy does not exist.
-    pub(crate) async fn all_are_copied(&self) -> bool {
-        matches!(self.kv_get::<bool>(ALL_ARE_COPIED).await, Ok(Some(true)))
-    }
-}
-
-fn key(name: &str) -> String {
-    format!("server:{name}")
 }

@@ -21,6 +21,7 @@ mod health;
 mod import;
 mod key_sets;
 mod kv;
+mod lately;
 mod mirror;
 mod moderation;
 mod page;
@@ -32,6 +33,7 @@ mod registry;
 mod registry_latest;
 mod registry_list;
 mod registry_write;
+mod renewal;
 mod revocations;
 mod row;
 mod search;
@@ -133,17 +135,17 @@ impl Store {
 
     /// A change: one transaction in one round trip, all statements or none.
     async fn batch(&self, statements: Vec<Statement<'_>>) -> Result<Vec<Outcome>, StoreError> {
-        d1::change(&self.env, statements).await
+        d1::change(&self.env, &statements).await
     }
 
     /// Reads by several statements, at one moment and in one round trip.
     async fn read(&self, statements: Vec<Statement<'_>>) -> Result<Vec<Outcome>, StoreError> {
-        d1::read(&self.env, statements).await
+        d1::read(&self.env, &statements).await
     }
 
     /// The rows of one statement.
     async fn rows(&self, sql: &str, values: Vec<JsValue>) -> Result<Vec<Row>, StoreError> {
-        Ok(d1::select(&self.env, sql, values).await?.rows)
+        nth_rows(&mut d1::read(&self.env, &[(sql, values)]).await?, 0)
     }
 }
 

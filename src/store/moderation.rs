@@ -255,7 +255,7 @@ impl Store {
                 ended.push(subject.split('@').next().unwrap_or(subject).to_owned());
             }
         }
-        self.renew_copies(&ended).await;
+        self.renew_copies_to_the_end(&ended).await;
         Ok(ended.len())
     }
 }

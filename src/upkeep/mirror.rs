@@ -139,6 +139,7 @@ pub(crate) async fn follow(
         connectable,
         mirror,
         copies: 0,
+        left_copies: false,
         followed: Followed::default(),
     };
     let limit = settings
@@ -150,6 +151,9 @@ pub(crate) async fn follow(
     } else {
         run.go(wants_sweep, now_millis() + longest_millis).await
     };
+    if run.left_copies {
+        store.leave_copies_behind().await;
+    }
     let (problem, waits_until) = match went {
         Ok(()) => (None, None),
         Err(Stop::NotItsTurn) => return Ok(Some(run.followed)),
@@ -176,6 +180,8 @@ struct Run<'a> {
     connectable: Connectable,
     mirror: Mirror,
     copies: usize,
+    /// Whether some were left to the cron.
+    left_copies: bool,
     followed: Followed,
 }
 
@@ -370,14 +376,16 @@ impl Run<'_> {
         }))
     }
 
-    /// As many as a run may; of the others it is no longer said that each has its copy.
+    /// As many as a run may; the others are left to the cron, and said to be behind: at once, and at the end.
     async fn renew_copies(&mut self, mut names: Vec<String>) {
         let wanted = names.len();
         names.truncate(MAX_COPIES.saturating_sub(self.copies));
         self.copies += names.len();
-        self.store.renew_copies(&names).await;
-        if names.len() < wanted {
-            self.store.forget_all_are_copied().await;
+        // What is left, the cron renews.
+        let _ = self.store.renew_copies(&names).await;
+        if names.len() < wanted && !self.left_copies {
+            self.left_copies = true;
+            self.store.leave_copies_behind().await;
         }
     }
 }

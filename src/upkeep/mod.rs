@@ -56,6 +56,13 @@ pub(crate) async fn run(cron: &str, settings: &Settings, store: &Store) {
                     .map(|()| "those of earlier days forgotten"),
             );
             report("claims", claim_urls(store).await);
+            report(
+                "copies",
+                store
+                    .repair_copies()
+                    .await
+                    .map(|renewed| format!("{renewed} renewed")),
+            );
             if settings
                 .health_gating()
                 .is_ok_and(|gating| gating != Gating::Off)

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
+    fmt, slice,
     time::Duration,
 };
 
@@ -202,6 +202,8 @@ async fn lose(
             ("reason", &reason),
         ],
     );
-    store.renew_copy(&due.name).await;
+    store
+        .renew_copies_to_the_end(slice::from_ref(&due.name))
+        .await;
     Ok(())
 }

@@ -65,10 +65,10 @@ const NO_LIMITS = { CLIENT: 1_000_000, TENANT: 1_000_000, ADDRESS: 1_000_000, RE
 
 /// Starts an authority of its own. `settings` are vars and secrets by name; `undefined` takes one away. `limits` are how
 /// many requests each binding of NO_LIMITS has in 10 s; `undefined` takes away the binding. The rest is told to
-/// platform.worker.mjs, which says what each does; any of it may be combined: `kvLimit`, `meterD1`, `faults` (set by
+/// platform.worker.mjs, which says what each does; any of it may be combined: `meterD1`, `faults` (set by
 /// `authority.break`), `certificates`, `hosts`.
 export async function startAuthority(options = {}) {
-  const { settings = {}, limits = {}, kvLimit = false, meterD1 = false, faults = false, certificates = false, hosts, ...unknown } = options;
+  const { settings = {}, limits = {}, meterD1 = false, faults = false, certificates = false, hosts, ...unknown } = options;
   for (const name of Object.keys(unknown)) throw new Error(`startAuthority knows no option ${name}`);
   for (const name of Object.keys(limits)) if (!(name in NO_LIMITS)) throw new Error(`there is no rate limit ${name}`);
   // Only these files, so that a developer's .dev.vars doesn't reach the tests.
@@ -91,7 +91,7 @@ export async function startAuthority(options = {}) {
     ...(settings.GITHUB_ACTIONS_ISSUER && { GITHUB_ACTIONS_NAMESPACE: "io.github" }),
     OPERATOR_TOKEN: randomBytes(32).toString("base64url"),
     SIGNING_KEYS: keySet(generateKey()),
-    TEST_PLATFORM: JSON.stringify({ kvLimit, meterD1, faults, certificates, hosts }),
+    TEST_PLATFORM: JSON.stringify({ meterD1, faults, certificates, hosts }),
     ...settings,
   });
   try {
@@ -156,6 +156,12 @@ class Authority {
   async configure(changes) {
     this.settings = { ...this.#first, ...changes };
     await this.#harness.update(this.#options());
+  }
+
+  /// Starts another isolate in the place of the one that is there, as the platform may at any time: what it had in
+  /// memory is gone. `fault` lets calls fail from its start, as `break` does.
+  async restart(fault) {
+    await this.configure({ TEST_PLATFORM: JSON.stringify({ ...JSON.parse(this.#first.TEST_PLATFORM), fault }) });
   }
 
   async stop() {

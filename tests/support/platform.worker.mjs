@@ -1,8 +1,7 @@
 // Stands before the unchanged Worker, within its isolate, in place of what Cloudflare's platform does and workerd
-// doesn't do by itself. D1 refuses what exceeds its limits, for all tests. The var TEST_PLATFORM tells the rest, in JSON;
-// any of it may be combined:
+// doesn't do by itself. For all tests, KV takes one write of a key in a second and refuses others with 429, and D1 refuses
+// what exceeds its limits. The var TEST_PLATFORM tells the rest, in JSON; any of it may be combined:
 //
-//   kvLimit       KV takes one write of a key in a second, and refuses others with 429.
 //   meterD1       Each round trip to D1 is a line of the log: {"event": "d1", "statements", "rows_read", "rows_written"}.
 //                 Counters handed over are "d1_counters", last uses of keys "d1_last_use". Each read of KV is
 //                 {"event": "kv"}. A data point is logged instead of written: {"event": "data_point", "indexes", "blobs",
@@ -14,10 +13,12 @@
 //                   {"d1": "late", "millis": 400}  answers come up to so much later, and out of order
 //                     "containing": only calls that contain this text; "times": only so many calls; "message": what
 //                     the error says
-//                   {"kv": "error" | "hang"}  all calls; "only": ["put", …] those alone
+//                   {"kv": "error" | "hang"}  all calls
 //                   {"kv": "refuse"}  each write is refused as if its key had been written just before
+//                     "only": ["put", …] only these methods; "prefix": only keys that begin so
 //                   {"kv": "behind", "seconds": 60}  reads are as old as that, as at a location far from the writer's
 //                   {"panic": true}  timers can't be set, which the `worker` crate takes for impossible: the module panics
+//   fault         What fails from the start, as above.
 //   certificates  The header x-test-certificate has, in JSON, what `request.cf.tlsClientAuth` is to say.
 //   hosts         An https host named here is a port of this machine, asked by plain http, with the host in x-test-host.
 //                 Any other https host does not exist.
@@ -35,7 +36,7 @@ const fail = (message) => Promise.reject(new Error(message));
 const hang = () => new Promise(() => {});
 const later = (millis) => new Promise((resolve) => setTimer(resolve, millis));
 
-let fault = {};
+let fault = told.fault ?? {};
 
 // The timers of the Worker; what stands here has its own.
 
@@ -99,8 +100,8 @@ const written = new Map();
 
 async function write(store, method, [key, value, ...options]) {
   const { last = 0, values } = written.get(key) ?? { values: [{ at: 0, value: await kv.get.call(store, key) }] };
-  const isTooSoon = told.kvLimit && Date.now() - last < KV.millisPerWriteOfAKey;
-  if (fault.kv === "refuse" || isTooSoon) {
+  const isRefused = fault.kv === "refuse" && key.startsWith(fault.prefix ?? "");
+  if (isRefused || Date.now() - last < KV.millisPerWriteOfAKey) {
     return fail(`KV ${method.toUpperCase()} failed: 429 Too Many Requests`);
   }
   const at = Date.now();
@@ -117,7 +118,8 @@ function read(store, [key, ...options]) {
 
 for (const method of Object.keys(kv)) {
   namespace[method] = function (...values) {
-    if (!fault.only || fault.only.includes(method)) {
+    const key = method === "list" ? values[0].prefix : values[0];
+    if (fault.kv && (fault.only ?? [method]).includes(method) && key.startsWith(fault.prefix ?? "")) {
       if (fault.kv === "hang") return hang();
       if (fault.kv === "error") return fail(`KV ${method.toUpperCase()} failed: 500 Internal Server Error`);
     }

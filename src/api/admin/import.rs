@@ -7,6 +7,7 @@ use super::check_reason_given;
 use crate::{
     api::{
         call::{Call, Operator},
+        copies,
         problem::Problem,
         respond,
     },
@@ -46,11 +47,7 @@ pub(crate) async fn import(call: &Call, operator: &Operator) -> Result<Response,
         .import(&entries, operator.actor(), Source::Here(reason))
         .await?;
     let changed = ImportResult::changed_names(&imported);
-    // After the answer, since they may be a hundred.
-    let copies = store.clone();
-    call.app
-        .context
-        .wait_until(async move { copies.renew_copies(&changed).await });
+    copies::renew_several(&call.app, changed).await;
     let mut imported = imported.into_iter();
     let results: Vec<ImportResult> = parsed
         .into_iter()

@@ -6,6 +6,7 @@ use super::{Changed, ReasonBody, check_reason, expiry, list_answer, list_limit};
 use crate::{
     api::{
         call::{Call, Moderator},
+        copies,
         problem::Problem,
         respond,
     },
@@ -51,10 +52,13 @@ async fn moderate(
 ) -> Result<Response, Problem> {
     let reference = call.server_ref()?;
     let reason = check_reason(reason)?;
-    let outcome = call
-        .app
+    let (app, name) = (&call.app, reference.name.as_str());
+    let tried = app
         .store
         .moderate(&reference, change, moderator.actor(), reason)
+        .await;
+    let is_change = matches!(tried, Ok(Some(ModerationOutcome::Done(..))));
+    let outcome = copies::renew_after(app, name, is_change, tried)
         .await?
         .ok_or_else(Problem::server_not_found)?;
     let (subject, changed) = match outcome {
@@ -67,7 +71,6 @@ async fn moderate(
             ));
         }
     };
-    call.app.store.renew_copy(reference.name.as_str()).await;
     respond(StatusCode::OK, &Changed { subject, changed })
 }
 

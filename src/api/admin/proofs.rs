@@ -11,12 +11,13 @@ use crate::{
     api::{
         App,
         call::{Call, Moderator},
+        copies,
         problem::Problem,
         respond,
     },
     authority::{Challenge, Found, Level, Provable, Unprovable},
     platform::http::Response,
-    store::{Identity, Method, Origins, ServerSummary, Verified},
+    store::{Identity, Method, Origins, ServerSummary, StoreError, Verified},
     upkeep,
 };
 
@@ -89,13 +90,14 @@ pub(crate) async fn verify(call: &Call, moderator: &Moderator) -> Result<Respons
             moderator.actor(),
             reason,
         )
-        .await?;
+        .await;
     let changed = match changed {
-        Some(Verified::Done(subject, changed)) => Some((subject, changed)),
-        Some(Verified::Elsewhere(origins)) => {
+        Ok(Some(Verified::Elsewhere(origins))) => {
             return Err(elsewhere(&name, origin.as_deref(), &origins));
         }
-        None => None,
+        Ok(Some(Verified::Done(subject, changed))) => Ok(Some((subject, changed))),
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
     };
     answer(&call.app, &name, changed).await
 }
@@ -132,7 +134,7 @@ pub(crate) async fn unverify(call: &Call, moderator: &Moderator) -> Result<Respo
         .app
         .store
         .unverify_server(&name, body.level, moderator.actor(), reason)
-        .await?;
+        .await;
     answer(&call.app, &name, changed).await
 }
 
@@ -187,17 +189,18 @@ pub(crate) async fn prove(call: &Call, moderator: &Moderator) -> Result<Response
             moderator.actor(),
             reason,
         )
-        .await?;
+        .await;
     answer(&call.app, &name, changed).await
 }
 
 async fn answer(
     app: &App,
     name: &ServerName,
-    changed: Option<(ServerSummary, bool)>,
+    changed: Result<Option<(ServerSummary, bool)>, StoreError>,
 ) -> Result<Response, Problem> {
+    let is_known = matches!(changed, Ok(Some(_)));
+    let changed = copies::renew_after(app, name.as_str(), is_known, changed).await?;
     let (subject, changed) = changed.ok_or_else(Problem::server_not_found)?;
-    app.store.renew_copy(name.as_str()).await;
     respond(StatusCode::OK, &Changed { subject, changed })
 }
 

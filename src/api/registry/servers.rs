@@ -5,7 +5,12 @@ use serde::Serialize;
 
 use super::{Refusal, entry::shown, flag, invalid_parameter, parameter};
 use crate::{
-    api::{App, caching::cacheable, call::Call, copies, document},
+    api::{
+        App,
+        caching::{OF_ONE_SERVER, cacheable},
+        call::Call,
+        copies, document,
+    },
     authority::{Gating, Health, Level},
     platform::{http::Response, now_millis},
     store::{MAX_NUMBER, RegistryVersion},
@@ -129,7 +134,11 @@ async fn versions_after(
 }
 
 fn caching(include_deleted: bool) -> &'static str {
-    if include_deleted { EXACT } else { CACHEABLE }
+    if include_deleted {
+        EXACT
+    } else {
+        OF_ONE_SERVER
+    }
 }
 
 /// `GET /servers/{name}/versions/{version}`, where `latest` stands for one. Whoever asks for what was
