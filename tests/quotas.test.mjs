@@ -1,11 +1,12 @@
 // What one publisher may take of what all share: the revocation feed, the database and everybody's sessions.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { deflateSync, gzipSync } from "node:zlib";
 
 import { decodeJwt } from "jose";
 
 import { entry, startAuthority } from "./support/authority.mjs";
-import { startReferenceServer } from "./support/programs.mjs";
+import { connectctl, startReferenceServer } from "./support/programs.mjs";
 import { assertRefused, registryToken, serverJson } from "./support/registry.mjs";
 
 const path = (name, version) =>
@@ -46,8 +47,9 @@ describe("a publisher who deletes much", () => {
   /// A client of another tenant, in a session.
   async function join(name, endpoint) {
     const { api_key } = await authority.createClient("bystander", { tenant_id: "bystanders" });
-    const { body } = await authority.connect(name, api_key);
     const send = async (message, session) => {
+      // Always a fresh one: this test may take longer than a descriptor lives.
+      const { body } = await authority.connect(name, api_key);
       const headers = {
         accept: "application/json, text/event-stream",
         "content-type": "application/json",
@@ -76,10 +78,10 @@ describe("a publisher who deletes much", () => {
   test("by version has one entry of the server in the feed, however many and however long they are", async () => {
     const versions = Array.from({ length: 44 }, (_, n) => `${n}-${"\u{1f600}".repeat(62)}`);
     await published(["com.evil/many"], versions);
-    for (const round of [1, 2]) {
-      for (const version of versions) succeeded(await evil.setStatus("deleted", "com.evil/many", version));
+    for (const deleted of [versions, versions.slice(-3)]) {
+      for (const version of deleted) succeeded(await evil.setStatus("deleted", "com.evil/many", version));
       const { all, servers, versions: told } = await feed(authority);
-      assert.equal(all, undefined, `round ${round}`);
+      assert.equal(all, undefined);
       assert.deepEqual(servers.map(({ id }) => id), ["com.evil/many"]);
       assert.deepEqual(told, []);
       assert.equal(await member.ask(), 200);
@@ -152,11 +154,11 @@ describe("a publisher who deletes much", () => {
     assert.equal((await feed(authority)).all, undefined);
     await published([`com.good/${"y".repeat(180)}`]);
     assertRefused(await good.setStatus("deleted", `com.good/${"y".repeat(180)}`), 429, "no room");
-    await published(Array.from({ length: 60 }, (_, n) => `com.revoked/server-${n}`));
-    for (let n = 0; n < 60; n += 1) await authority.changeServer(`com.revoked/server-${n}`, "revoke");
+    await published(Array.from({ length: 20 }, (_, n) => `com.revoked/server-${n}`));
+    for (let n = 0; n < 20; n += 1) await authority.changeServer(`com.revoked/server-${n}`, "revoke");
     const { all, servers } = await feed(authority);
     assert.equal(all, undefined);
-    assert.equal(servers.filter(({ id }) => id.startsWith("com.revoked/")).length, 60);
+    assert.equal(servers.filter(({ id }) => id.startsWith("com.revoked/")).length, 20);
     assert.equal(await member.ask(), 200);
   });
 });
@@ -280,5 +282,163 @@ describe("publishing is closed", () => {
     succeeded(await owner.setStatus("deleted", "com.example/one"));
     succeeded(await authority.admin("/servers/com.example/one/revoke", { reason: "a test wants it" }));
     await authority.importServers(entry("com.example/imported"));
+  });
+});
+
+describe("what could never be connected to", () => {
+  let authority, database;
+  before(async () => {
+    authority = await startAuthority();
+    database = await authority.database();
+    const owner = await publisher(authority, "com.spam");
+    const other = await publisher(authority, "com.spammer");
+    const remote = (name) => ({ remote: `https://mcp.example.com/${name}` });
+    for (const version of ["1.0.0", "1.1.0"]) succeeded(await owner.publish(serverJson("com.spam/junk", { version, ...remote("junk") })));
+    succeeded(await owner.edit(serverJson("com.spam/junk", { version: "1.0.0", ...remote("junk"), title: "Junk" })));
+    succeeded(await owner.publish(serverJson("com.spam.below/junk", remote("below"))));
+    succeeded(await owner.publish(serverJson("com.spam/known", remote("known"))));
+    succeeded(await owner.publish(serverJson("com.spam/revoked", remote("revoked"))));
+    succeeded(await other.publish(serverJson("com.spammer/other", remote("other"))));
+    await authority.changeServer("com.spam/known", "verify");
+    succeeded(await owner.publish(serverJson("com.spam/known", { version: "2.0.0" })));
+    await authority.changeServer("com.spam/known", "unverify");
+    await authority.changeServer("com.spam/revoked", "revoke");
+  });
+  after(() => authority?.stop());
+
+  const purge = async (body) => {
+    const answer = await authority.admin("/purge", { reason: "spam", ...body });
+    assert.equal(answer.status, 200, answer.text);
+    return answer.body;
+  };
+  const found = ({ servers }) => servers.map(({ name, versions }) => `${name} ${versions}`);
+  const names = async () =>
+    (await database.prepare("SELECT s.name || '@' || v.version AS id FROM versions v JOIN servers s ON s.id = v.server_id ORDER BY 1").all()).results.map(({ id }) => id);
+
+  test("is shown first, and goes when it is said so, each version with its audit row", async () => {
+    const before = await names();
+    const shown = await purge({ namespace: "com.spam", dry_run: true });
+    assert.deepEqual(found(shown), ["com.spam.below/junk 1", "com.spam/junk 2", "com.spam/known 1"]);
+    assert.deepEqual([shown.purged, shown.next, await names()], [0, undefined, before]);
+    assert.deepEqual(found(await purge({ namespace: "com.spam", published_before: "2020-01-01T00:00:00Z" })), []);
+    assert.deepEqual(await names(), before);
+
+    assert.equal((await purge({ namespace: "com.spam" })).purged, 4);
+    assert.deepEqual(await names(), ["com.spam/known@1.0.0", "com.spam/revoked@1.0.0", "com.spammer/other@1.0.0"]);
+    const { entries } = (await authority.admin("/audit?action=version.purge")).body;
+    assert.deepEqual(entries.map(({ subject, reason }) => `${subject} ${reason}`).sort(), [
+      "com.spam.below/junk@1.0.0 spam",
+      "com.spam/junk@1.0.0 spam",
+      "com.spam/junk@1.1.0 spam",
+      "com.spam/known@2.0.0 spam",
+    ]);
+    assert.equal((await authority.request("/v0.1/servers/com.spam%2Fjunk/versions/latest")).status, 404);
+    assert.equal((await authority.request("/v0.1/servers/com.spam%2Fknown/versions/latest")).body.server.version, "1.0.0");
+    assert.deepEqual((await authority.request("/v0.1/servers?search=junk")).body.servers, []);
+    assert.deepEqual((await authority.request("/v0.1/x/org.mcp-connect/search?q=junk")).body.servers, []);
+    const { results } = await database.prepare("PRAGMA foreign_key_check").all();
+    assert.deepEqual(results, []);
+    for (const table of ["purging", "editions"]) {
+      assert.equal((await database.prepare(`SELECT count(*) AS n FROM ${table}`).first()).n, 0, table);
+    }
+    assert.equal((await purge({ namespace: "com.spam" })).purged, 0);
+    succeeded(await (await publisher(authority, "com.spam")).publish(serverJson("com.spam/junk")));
+  });
+
+  test("is less where servers need not be verified, and no version goes by hand", async () => {
+    await authority.configure({ REQUIRE_VERIFIED: "false" });
+    assert.deepEqual(found(await purge({ dry_run: true })), ["com.spam/junk 1"], "it has no endpoint");
+    await assert.rejects((await authority.database()).prepare("DELETE FROM versions").run(), /never goes/);
+    await authority.configure({});
+    assert.equal((await authority.admin("/purge", { reason: "spam", namespace: "com.spam/*" })).status, 400);
+    assert.equal((await authority.admin("/purge", { reason: "spam", published_before: "yesterday" })).status, 400);
+  });
+
+  test("goes by connectctl, too", async () => {
+    const ctl = (...args) => connectctl(["--authority", authority.url, "--operator-token", authority.operatorToken, "servers", "purge", ...args]);
+    const shown = await ctl("--all", "--dry-run", "--reason", "spam");
+    assert.equal(shown.code, 0, shown.stderr);
+    assert.match(shown.stdout, /com\.spammer\/other[\s\S]*2 versions would go/);
+    const gone = await ctl("--namespace", "com.spammer", "--reason", "spam");
+    assert.match(gone.stdout, /1 versions purged/, gone.stderr);
+    assert.equal((await ctl("--reason", "spam")).code, 2, "of all, only when that is said");
+  });
+});
+
+describe("JSON that can't be read", () => {
+  let authority, owner;
+  before(async () => {
+    authority = await startAuthority();
+    owner = await registryToken(authority, { permissions: [{ action: "publish", resource: "*" }] });
+  });
+  after(() => authority?.stop());
+
+  const send = async (path, body, headers, method = "POST") => {
+    const response = await fetch(`${authority.url}${path}`, { method, headers, body });
+    return { status: response.status, text: await response.text() };
+  };
+
+  test("is told what it is, at each endpoint", async () => {
+    const { api_key } = await authority.createClient("desktop");
+    const client = { authorization: `Bearer ${api_key}` };
+    const operator = { authorization: `Bearer ${authority.operatorToken}` };
+    const bearer = { authorization: `Bearer ${owner}` };
+    const utf16 = (text) => Buffer.from(text, "utf16le");
+    const bodies = [
+      ["\u{feff}{}", /byte order mark/],
+      [Buffer.concat([Buffer.of(0xff, 0xfe), utf16("{}")]), /UTF-16/],
+      [utf16('{"a":1}'), /UTF-16/],
+      [gzipSync("{}"), /compressed/, { "content-encoding": "gzip" }],
+      [deflateSync("{}"), /compressed/, { "content-encoding": "deflate" }],
+      ['{"a":"\\ud800"}', /lone surrogate/],
+      [Buffer.of(0x7b, 0x22, 0xe9, 0x22, 0x3a, 0x31, 0x7d), /UTF-8/],
+      ["  ", /empty/],
+      ["", /empty|required/],
+    ];
+    const endpoints = [
+      ["/v1/connect", client],
+      ["/v1/admin/tenants", operator],
+      ["/v1/admin/policy", operator],
+      ["/v1/admin/import", operator],
+      ["/v0.1/publish", bearer],
+      ["/v0.1/validate", {}],
+      ["/v0/auth/dns", {}],
+      ["/v0.1/servers/com.example%2Fone/status", bearer, "PATCH"],
+    ];
+    for (const [path, credential, method] of endpoints) {
+      for (const [body, said, headers] of bodies) {
+        const answer = await send(path, body, { ...credential, ...headers }, method);
+        assert.equal(answer.status, 400, `${path} ${said}: ${answer.text}`);
+        assert.match(answer.text, said, path);
+      }
+    }
+  });
+
+  test("nests 64 levels at most, published or imported", async () => {
+    const nested = (levels) => {
+      let value = 1;
+      for (let level = 0; level < levels; level += 1) value = level % 2 ? [value] : { a: value };
+      return value;
+    };
+    // The object itself, _meta and the publisher's part of it are three.
+    const of = (name, levels) =>
+      serverJson(name, { _meta: { "io.modelcontextprotocol.registry/publisher-provided": { a: nested(levels - 3) } } });
+    const deepest = await send("/v0.1/publish", JSON.stringify(of("com.deep/most", 64)), { authorization: `Bearer ${owner}` });
+    assert.equal(deepest.status, 200, deepest.text);
+    for (const levels of [65, 66, 100, 200]) {
+      const deeper = of("com.deep/more", levels);
+      const refused = await send("/v0.1/publish", JSON.stringify(deeper), { authorization: `Bearer ${owner}` });
+      assert.equal(refused.status, 400, `${levels}: ${refused.text}`);
+      assert.match(refused.text, /64 levels/);
+      const [{ outcome, reason }] = await authority.importServers({ server: deeper, _meta: {} });
+      assert.equal(outcome, "refused");
+      assert.match(reason, /64 levels/);
+    }
+    const imported = entry("com.deep/imported");
+    const meta = (levels) => ({ ...imported, _meta: { ...imported._meta, "com.example/x": nested(levels) } });
+    const [refused] = await authority.importServers(meta(64));
+    assert.match(refused.reason, /_meta: nested deeper than 64 levels/);
+    const [taken] = await authority.importServers(meta(63));
+    assert.equal(taken.outcome, "imported");
   });
 });

@@ -26,3 +26,10 @@ WHEN NOT EXISTS (SELECT 1 FROM purging WHERE version_id = old.id)
 BEGIN
   SELECT RAISE(ABORT, 'a version never goes; its status may become deleted');
 END;
+
+-- What was verified once could be connected to.
+CREATE INDEX audit_verifications ON audit (subject) WHERE action IN ('server.verify', 'server.prove');
+
+-- What refers to a version is looked up when one goes.
+CREATE INDEX servers_by_default_version ON servers (default_version);
+CREATE INDEX servers_by_latest_version ON servers (latest_version);

@@ -137,7 +137,7 @@ fn unreadable(fault: strict_json::Fault) -> Problem {
 }
 
 fn misread(body: &[u8], error: &serde_json::Error) -> Problem {
-    if let Some(fault) = strict_json::explain(body).filter(|_| !error.is_data()) {
+    if let Some(fault) = strict_json::explain(body) {
         return unreadable(fault);
     }
     let member = error.is_data().then(|| json_path::at(body, error));

@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 use super::{
     admin::{
         administrators, audit, cache, client_keys, clients, health as endpoint_health, import,
-        keys, mirror, moderation, policy, proofs, providers, revocations as withdrawals, stats,
-        tenants, token_test,
+        keys, mirror, moderation, policy, proofs, providers, purge, revocations as withdrawals,
+        stats, tenants, token_test,
     },
     call::{Answer, Call, Moderator, Operator},
     changes, connect, health,
@@ -119,6 +119,7 @@ static ROUTES: [Route; 66] = [
 
     (POST, "/v1/admin/import", operator!(import::import)),
     (POST, "/v1/admin/cache/rebuild", operator!(cache::rebuild)),
+    (POST, "/v1/admin/purge", operator!(purge::purge)),
     (GET, "/v1/admin/servers/{namespace}/{name}/proofs", moderator!(proofs::list)),
     (POST, "/v1/admin/servers/{namespace}/{name}/prove", moderator!(proofs::prove)),
     (POST, "/v1/admin/servers/{namespace}/{name}/verify", moderator!(proofs::verify)),

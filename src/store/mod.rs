@@ -28,6 +28,7 @@ mod page;
 mod policies;
 mod proofs;
 mod providers;
+mod purge;
 mod quotas;
 mod registry;
 mod registry_latest;
@@ -46,7 +47,7 @@ use serde::Deserialize;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
-use self::d1::{Outcome, Statement, changed, nth_row, nth_rows};
+use self::d1::{Outcome, Statement, changed, changes, nth_row, nth_rows};
 pub(crate) use self::{
     administrators::{AdministratorChange, Doors},
     api_keys::{KeyCreation, MAX_LIVE_KEYS},
@@ -63,6 +64,7 @@ pub(crate) use self::{
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method, Origins, Verified},
     providers::{MAX_BY_CLAIM, MAX_PROVIDERS, NewProvider},
+    purge::PurgeFilter,
     registry::{LATEST, RegistryVersion},
     registry_list::MAX_NUMBER,
     registry_write::{Author, Obstacle, StatusChange, StatusChanged, Written},

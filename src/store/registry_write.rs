@@ -62,26 +62,6 @@ pub(crate) struct StatusChange<'a> {
     pub(crate) connectable: Connectable,
 }
 
-impl StatusChange<'_> {
-    /// Whether the feed has no room for it, and whether the quota of ?6 is spent. What ends use is told of in
-    /// the feed of ?5 or not done, and never refused for what the owner did earlier that day.
-    fn bars(self, size: usize) -> (String, String) {
-        const NEVER: &str = "0";
-        if self.status != VersionStatus::Deleted {
-            let is_spent = quotas::is_spent("?6", self.by.quota, size);
-            return (NEVER.to_owned(), is_spent);
-        }
-        let is_untold = format!(
-            "(EXISTS (SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
-                WHERE s.name = ?1 AND (?2 IS NULL OR v.version = ?2) AND v.status <> 'deleted' AND {})
-              AND {})",
-            self.connectable.condition(),
-            feed_share::is_full("?5")
-        );
-        (is_untold, NEVER.to_owned())
-    }
-}
-
 /// Who makes a change, and for whom it counts.
 #[derive(Clone, Copy)]
 pub(crate) struct Author<'a> {
@@ -204,6 +184,57 @@ fn hold_outdone(name: &str, version: Option<&str>) -> [Statement<'static>; 2] {
         vec![name.into(), text(version), reason.into(), now()]
     };
     [(RECORD, values()), (HOLD, values())]
+}
+
+impl StatusChange<'_> {
+    /// What it takes of the database at most.
+    fn size(self) -> usize {
+        STATUS_BYTES + self.message.map_or(0, str::len)
+    }
+
+    /// What stands against it, and the change itself, of ?1 to ?6: name, version, status, message and whose shares
+    /// it takes, of the feed and of the quotas.
+    fn texts(self) -> [String; 2] {
+        let (is_untold, is_spent) = self.bars();
+        let facts = format!(
+            "SELECT s.upstream, t.url, t.owner, t.owner_version, {is_untold} AS is_untold, {is_spent} AS is_spent,
+               ?4 AS message, ?5 AS feed_owner, ?6 AS owner_of_quota
+             FROM servers s LEFT JOIN ({}) t WHERE s.name = ?1",
+            taken_meanwhile!()
+        );
+        let update = format!(
+            "UPDATE versions AS v SET status = ?3, status_message = ?4,
+               status_changed_at = iif(v.status <> ?3, m.moment, v.status_changed_at),
+               updated_at = m.moment, changed_at = m.moment
+             FROM servers s,
+               (SELECT {MOMENT} AS moment, EXISTS ({}) OR {is_untold} OR {is_spent} AS is_barred,
+                  ?5 AS feed_owner, ?6 AS owner) m
+             WHERE s.name = ?1 AND s.upstream IS NULL AND v.server_id = s.id
+               AND (?2 IS NULL OR v.version = ?2) AND NOT m.is_barred
+               AND (v.status, v.status_message) IS NOT (?3, ?4)
+             RETURNING id, {BYTES} AS bytes",
+            taken_meanwhile!()
+        );
+        [facts, update]
+    }
+
+    /// Whether the feed has no room for it, and whether the quota of ?6 is spent. What ends use is told of in
+    /// the feed of ?5 or not done, and never refused for what the owner did earlier that day.
+    fn bars(self) -> (String, String) {
+        const NEVER: &str = "0";
+        if self.status != VersionStatus::Deleted {
+            let is_spent = quotas::is_spent("?6", self.by.quota, self.size());
+            return (NEVER.to_owned(), is_spent);
+        }
+        let is_untold = format!(
+            "(EXISTS (SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
+                WHERE s.name = ?1 AND (?2 IS NULL OR v.version = ?2) AND v.status <> 'deleted' AND {})
+              AND {})",
+            self.connectable.condition(),
+            feed_share::is_full("?5")
+        );
+        (is_untold, NEVER.to_owned())
+    }
 }
 
 impl Store {
@@ -424,28 +455,7 @@ impl Store {
             by,
             connectable,
         } = change;
-        let is_deletion = status == VersionStatus::Deleted;
-        let size = STATUS_BYTES + message.map_or(0, str::len);
-        let (is_untold, is_spent) = change.bars(size);
-        let facts = format!(
-            "SELECT s.upstream, t.url, t.owner, t.owner_version, {is_untold} AS is_untold, {is_spent} AS is_spent,
-               ?4 AS message, ?5 AS feed_owner, ?6 AS owner_of_quota
-             FROM servers s LEFT JOIN ({}) t WHERE s.name = ?1",
-            taken_meanwhile!()
-        );
-        let update = format!(
-            "UPDATE versions AS v SET status = ?3, status_message = ?4,
-               status_changed_at = iif(v.status <> ?3, m.moment, v.status_changed_at),
-               updated_at = m.moment, changed_at = m.moment
-             FROM servers s,
-               (SELECT {MOMENT} AS moment, EXISTS ({}) OR {is_untold} OR {is_spent} AS is_barred,
-                  ?5 AS feed_owner, ?6 AS owner) m
-             WHERE s.name = ?1 AND s.upstream IS NULL AND v.server_id = s.id
-               AND (?2 IS NULL OR v.version = ?2) AND NOT m.is_barred
-               AND (v.status, v.status_message) IS NOT (?3, ?4)
-             RETURNING id, {BYTES} AS bytes",
-            taken_meanwhile!()
-        );
+        let [facts, update] = change.texts();
         let (status_text, feed_owner) = (status.as_str(), by.feed_owner());
         let values = || -> Vec<JsValue> {
             vec![
@@ -487,9 +497,9 @@ impl Store {
             (facts.as_str(), values()),
             (&update, values()),
             event.if_changed(),
-            quotas::count(by.owner, 0, size),
+            quotas::count(by.owner, 0, change.size()),
         ];
-        if is_deletion {
+        if status == VersionStatus::Deleted {
             statements.push((&deletion, of_deletion));
             statements.extend(
                 merge

@@ -8,6 +8,7 @@ mod mirror;
 mod moderation;
 mod policies;
 mod providers;
+mod purge;
 mod revocations;
 mod tenants;
 
@@ -30,6 +31,7 @@ pub(crate) use self::{
     moderation::{Moderated, ModerationAction, ModerationFilter, Standing},
     policies::{Explanation, NewPolicy, PolicyHead},
     providers::{NewProvider, Provider, SkippedKey},
+    purge::{PurgeRequest, PurgedServer},
     revocations::{HeldKey, NewRevocation, Revocation},
     tenants::Tenant,
 };

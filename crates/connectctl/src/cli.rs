@@ -2,7 +2,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcp_connect_audit::ChainHash;
-use mcp_connect_catalog::{ServerName, ServerRef, date_micros, day_micros, is_dot_segment};
+use mcp_connect_catalog::{
+    Namespace, ServerName, ServerRef, date_micros, day_micros, is_dot_segment,
+};
 use mcp_connect_descriptor::KeyStatus;
 
 use crate::presets::Preset;
@@ -713,6 +715,30 @@ pub(crate) enum ServersCommand {
     Revoke(Moderation),
     /// Lets a quarantined or revoked server or version be connected to again
     Reinstate(Moderation),
+    /// Takes out what was published here and could never be connected to
+    ///
+    /// Versions go that never had an endpoint, and those of servers that nobody ever verified, if the authority
+    /// requires that. What is mirrored, or held back by a moderator, stays.
+    Purge(Purge),
+}
+
+#[derive(Args)]
+pub(crate) struct Purge {
+    /// Of this namespace and all below it
+    #[arg(long, required_unless_present = "all")]
+    pub(crate) namespace: Option<Namespace>,
+    /// Of every namespace
+    #[arg(long, conflicts_with = "namespace")]
+    pub(crate) all: bool,
+    /// Only what was published before this time, such as 2026-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) published_before: Option<String>,
+    /// Only shows what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Why, for the audit log
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: String,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -11,6 +11,7 @@ use std::{
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use crossterm::style::force_color_output;
 use mcp_connect_catalog::is_format;
+use mcp_connect_descriptor::strict_json;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -275,28 +276,36 @@ pub(crate) fn health(health: &str) -> Cell {
 
 /// Reads a file, or standard input where it is "-".
 pub(crate) fn read_input(path: &Path) -> Result<String, Failure> {
-    let fault = |error: io::Error| {
-        let what = if path.as_os_str() == "-" {
-            "standard input".into()
-        } else {
-            path.to_string_lossy()
-        };
-        Failure::usage(format!("can't read {what}: {}", io_reason(&error)))
+    let what = if path.as_os_str() == "-" {
+        "standard input".into()
+    } else {
+        path.to_string_lossy()
     };
-    let mut text = String::new();
+    let fault =
+        |error: io::Error| Failure::usage(format!("can't read {what}: {}", io_reason(&error)));
+    let mut bytes = Vec::new();
     let read = if path.as_os_str() == "-" {
         io::stdin()
             .lock()
             .take(MAX_INPUT_BYTES)
-            .read_to_string(&mut text)
+            .read_to_end(&mut bytes)
     } else {
         std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_INPUT_BYTES).read_to_string(&mut text))
+            .and_then(|file| file.take(MAX_INPUT_BYTES).read_to_end(&mut bytes))
     };
     if read.map_err(fault)? as u64 == MAX_INPUT_BYTES {
         return Err(Failure::usage("the input is longer than 256 MiB"));
     }
-    Ok(text)
+    as_text(bytes).map_err(|problem| Failure::usage(format!("{what}: {problem}")))
+}
+
+/// What editors and shells write beside UTF-8 is told by its name.
+fn as_text(bytes: Vec<u8>) -> Result<String, strict_json::Fault> {
+    use strict_json::Fault::{Compressed, Marked, NotUtf8, Utf16};
+    match strict_json::explain(&bytes) {
+        Some(fault @ (Compressed | Marked | NotUtf8 | Utf16)) => Err(fault),
+        _ => String::from_utf8(bytes).map_err(|_| NotUtf8),
+    }
 }
 
 #[cfg(test)]
@@ -316,6 +325,20 @@ mod tests {
             assert_eq!(printable(hostile), shown);
         }
         assert_eq!(printable_lines("a\n\tb\u{1b}"), "a\n\tb\\u{1b}");
+    }
+
+    #[test]
+    fn what_is_no_utf8_is_told_by_its_name() {
+        for (bytes, said) in [
+            (&b"\xef\xbb\xbf{}"[..], "byte order mark"),
+            (b"\xff\xfe{\0}\0", "UTF-16"),
+            (b"\x1f\x8b\x08\0", "compressed"),
+            (b"{\"\xe9\":1}", "not UTF-8"),
+        ] {
+            let problem = as_text(bytes.to_vec()).unwrap_err().to_string();
+            assert!(problem.contains(said), "{problem}");
+        }
+        assert_eq!(as_text("ü\n".into()).as_deref(), Ok("ü\n"));
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub fn explain(json: &[u8]) -> Option<Fault> {
         [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => return Some(Fault::Utf16),
         _ if is_zero(0) || is_zero(1) => return Some(Fault::Utf16),
         // gzip, zlib and Zstandard; Brotli has no mark.
-        [0x1f, 0x8b, ..] | [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+        [0x1f, 0x8b, ..] | [0x78, 0x01 | 0x9c | 0xda, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             return Some(Fault::Compressed);
         }
         _ => {}

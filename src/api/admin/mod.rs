@@ -15,6 +15,7 @@ pub(super) mod moderation;
 pub(super) mod policy;
 pub(super) mod proofs;
 pub(super) mod providers;
+pub(super) mod purge;
 pub(super) mod revocations;
 mod rotation;
 pub(super) mod stats;

@@ -15,6 +15,7 @@ pub(crate) mod moderation;
 pub(crate) mod policy;
 pub(crate) mod providers;
 pub(crate) mod publish;
+pub(crate) mod purge;
 pub(crate) mod revocations;
 pub(crate) mod servers;
 pub(crate) mod stats;

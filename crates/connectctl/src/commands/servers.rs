@@ -4,7 +4,7 @@ use mcp_connect_catalog::ServerName;
 use mcp_connect_client::{Authority, Server, ServerDetail};
 use reqwest::Url;
 
-use super::verification;
+use super::{purge, verification};
 use crate::{
     api::{Admin, Changed, Identity, ModerationAction, ServerAction, Standing},
     cli::{Level, Moderation, ServerChange, ServersCommand},
@@ -86,6 +86,7 @@ pub(crate) async fn run(
         ServersCommand::Reinstate(args) => {
             moderate(settings, ModerationAction::Reinstate, &args, json).await
         }
+        ServersCommand::Purge(args) => purge::run(settings, &args, json).await,
     }
 }
 
