@@ -38,65 +38,69 @@ async function lastAudit(count) {
 // Every endpoint below /v1/admin with the role it needs, as schema/openapi.yaml names them. A body
 // of {} is refused by each that would change something by it.
 const ENDPOINTS = {
-  "GET /v1/admin/whoami": ["moderator", "/whoami"],
-  "GET /v1/admin/administrators": ["moderator", "/administrators"],
+  "GET /v1/admin/whoami": ["metrics", "/whoami"],
+  "GET /v1/admin/administrators": ["auditor", "/administrators"],
   "POST /v1/admin/administrators": ["operator", "/administrators"],
   "POST /v1/admin/administrators/{name}/{change}": ["operator", "/administrators/mona/suspend", "/administrators/mona/resume"],
   "POST /v1/admin/administrators/{name}/role": ["operator", "/administrators/mona/role"],
-  "GET /v1/admin/administrators/{name}/keys": ["moderator", "/administrators/mona/keys"],
+  "GET /v1/admin/administrators/{name}/keys": ["auditor", "/administrators/mona/keys"],
   "POST /v1/admin/administrators/{name}/keys": ["operator", "/administrators/nobody/keys"],
   "POST /v1/admin/administrators/{name}/keys/rotate": ["operator", "/administrators/mona/keys/rotate"],
   "POST /v1/admin/administrators/{name}/keys/{key_id}/revoke": ["operator", "/administrators/mona/keys/0123456789abcdef/revoke"],
-  "GET /v1/admin/clients": ["moderator", "/clients"],
+  "GET /v1/admin/clients": ["auditor", "/clients"],
   "POST /v1/admin/clients": ["operator", "/clients"],
   "POST /v1/admin/clients/{client_id}/{change}": ["moderator", "/clients/desktop/suspend", "/clients/desktop/resume"],
   "POST /v1/admin/administrators/{name}/access-identity": ["operator", "/administrators/mona/access-identity"],
-  "GET /v1/admin/clients/{client_id}/keys": ["moderator", "/clients/desktop/keys"],
+  "GET /v1/admin/clients/{client_id}/keys": ["auditor", "/clients/desktop/keys"],
   "POST /v1/admin/clients/{client_id}/keys": ["operator", "/clients/nobody/keys"],
   "POST /v1/admin/clients/{client_id}/keys/rotate": ["operator", "/clients/desktop/keys/rotate"],
   "POST /v1/admin/clients/{client_id}/keys/{key_id}/revoke": ["operator", "/clients/desktop/keys/0123456789abcdef/revoke"],
-  "GET /v1/admin/tenants/{tenant_id}/identity-providers": ["moderator", "/tenants/acme/identity-providers"],
+  "GET /v1/admin/tenants/{tenant_id}/identity-providers": ["auditor", "/tenants/acme/identity-providers"],
   "POST /v1/admin/tenants/{tenant_id}/identity-providers": ["operator", "/tenants/acme/identity-providers"],
   "POST /v1/admin/tenants/{tenant_id}/identity-providers/remove": ["operator", "/tenants/acme/identity-providers/remove"],
   "POST /v1/admin/identity-providers/test": ["moderator", "/identity-providers/test"],
-  "GET /v1/admin/keys": ["moderator", "/keys"],
-  "GET /v1/admin/revocations": ["moderator", "/revocations"],
+  "GET /v1/admin/keys": ["auditor", "/keys"],
+  "GET /v1/admin/revocations": ["auditor", "/revocations"],
   "POST /v1/admin/revocations": ["operator", "/revocations"],
-  "GET /v1/admin/servers/{namespace}/{name}/proofs": ["moderator", "/servers/com.example/weather/proofs"],
+  "GET /v1/admin/servers/{namespace}/{name}/proofs": ["auditor", "/servers/com.example/weather/proofs"],
   "POST /v1/admin/servers/{namespace}/{name}/prove": ["moderator", "/servers/com.example/weather/prove"],
-  "GET /v1/admin/servers/{namespace}/{name}/health": ["moderator", "/servers/com.example/weather/health"],
+  "GET /v1/admin/servers/{namespace}/{name}/health": ["auditor", "/servers/com.example/weather/health"],
   "POST /v1/admin/servers/{namespace}/{name}/probe": ["moderator", "/servers/com.example/nobody/probe"],
   "POST /v1/admin/servers/{namespace}/{name}/verify": ["moderator", "/servers/com.example/weather/verify"],
   "POST /v1/admin/servers/{namespace}/{name}/unverify": ["moderator", "/servers/com.example/weather/unverify"],
   "POST /v1/admin/servers/{namespace}/{name}/quarantine": ["moderator", "/servers/com.example/weather/quarantine", "/servers/com.example/weather@1.0.0/quarantine"],
   "POST /v1/admin/servers/{namespace}/{name}/{change}": ["moderator", "/servers/com.example/weather/revoke", "/servers/com.example/weather/reinstate"],
-  "GET /v1/admin/moderation": ["moderator", "/moderation"],
-  "GET /v1/admin/stats": ["moderator", "/stats"],
-  "GET /v1/admin/metrics": ["moderator", "/metrics"],
-  "GET /v1/admin/tenants": ["moderator", "/tenants"],
+  "GET /v1/admin/moderation": ["auditor", "/moderation"],
+  "GET /v1/admin/stats": ["auditor", "/stats"],
+  "GET /v1/admin/metrics": ["metrics", "/metrics"],
+  "GET /v1/admin/tenants": ["auditor", "/tenants"],
   "POST /v1/admin/tenants": ["operator", "/tenants"],
-  "GET /v1/admin/tenants/{tenant_id}": ["moderator", "/tenants/acme"],
+  "GET /v1/admin/tenants/{tenant_id}": ["auditor", "/tenants/acme"],
   "POST /v1/admin/tenants/{tenant_id}/{change}": ["operator", "/tenants/acme/suspend", "/tenants/acme/resume"],
-  "GET /v1/admin/tenants/{tenant_id}/policy": ["moderator", "/tenants/acme/policy"],
+  "GET /v1/admin/tenants/{tenant_id}/policy": ["auditor", "/tenants/acme/policy"],
   "POST /v1/admin/tenants/{tenant_id}/policy": ["operator", "/tenants/acme/policy"],
-  "GET /v1/admin/tenants/{tenant_id}/policy/history": ["moderator", "/tenants/acme/policy/history"],
-  "GET /v1/admin/policy": ["moderator", "/policy"],
+  "GET /v1/admin/tenants/{tenant_id}/policy/history": ["auditor", "/tenants/acme/policy/history"],
+  "GET /v1/admin/policy": ["auditor", "/policy"],
   "POST /v1/admin/policy": ["operator", "/policy"],
-  "GET /v1/admin/policy/history": ["moderator", "/policy/history"],
-  "POST /v1/admin/policy/explain": ["moderator", "/policy/explain"],
+  "GET /v1/admin/policy/history": ["auditor", "/policy/history"],
+  "POST /v1/admin/policy/explain": ["auditor", "/policy/explain"],
   "POST /v1/admin/import": ["operator", "/import"],
   "POST /v1/admin/cache/rebuild": ["operator", "/cache/rebuild"],
-  "GET /v1/admin/mirror": ["moderator", "/mirror"],
-  "GET /v1/admin/mirror/poison": ["moderator", "/mirror/poison"],
+  "GET /v1/admin/mirror": ["auditor", "/mirror"],
+  "GET /v1/admin/mirror/poison": ["auditor", "/mirror/poison"],
   "POST /v1/admin/mirror/sync": ["operator", "/mirror/sync"],
-  "GET /v1/admin/audit": ["moderator", "/audit"],
-  "GET /v1/admin/audit/export": ["moderator", "/audit/export"],
+  "GET /v1/admin/audit": ["auditor", "/audit"],
+  "GET /v1/admin/audit/export": ["auditor", "/audit/export"],
 };
+
+/// By role, in which each may do all that those before it may.
+const NAMES = { metrics: "meg", auditor: "audrey", moderator: "mona", operator: "otto" };
+const ROLES = Object.keys(NAMES);
 
 describe("roles", () => {
   let keys;
   before(async () => {
-    keys = { moderator: await administrator("mona", "moderator"), operator: await administrator("otto", "operator") };
+    keys = Object.fromEntries(await Promise.all(Object.entries(NAMES).map(async ([role, name]) => [role, await administrator(name, role)])));
   });
 
   test("are asked of every endpoint that there is", () => {
@@ -121,10 +125,10 @@ describe("roles", () => {
         for (const bearer of [undefined, clientKey, `${keys.operator}x`, `mcpa_${"A".repeat(16)}_${"A".repeat(43)}`]) {
           assertProblem(await ask(bearer), 401, "caller_unauthenticated");
         }
-        for (const role of ["moderator", "operator"]) {
+        for (const role of ROLES) {
           const answer = await ask(keys[role]);
-          if (role === "moderator" && needed === "operator") {
-            assertProblem(answer, 403, "role_insufficient", "this needs the role operator; mona's is moderator");
+          if (ROLES.indexOf(role) < ROLES.indexOf(needed)) {
+            assertProblem(answer, 403, "role_insufficient", `this needs the role ${needed}; ${NAMES[role]}'s is ${role}`);
           } else {
             assert.ok([200, 400, 404, 409].includes(answer.status), `${path}: ${answer.status} ${answer.text}`);
           }
@@ -132,6 +136,18 @@ describe("roles", () => {
       }
     });
   }
+
+  test("one that was made before there were four keeps its keys", async () => {
+    const key = await administrator("early", "moderator");
+    const database = await authority.database();
+    const migration = readFileSync(join(REPOSITORY, "schema/migrations/0022_roles.sql"), "utf8");
+    const statements = migration.replace(/--.*/g, "").split(";").filter((statement) => statement.trim());
+    await database.batch(statements.map((statement) => database.prepare(statement)));
+    assert.deepEqual((await whoami(key)).body, { name: "early", role: "moderator" });
+    assert.deepEqual((await database.prepare("PRAGMA foreign_key_check").all()).results, []);
+    const unknown = database.prepare("INSERT INTO administrators (name, role, created_at) VALUES ('x', 'owner', 0)");
+    await assert.rejects(unknown.run(), /CHECK/);
+  });
 
   test("a moderator's changes carry the moderator's name, and what is refused leaves no trace", async () => {
     const mona = as(keys.moderator);

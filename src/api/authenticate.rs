@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 
 use super::{
     App, access_tokens,
-    call::{Answer, Call, Moderator, Operator},
+    call::{Answer, Auditor, Call, MetricsReader, Moderator, Operator},
     limits::Visitor,
     problem::Problem,
     provider_keys::Unproven,
@@ -21,6 +21,11 @@ use crate::{
 /// A handler with who may ask it.
 pub(super) enum Admitted {
     Anyone(fn(&Call) -> Answer<'_>),
+    MetricsReader(
+        for<'a> fn(&'a Call, &'a MetricsReader) -> Answer<'a>,
+        MetricsReader,
+    ),
+    Auditor(for<'a> fn(&'a Call, &'a Auditor) -> Answer<'a>),
     Moderator(for<'a> fn(&'a Call, &'a Moderator) -> Answer<'a>, Moderator),
     Operator(for<'a> fn(&'a Call, &'a Operator) -> Answer<'a>, Operator),
 }
@@ -29,6 +34,8 @@ impl Admitted {
     pub(super) fn handle<'a>(&'a self, call: &'a Call) -> Answer<'a> {
         match self {
             Self::Anyone(handler) => handler(call),
+            Self::MetricsReader(handler, reader) => handler(call, reader),
+            Self::Auditor(handler) => handler(call, &Auditor),
             Self::Moderator(handler, moderator) => handler(call, moderator),
             Self::Operator(handler, operator) => handler(call, operator),
         }
@@ -45,6 +52,8 @@ pub(super) async fn admit(
 ) -> Result<Admitted, Problem> {
     let role = match handler {
         Handler::Anyone(handler) => return Ok(Admitted::Anyone(handler)),
+        Handler::MetricsReader(_) => Role::Metrics,
+        Handler::Auditor(_) => Role::Auditor,
         Handler::Moderator(_) => Role::Moderator,
         Handler::Operator(_) => Role::Operator,
     };
@@ -59,6 +68,10 @@ pub(super) async fn admit(
     }
     Ok(match handler {
         Handler::Anyone(handler) => Admitted::Anyone(handler),
+        Handler::MetricsReader(handler) => {
+            Admitted::MetricsReader(handler, MetricsReader(administrator))
+        }
+        Handler::Auditor(handler) => Admitted::Auditor(handler),
         Handler::Moderator(handler) => Admitted::Moderator(handler, Moderator(administrator)),
         Handler::Operator(handler) => Admitted::Operator(handler, Operator(administrator)),
     })

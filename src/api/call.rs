@@ -156,12 +156,24 @@ impl Operator {
     }
 }
 
-/// Somebody who may read everything and moderate: a moderator or an operator.
+/// Somebody who may verify and moderate: a moderator or an operator.
 pub(crate) struct Moderator(pub(super) Administrator);
 
 impl Moderator {
     /// Who the audit trail says it was.
     pub(super) fn actor(&self) -> &str {
+        &self.0.name
+    }
+}
+
+/// Somebody who may read everything: any administrator but one for metrics alone.
+pub(crate) struct Auditor;
+
+/// Somebody who may read the metrics: any administrator.
+pub(crate) struct MetricsReader(pub(super) Administrator);
+
+impl MetricsReader {
+    pub(super) fn name(&self) -> &str {
         &self.0.name
     }
 

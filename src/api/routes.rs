@@ -10,7 +10,7 @@ use super::{
         keys, mirror, moderation, policy, proofs, providers, purge, revocations as withdrawals,
         stats, tenants, token_test,
     },
-    call::{Answer, Call, Moderator, Operator},
+    call::{Answer, Auditor, Call, MetricsReader, Moderator, Operator},
     changes, connect, health,
     registry::{self, Refusal},
     revocations, servers, well_known,
@@ -28,6 +28,8 @@ const MAX_TOKEN_BODY_BYTES: usize = 16 * 1024;
 #[derive(Clone, Copy)]
 pub(super) enum Handler {
     Anyone(fn(&Call) -> Answer<'_>),
+    MetricsReader(for<'a> fn(&'a Call, &'a MetricsReader) -> Answer<'a>),
+    Auditor(for<'a> fn(&'a Call, &'a Auditor) -> Answer<'a>),
     Moderator(for<'a> fn(&'a Call, &'a Moderator) -> Answer<'a>),
     Operator(for<'a> fn(&'a Call, &'a Operator) -> Answer<'a>),
 }
@@ -35,6 +37,18 @@ pub(super) enum Handler {
 macro_rules! anyone {
     ($handler:path) => {
         Handler::Anyone(|call| Box::pin($handler(call)))
+    };
+}
+
+macro_rules! metrics_reader {
+    ($handler:path) => {
+        Handler::MetricsReader(|call, reader| Box::pin($handler(call, reader)))
+    };
+}
+
+macro_rules! auditor {
+    ($handler:path) => {
+        Handler::Auditor(|call, auditor| Box::pin($handler(call, auditor)))
     };
 }
 
@@ -79,40 +93,40 @@ static ROUTES: [Route; 67] = [
     (GET, "/.well-known/mcp-connect-authority", anyone!(well_known::authority)),
     (GET, "/healthz", anyone!(health::health)),
 
-    (GET, "/v1/admin/whoami", moderator!(administrators::whoami)),
-    (GET, "/v1/admin/administrators", moderator!(administrators::list)),
+    (GET, "/v1/admin/whoami", metrics_reader!(administrators::whoami)),
+    (GET, "/v1/admin/administrators", auditor!(administrators::list)),
     (POST, "/v1/admin/administrators", operator!(administrators::create)),
     (POST, "/v1/admin/administrators/{name}/suspend", operator!(administrators::suspend)),
     (POST, "/v1/admin/administrators/{name}/resume", operator!(administrators::resume)),
     (POST, "/v1/admin/administrators/{name}/role", operator!(administrators::set_role)),
     (POST, "/v1/admin/administrators/{name}/access-identity", operator!(administrators::set_access_identity)),
-    (GET, "/v1/admin/administrators/{name}/keys", moderator!(administrators::list_keys)),
+    (GET, "/v1/admin/administrators/{name}/keys", auditor!(administrators::list_keys)),
     (POST, "/v1/admin/administrators/{name}/keys", operator!(administrators::create_key)),
     (POST, "/v1/admin/administrators/{name}/keys/rotate", operator!(administrators::rotate_keys)),
     (POST, "/v1/admin/administrators/{name}/keys/{key_id}/revoke", operator!(administrators::revoke_key)),
 
-    (GET, "/v1/admin/tenants", moderator!(tenants::list)),
+    (GET, "/v1/admin/tenants", auditor!(tenants::list)),
     (POST, "/v1/admin/tenants", operator!(tenants::create)),
-    (GET, "/v1/admin/tenants/{tenant_id}", moderator!(tenants::show)),
+    (GET, "/v1/admin/tenants/{tenant_id}", auditor!(tenants::show)),
     (POST, "/v1/admin/tenants/{tenant_id}/suspend", operator!(tenants::suspend)),
     (POST, "/v1/admin/tenants/{tenant_id}/resume", operator!(tenants::resume)),
-    (GET, "/v1/admin/tenants/{tenant_id}/identity-providers", moderator!(providers::list)),
+    (GET, "/v1/admin/tenants/{tenant_id}/identity-providers", auditor!(providers::list)),
     (POST, "/v1/admin/tenants/{tenant_id}/identity-providers", operator!(providers::add)),
     (POST, "/v1/admin/tenants/{tenant_id}/identity-providers/remove", operator!(providers::remove)),
     (POST, "/v1/admin/identity-providers/test", moderator!(token_test::test)),
-    (GET, "/v1/admin/tenants/{tenant_id}/policy", moderator!(policy::show)),
+    (GET, "/v1/admin/tenants/{tenant_id}/policy", auditor!(policy::show)),
     (POST, "/v1/admin/tenants/{tenant_id}/policy", operator!(policy::write)),
-    (GET, "/v1/admin/tenants/{tenant_id}/policy/history", moderator!(policy::history)),
-    (GET, "/v1/admin/policy", moderator!(policy::show)),
+    (GET, "/v1/admin/tenants/{tenant_id}/policy/history", auditor!(policy::history)),
+    (GET, "/v1/admin/policy", auditor!(policy::show)),
     (POST, "/v1/admin/policy", operator!(policy::write)),
-    (GET, "/v1/admin/policy/history", moderator!(policy::history)),
-    (POST, "/v1/admin/policy/explain", moderator!(policy::explain)),
+    (GET, "/v1/admin/policy/history", auditor!(policy::history)),
+    (POST, "/v1/admin/policy/explain", auditor!(policy::explain)),
 
-    (GET, "/v1/admin/clients", moderator!(clients::list)),
+    (GET, "/v1/admin/clients", auditor!(clients::list)),
     (POST, "/v1/admin/clients", operator!(clients::create)),
     (POST, "/v1/admin/clients/{client_id}/suspend", moderator!(clients::suspend)),
     (POST, "/v1/admin/clients/{client_id}/resume", moderator!(clients::resume)),
-    (GET, "/v1/admin/clients/{client_id}/keys", moderator!(client_keys::list)),
+    (GET, "/v1/admin/clients/{client_id}/keys", auditor!(client_keys::list)),
     (POST, "/v1/admin/clients/{client_id}/keys", operator!(client_keys::create)),
     (POST, "/v1/admin/clients/{client_id}/keys/rotate", operator!(client_keys::rotate)),
     (POST, "/v1/admin/clients/{client_id}/keys/{key_id}/revoke", operator!(client_keys::revoke)),
@@ -120,28 +134,28 @@ static ROUTES: [Route; 67] = [
     (POST, "/v1/admin/import", operator!(import::import)),
     (POST, "/v1/admin/cache/rebuild", operator!(cache::rebuild)),
     (POST, "/v1/admin/purge", operator!(purge::purge)),
-    (GET, "/v1/admin/servers/{namespace}/{name}/proofs", moderator!(proofs::list)),
+    (GET, "/v1/admin/servers/{namespace}/{name}/proofs", auditor!(proofs::list)),
     (POST, "/v1/admin/servers/{namespace}/{name}/prove", moderator!(proofs::prove)),
     (POST, "/v1/admin/servers/{namespace}/{name}/verify", moderator!(proofs::verify)),
     (POST, "/v1/admin/servers/{namespace}/{name}/unverify", moderator!(proofs::unverify)),
-    (GET, "/v1/admin/servers/{namespace}/{name}/health", moderator!(endpoint_health::show)),
+    (GET, "/v1/admin/servers/{namespace}/{name}/health", auditor!(endpoint_health::show)),
     (POST, "/v1/admin/servers/{namespace}/{name}/probe", moderator!(endpoint_health::probe)),
-    (GET, "/v1/admin/moderation", moderator!(moderation::list)),
+    (GET, "/v1/admin/moderation", auditor!(moderation::list)),
     (POST, "/v1/admin/servers/{namespace}/{name}/quarantine", moderator!(moderation::quarantine)),
     (POST, "/v1/admin/servers/{namespace}/{name}/revoke", moderator!(moderation::revoke)),
     (POST, "/v1/admin/servers/{namespace}/{name}/reinstate", moderator!(moderation::reinstate)),
 
-    (GET, "/v1/admin/mirror", moderator!(mirror::show)),
-    (GET, "/v1/admin/mirror/poison", moderator!(mirror::list_poison)),
+    (GET, "/v1/admin/mirror", auditor!(mirror::show)),
+    (GET, "/v1/admin/mirror/poison", auditor!(mirror::list_poison)),
     (POST, "/v1/admin/mirror/sync", operator!(mirror::sync)),
 
-    (GET, "/v1/admin/keys", moderator!(keys::list)),
-    (GET, "/v1/admin/revocations", moderator!(withdrawals::list)),
+    (GET, "/v1/admin/keys", auditor!(keys::list)),
+    (GET, "/v1/admin/revocations", auditor!(withdrawals::list)),
     (POST, "/v1/admin/revocations", operator!(withdrawals::revoke)),
-    (GET, "/v1/admin/audit", moderator!(audit::list)),
-    (GET, "/v1/admin/audit/export", moderator!(audit::export)),
-    (GET, "/v1/admin/stats", moderator!(stats::stats)),
-    (GET, "/v1/admin/metrics", moderator!(stats::metrics)),
+    (GET, "/v1/admin/audit", auditor!(audit::list)),
+    (GET, "/v1/admin/audit/export", auditor!(audit::export)),
+    (GET, "/v1/admin/stats", auditor!(stats::stats)),
+    (GET, "/v1/admin/metrics", metrics_reader!(stats::metrics)),
 ];
 
 /// Each is below both prefixes.

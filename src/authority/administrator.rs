@@ -7,7 +7,11 @@ use super::{AdministratorKey, CredentialHash, SignedToken, TokenFault};
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
-    /// Reads everything; verifies and moderates servers, suspends clients.
+    /// Reads the metrics.
+    Metrics,
+    /// Reads everything.
+    Auditor,
+    /// Verifies and moderates servers, suspends clients.
     Moderator,
     /// Everything.
     Operator,
@@ -16,6 +20,8 @@ pub(crate) enum Role {
 impl Role {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::Metrics => "metrics",
+            Self::Auditor => "auditor",
             Self::Moderator => "moderator",
             Self::Operator => "operator",
         }
@@ -236,7 +242,13 @@ mod tests {
 
     #[test]
     fn an_operator_may_what_a_moderator_may() {
-        assert!(Role::Operator > Role::Moderator);
+        let roles = [
+            Role::Metrics,
+            Role::Auditor,
+            Role::Moderator,
+            Role::Operator,
+        ];
+        assert!(roles.is_sorted());
     }
 
     #[test]

@@ -903,6 +903,10 @@ pub(crate) enum AdminsCommand {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Role {
+    /// Reads the metrics, and nothing else
+    Metrics,
+    /// Reads everything, changes nothing
+    Auditor,
     /// Reads everything; verifies and moderates servers, suspends and resumes clients
     Moderator,
     /// Does everything
@@ -912,6 +916,8 @@ pub(crate) enum Role {
 impl Role {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::Metrics => "metrics",
+            Self::Auditor => "auditor",
             Self::Moderator => "moderator",
             Self::Operator => "operator",
         }

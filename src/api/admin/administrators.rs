@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::{
-        call::{Call, Moderator, Operator},
+        call::{Auditor, Call, MetricsReader, Operator},
         problem::Problem,
         respond,
     },
@@ -46,8 +46,8 @@ struct Created<T> {
     key: String,
 }
 
-pub(crate) async fn whoami(_: &Call, administrator: &Moderator) -> Result<Response, Problem> {
-    let body = json!({ "name": administrator.actor(), "role": administrator.role() });
+pub(crate) async fn whoami(_: &Call, administrator: &MetricsReader) -> Result<Response, Problem> {
+    let body = json!({ "name": administrator.name(), "role": administrator.role() });
     respond(StatusCode::OK, &body)
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
     respond(StatusCode::CREATED, &created)
 }
 
-pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let limit = list_limit(call, &[])?;
     let cursor = call.query("cursor")?;
     if let Some(cursor) = &cursor {
@@ -232,7 +232,7 @@ pub(crate) async fn rotate_keys(call: &Call, operator: &Operator) -> Result<Resp
     respond(StatusCode::CREATED, &Created { subject, key })
 }
 
-pub(crate) async fn list_keys(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list_keys(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let name = administrator_name(call)?;
     let keys = call
         .app

@@ -3,7 +3,7 @@ use mcp_connect_audit::ACTIONS;
 use super::{Day, list_answer, list_limit, moment};
 use crate::{
     api::{
-        call::{Call, Moderator},
+        call::{Auditor, Call},
         document,
         problem::Problem,
     },
@@ -18,7 +18,7 @@ const MAX_EXPORT_BYTES: usize = 512 * 1024;
 
 const FILTERS: [&str; 6] = ["actor", "action", "subject", "since", "until", "order"];
 
-pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let limit = list_limit(call, &FILTERS)?;
     let after = seq(call, "cursor")?;
     let [actor, action, subject] = ["actor", "action", "subject"].map(|name| filtered(call, name));
@@ -47,7 +47,7 @@ pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem
 }
 
 /// The trail as JSON lines, oldest first; the next call goes on after the last entry of this one.
-pub(crate) async fn export(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn export(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let after = seq(call, "after")?;
     let entries = call
         .app

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::{
-        call::{Call, Moderator, Operator},
+        call::{Auditor, Call, Operator},
         problem::Problem,
         respond,
     },
@@ -72,7 +72,7 @@ pub(crate) async fn rotate(call: &Call, operator: &Operator) -> Result<Response,
     created(creation, &key)
 }
 
-pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let client_id = client_id(call)?;
     let keys = call
         .app

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     api::{
-        call::{Call, Moderator, Operator},
+        call::{Auditor, Call, Moderator, Operator},
         problem::Problem,
         respond,
     },
@@ -105,7 +105,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
     respond(StatusCode::CREATED, &created)
 }
 
-pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let limit = list_limit(call, &[])?;
     let cursor = call.query("cursor")?;
     if let Some(cursor) = &cursor {

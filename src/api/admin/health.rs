@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     api::{
         App,
-        call::{Call, Moderator},
+        call::{Auditor, Call, Moderator},
         problem::Problem,
         respond,
     },
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What the last probe said, if there was one.
-pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn show(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let name = call.server_name()?;
     let endpoint = endpoint(&call.app, &name).await?;
     let verdict = call.app.store.verdict(&endpoint).await;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     api::{
-        call::{Call, Moderator},
+        call::{Auditor, Call},
         problem::Problem,
         respond,
     },
@@ -35,7 +35,7 @@ struct Key {
 }
 
 /// The keys that the authority holds, and what was withdrawn of them.
-pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let keys = call.app.settings.signing_keys()?;
     let mut revoked = call.app.store.revoked_keys(keys).await?;
     let signer = keys

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{check_reason_given, list_answer, list_limit};
 use crate::{
     api::{
-        call::{Call, Moderator, Operator},
+        call::{Auditor, Call, Operator},
         problem::Problem,
         respond,
     },
@@ -27,7 +27,7 @@ struct SyncBody {
     reason: Option<String>,
 }
 
-pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn show(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let (mirror, crawls) = call.app.store.mirror_status().await?;
     let is_on = matches!(call.app.settings.upstream(), Ok(Some(_)));
     let crawls = serde_json::to_value(crawls).unwrap_or_default();
@@ -38,7 +38,7 @@ pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem
 }
 
 /// Entries that could not be taken in, with the reason.
-pub(crate) async fn list_poison(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list_poison(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let cursor = call.query("cursor")?;
     let page = call
         .app

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{Changed, ReasonBody, check_reason, expiry, list_answer, list_limit};
 use crate::{
     api::{
-        call::{Call, Moderator},
+        call::{Auditor, Call, Moderator},
         copies,
         problem::Problem,
         respond,
@@ -74,7 +74,7 @@ async fn moderate(
     respond(StatusCode::OK, &Changed { subject, changed })
 }
 
-pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let limit = list_limit(call, &["state", "namespace"])?;
     let state = call.query("state")?;
     let state = state.as_deref();

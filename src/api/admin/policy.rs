@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{
         App,
-        call::{Call, Moderator, Operator},
+        call::{Auditor, Call, Operator},
         gating,
         problem::Problem,
         respond, signing_key,
@@ -90,7 +90,7 @@ struct ExplainedFinding {
     because: String,
 }
 
-pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn show(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let scope = scope(call)?;
     let version = call
         .query("version")?
@@ -115,7 +115,7 @@ pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem
     respond(StatusCode::OK, &policy)
 }
 
-pub(crate) async fn history(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn history(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let scope = scope(call)?;
     let limit = list_limit(call, &[])?;
     let before = call
@@ -175,7 +175,7 @@ pub(crate) async fn write(call: &Call, operator: &Operator) -> Result<Response, 
 }
 
 /// Asks the very code that decides on a connect, about the caller that is named, and goes on as connect would.
-pub(crate) async fn explain(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn explain(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let body: ExplainBody = call.json()?;
     let server_ref: ServerRef = body
         .server_ref

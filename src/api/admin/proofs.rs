@@ -10,7 +10,7 @@ use super::{Changed, check_reason, check_reason_given};
 use crate::{
     api::{
         App,
-        call::{Call, Moderator},
+        call::{Auditor, Call, Moderator},
         copies,
         problem::Problem,
         respond,
@@ -46,7 +46,7 @@ pub(crate) struct ProveBody {
     reason: Option<String>,
 }
 
-pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let name = call.server_name()?;
     let (verification, proofs) = call
         .app

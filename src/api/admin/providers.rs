@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::{
         App,
-        call::{Call, Moderator, Operator},
+        call::{Auditor, Call, Operator},
         problem::Problem,
         provider_keys::{self, Examined},
         respond,
@@ -139,7 +139,7 @@ pub(crate) async fn add(call: &Call, operator: &Operator) -> Result<Response, Pr
     }
 }
 
-pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let tenant_id = tenant_id(call)?;
     let providers = call
         .app

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::{
         App,
-        call::{Call, Moderator, Operator},
+        call::{Auditor, Call, Operator},
         problem::Problem,
         respond,
     },
@@ -195,7 +195,7 @@ async fn revoke_tenant(
     Ok((entry, changed || is_new))
 }
 
-pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let limit = list_limit(call, &[])?;
     let cursor = call.query("cursor")?;
     let after = match &cursor {

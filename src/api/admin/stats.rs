@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     api::{
-        call::{Call, Moderator},
+        call::{Auditor, Call, MetricsReader},
         document,
         problem::Problem,
         respond,
@@ -42,7 +42,7 @@ const COUNTERS: [(&str, &str); 6] = [
 ];
 
 /// Counts of what there is, and of what happened up to a few seconds ago.
-pub(crate) async fn stats(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn stats(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let registry = nested(&call.app.store.census().await?);
     let counters = nested(&call.app.store.counters().await?);
     let mut body = Map::from_iter([
@@ -68,7 +68,7 @@ fn database(call: &Call) -> Result<Option<(u64, DatabaseLimit)>, Problem> {
 
 /// The counters for Prometheus. It reads no other table, so that its cost doesn't grow with the
 /// registry.
-pub(crate) async fn metrics(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn metrics(call: &Call, _: &MetricsReader) -> Result<Response, Problem> {
     let counters = call.app.store.counters().await?;
     let text = prometheus(&counters, database(call)?)
         .map_err(|error| Problem::authority_unavailable("internal_fault", &error.to_string()))?;

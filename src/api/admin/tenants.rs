@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     api::{
-        call::{Call, Moderator, Operator},
+        call::{Auditor, Call, Operator},
         problem::Problem,
         respond,
     },
@@ -53,7 +53,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
     respond(StatusCode::CREATED, &tenant)
 }
 
-pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let limit = list_limit(call, &[])?;
     let cursor = call.query("cursor")?;
     if let Some(cursor) = &cursor {
@@ -69,7 +69,7 @@ pub(crate) async fn list(call: &Call, _: &Moderator) -> Result<Response, Problem
     })
 }
 
-pub(crate) async fn show(call: &Call, _: &Moderator) -> Result<Response, Problem> {
+pub(crate) async fn show(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let tenant_id = tenant_id(call)?;
     let tenant = call.app.store.tenant(tenant_id).await?;
     respond(StatusCode::OK, &tenant.ok_or_else(not_found)?)
