@@ -797,7 +797,7 @@ pub(crate) struct Moderation {
 pub(crate) struct Verification {
     #[command(flatten)]
     pub(crate) change: ServerChange,
-    /// The origin that you looked at, such as https://mcp.example.com; without it, the one at which the
+    /// The origin that you looked at, such as `https://mcp.example.com`; without it, the one at which the
     /// authority shows the server now
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Option<String>,

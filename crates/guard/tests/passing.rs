@@ -297,7 +297,7 @@ async fn a_session_is_not_let_go_by_a_request_that_does_not_name_it_at_the_backe
 
 /// A backend with one session, `S`, that splits header values at commas, trims and unquotes them, and
 /// takes the session that it knows.
-async fn lenient(request: axum::extract::Request) -> String {
+fn lenient(request: &axum::extract::Request) -> String {
     let values = request.headers().iter().filter(|(name, _)| {
         let name = name
             .as_str()
@@ -326,7 +326,7 @@ async fn nobody_gets_into_the_session_of_another_by_its_spelling() {
         if request.headers().contains_key("x-begin") {
             return ([("mcp-session-id", "S")], String::new()).into_response();
         }
-        lenient(request).await.into_response()
+        lenient(&request).into_response()
     });
     let guard = Guard::before(serve(app).await).await;
     let begun = guard.governed(Method::POST).header("x-begin", "1").send();

@@ -259,7 +259,7 @@ async fn says_in_words_what_it_can_not_reach() {
 
 #[tokio::test]
 async fn a_wrong_clock_makes_it_unavailable_and_is_named() {
-    let ahead = Duration::from_secs(300);
+    let ahead = Duration::from_mins(5);
     let issuer = support::authority_ahead_by(ahead).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let backend = format!("http://{}/", listener.local_addr().unwrap());

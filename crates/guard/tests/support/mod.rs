@@ -46,7 +46,7 @@ pub(crate) async fn authority() -> String {
     authority_ahead_by(Duration::ZERO).await
 }
 
-async fn dated(mut response: Response, ahead: Duration) -> Response {
+fn dated(mut response: Response, ahead: Duration) -> Response {
     #[expect(clippy::disallowed_methods, reason = "tests run now")]
     let date = httpdate::fmt_http_date(SystemTime::now() + ahead);
     response.headers_mut().insert("date", date.parse().unwrap());
@@ -58,7 +58,9 @@ pub(crate) async fn authority_ahead_by(ahead: Duration) -> String {
     let mut jwk = key().to_private_jwk(KeyStatus::Active);
     jwk.as_object_mut().unwrap().remove("d");
     let keys = json!({ "keys": [jwk] });
-    let date = axum::middleware::map_response(move |response: Response| dated(response, ahead));
+    let date = axum::middleware::map_response(move |response: Response| {
+        std::future::ready(dated(response, ahead))
+    });
     let app = Router::new()
         .route("/.well-known/jwks.json", get(async move || Json(keys)))
         .layer(date);
