@@ -86,6 +86,7 @@ const ENDPOINTS = {
   "POST /v1/admin/policy/explain": ["auditor", "/policy/explain"],
   "POST /v1/admin/import": ["operator", "/import"],
   "POST /v1/admin/cache/rebuild": ["operator", "/cache/rebuild"],
+  "POST /v1/admin/purge": ["operator", "/purge"],
   "GET /v1/admin/mirror": ["auditor", "/mirror"],
   "GET /v1/admin/mirror/poison": ["auditor", "/mirror/poison"],
   "POST /v1/admin/mirror/sync": ["operator", "/mirror/sync"],

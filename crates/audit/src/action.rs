@@ -1,5 +1,5 @@
 /// Every action that an authority writes into its audit trail, in the order of the alphabet.
-pub const ACTIONS: [&str; 42] = [
+pub const ACTIONS: [&str; 43] = [
     "administrator.access_identity",
     "administrator.create",
     "administrator.key.create",
@@ -37,6 +37,7 @@ pub const ACTIONS: [&str; 42] = [
     "version.edit",
     "version.import",
     "version.publish",
+    "version.purge",
     "version.quarantine",
     "version.reinstate",
     "version.revoke",

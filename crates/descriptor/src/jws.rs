@@ -114,10 +114,13 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn split(compact: &'a str) -> Result<Self, Refusal> {
         let not_three = || Refusal::malformed("token", "not three parts");
-        let (signed, _) = compact.rsplit_once('.').ok_or_else(not_three)?;
+        let (signed, signature) = compact.rsplit_once('.').ok_or_else(not_three)?;
         let (header, payload) = signed.split_once('.').ok_or_else(not_three)?;
         if payload.contains('.') {
             return Err(not_three());
+        }
+        if signature.is_empty() {
+            return Err(Refusal::malformed("signature", "empty"));
         }
         Ok(Self {
             signed,

@@ -9,7 +9,7 @@ mod server;
 mod tools;
 
 pub use options::Options;
-pub use server::Server;
+pub use server::{Pages, Server};
 
 /// What docs/verifier.md shows is compiled.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use hapi_server::{Options, Server};
+use hapi_server::{Options, Pages, Server};
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind, signal},
@@ -58,9 +58,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
     let interrupt = signal(SignalKind::interrupt())?;
     let terminate = signal(SignalKind::terminate())?;
+    let origins = &arguments.cors_origins;
+    let pages = (!origins.is_empty()).then(|| Pages::of_origins(origins));
+    let pages = pages.transpose()?;
     let mut server = Server::bind(&arguments.options).await?;
-    if !arguments.cors_origins.is_empty() {
-        server = server.allow_origins(&arguments.cors_origins)?;
+    if let Some(pages) = pages {
+        server = server.allow_pages(pages);
     }
     println!(
         "listening on http://{} as {} at {}",

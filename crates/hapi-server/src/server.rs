@@ -31,6 +31,25 @@ pub struct Server {
     cors: Option<CorsLayer>,
 }
 
+/// The pages of browsers that may connect.
+#[derive(Debug)]
+pub struct Pages {
+    origins: Vec<String>,
+    cors: CorsLayer,
+}
+
+impl Pages {
+    /// Pages of these origins, such as `https://app.example`.
+    pub fn of_origins(origins: &[String]) -> anyhow::Result<Self> {
+        let cors =
+            CorsLayer::new(origins).map_err(|problem| anyhow!("--cors-origins: {problem}"))?;
+        Ok(Self {
+            origins: origins.to_vec(),
+            cors,
+        })
+    }
+}
+
 impl Server {
     /// Takes its address and starts to fetch the authority's keys. An error says which option is
     /// wrong.
@@ -54,13 +73,12 @@ impl Server {
         })
     }
 
-    /// Lets pages of these origins connect, such as `https://app.example`.
-    pub fn allow_origins(mut self, origins: &[String]) -> anyhow::Result<Self> {
-        let cors =
-            CorsLayer::new(origins).map_err(|problem| anyhow!("--cors-origins: {problem}"))?;
-        self.mcp.allowed_origins.extend_from_slice(origins);
-        self.cors = Some(cors);
-        Ok(self)
+    /// Lets pages connect.
+    #[must_use]
+    pub fn allow_pages(mut self, pages: Pages) -> Self {
+        self.mcp.allowed_origins.extend(pages.origins);
+        self.cors = Some(pages.cors);
+        self
     }
 
     fn router(&self) -> Router {
