@@ -216,7 +216,7 @@ describe("keys", () => {
 
     test(`${holder}'s keys that differ have to be told apart`, async () => {
       await run(...create.map((word) => word.replace("rotated", "several")), "--for", "90d", "--label", "one");
-      await run(...keys, "create", "several", "--label", "two");
+      await run(...keys, "create", "several", "--for", "30d", "--label", "two");
       const rotate = (...args) => ctl("--json", ...keys, "rotate", "several", "--reason", reason, ...args);
       const refused = await rotate();
       assert.equal(refused.code, 1, refused.shown);
@@ -225,6 +225,8 @@ describe("keys", () => {
       assert.equal(JSON.parse((await rotate("--label", "both")).stderr).error.code, "keys_differ", "their lives differ too");
       assert.equal((await rotate("--label", "both", "--for", "30d")).code, 0);
       assert.equal((await rotate()).code, 0, "those that were replaced don't count");
+      await run(...keys, "create", "several", "--label", "both");
+      assert.equal(JSON.parse((await rotate()).stdout).expires_at, undefined, "who has one without an end keeps one");
     });
   }
 

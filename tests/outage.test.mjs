@@ -72,7 +72,7 @@ describe("a server that was revoked while KV took no other copy of it", () => {
   test("nor in another isolate, which has not seen the change", async () => {
     const NAME = "com.example/elsewhere";
     await publish(NAME);
-    await authority.break({ kv: "refuse", prefix: "server:" });
+    await authority.break({ kv: "refuse", prefix: "server:com" });
     await authority.changeServer(NAME, "revoke");
     assert.ok(!isRevoked(await copyOf(NAME)));
     await authority.restart({ d1: "error" });

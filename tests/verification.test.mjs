@@ -314,8 +314,6 @@ describe("a person's decision", () => {
       const refused = await admin(name, "verify", { reason, origin, jwks_uri });
       assertProblem(refused, 409, "origin_changed", `the default version of ${name} is ${NEW} now, not https://`);
     }
-    const unnamed = await admin(name, "verify", { reason });
-    assertProblem(unnamed, 409, "origin_changed", `the default one at ${NEW}, others at ${OLD}`);
     assert.deepEqual((await proofs(name)).proofs, []);
     assert.deepEqual(await audit(name), []);
     assert.equal(await level(name), "none");
@@ -328,16 +326,6 @@ describe("a person's decision", () => {
     assert.equal(await level(name), "operator");
     assert.equal(await level(`${name}@1.0.0`), "none");
     assert.equal((await audit(name))[0].detail, `origin ${NEW}, jwks_uri as before, tls_pin_sha256 as before`);
-  });
-
-  test("need not name the only origin that there is", async () => {
-    const name = await publish({ endpoint: `${NEW}/mcp` });
-    await authority.importServers(
-      entry(name, { version: "2.0.0", endpoint: `${OLD}/v2`, status: "deleted" }),
-      entry(name, { version: "1.1.0", endpoint: `${NEW}/v1.1` }),
-    );
-    assert.equal((await admin(name, "verify", { reason })).status, 200);
-    assert.equal((await admin("com.example/none-such", "verify", { reason, origin: OLD })).status, 404);
   });
 
   test("is told by connectctl with the origin, and sent along with it", async () => {

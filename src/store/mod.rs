@@ -62,7 +62,7 @@ pub(crate) use self::{
     moderation::{ModerationChange, ModerationFilter, ModerationOutcome},
     page::Page,
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
-    proofs::{DueProof, Identity, Method, Origins, Verified},
+    proofs::{DueProof, Identity, Method, Verified},
     providers::{MAX_BY_CLAIM, MAX_PROVIDERS, NewProvider},
     purge::PurgeFilter,
     registry::{LATEST, RegistryVersion},

@@ -99,17 +99,8 @@ pub(crate) struct Identity<'a> {
 pub(crate) enum Verified {
     /// The server after it, and whether it changed something.
     Done(ServerSummary, bool),
-    /// The default version is at another origin than the one that was looked at, or versions in use are at
-    /// several and none was named.
-    Elsewhere(Origins),
-}
-
-/// Where a server is reached.
-pub(crate) struct Origins {
-    /// The origin of its default version; empty if that has no endpoint.
-    pub(crate) default: String,
-    /// Those of other versions in use, but for the default's.
-    pub(crate) others: Vec<String>,
+    /// The default version is at this origin, not at the one that was looked at. Empty: it has no endpoint.
+    Elsewhere(String),
 }
 
 /// What is to be proven of a server.
@@ -193,8 +184,8 @@ impl Store {
         Ok(Some((row.one_of("verification")?, proofs)))
     }
 
-    /// An operator's decision, about the origin where the default version is reached now. If `origin` is
-    /// another, or left out while versions in use are at several, nothing changes. `None`: no such server.
+    /// An operator's decision, about the origin where the default version is reached now. If `origin`, the one
+    /// that was looked at, is another, nothing changes. `None`: no such server.
     pub(crate) async fn verify_server(
         &self,
         name: &ServerName,
@@ -209,10 +200,7 @@ impl Store {
             "INSERT INTO proofs (server_id, level, subject, method, actor, reason, proven_at, confirmed_at, checked_at)
              SELECT s.id, 'operator', coalesce(v.origin, ''), 'decision', ?4, ?5, ?6, ?6, ?6
              FROM servers s JOIN versions v ON v.id = s.default_version
-             WHERE s.name = ?1 AND iif(?7 IS NULL,
-               NOT EXISTS (SELECT 1 FROM versions o WHERE o.server_id = s.id AND o.status <> 'deleted'
-                           AND o.origin <> coalesce(v.origin, '')),
-               ?7 = coalesce(v.origin, ''))
+             WHERE s.name = ?1 AND coalesce(?7, v.origin, '') = coalesce(v.origin, '')
              ON CONFLICT (server_id, level) DO UPDATE
              SET subject = excluded.subject, actor = excluded.actor, reason = excluded.reason,
                  proven_at = excluded.proven_at, confirmed_at = excluded.confirmed_at,
@@ -243,23 +231,26 @@ impl Store {
         let select = servers::summary_query();
         let mut results = self
             .batch(vec![
-                (ORIGINS, vec![name.into()]),
+                (
+                    "SELECT coalesce(v.origin, '') AS origin
+                     FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1",
+                    vec![name.into()],
+                ),
                 change,
                 event.if_changed(),
                 derive,
                 (&select, vec![name.into(), now()]),
             ])
             .await?;
-        let origins = Origins::read(&nth_rows(&mut results, 0)?)?;
-        let is_meant = origin.map_or(origins.others.is_empty(), |origin| {
-            origin == origins.default
-        });
+        let now_at = nth_row(&mut results, 0)?
+            .and_then(|row| row.owned("origin"))
+            .unwrap_or_default();
         let changed = changed(&results, 1)?;
         Ok(servers::nth_summary(&mut results, 4)?.map(|summary| {
-            if is_meant {
+            if origin.is_none_or(|origin| origin == now_at) {
                 Verified::Done(summary, changed)
             } else {
-                Verified::Elsewhere(origins)
+                Verified::Elsewhere(now_at)
             }
         }))
     }
@@ -432,33 +423,6 @@ impl Store {
             .batch(vec![change, event.if_changed(), derive(&due.name)])
             .await?;
         changed(&results, 0)
-    }
-}
-
-/// The origins at which versions in use are reached, that of the default version first; a few of many.
-const ORIGINS: &str = "
-SELECT coalesce(v.origin, '') AS origin, 1 AS is_default
-FROM servers s JOIN versions v ON v.id = s.default_version WHERE s.name = ?1
-UNION ALL SELECT * FROM (
-  SELECT DISTINCT o.origin, 0 FROM servers s JOIN versions v ON v.id = s.default_version
-  JOIN versions o ON o.server_id = s.id AND o.status <> 'deleted' AND o.origin <> coalesce(v.origin, '')
-  WHERE s.name = ?1 LIMIT 5)";
-
-impl Origins {
-    fn read(rows: &[Row]) -> Result<Self, StoreError> {
-        let mut origins = Self {
-            default: String::new(),
-            others: Vec::new(),
-        };
-        for row in rows {
-            let origin = row.required("origin")?;
-            if row.flag("is_default") {
-                origins.default = origin;
-            } else {
-                origins.others.push(origin);
-            }
-        }
-        Ok(origins)
     }
 }
 

@@ -37,7 +37,9 @@ const MAX_SEQ: u64 = 1 << 53;
 
 /// Is there once every server had its copy.
 const MARK: &str = "servers-copied";
-const DOUBTS: &str = "doubt:";
+// No name of a server begins with a colon.
+const DOUBTS: &str = "server::doubt:";
+const CHANGES: &str = "server::changed:";
 
 /// What is left to do of a renewal: the copy, if only KV refused it, and it is no burden to hold.
 pub(crate) struct Unrenewed(Option<ServerCopy>);
@@ -368,7 +370,7 @@ fn doubts(name: &str) -> String {
 }
 
 fn changes(name: &str) -> String {
-    format!("changed:{name}:")
+    format!("{CHANGES}{name}:")
 }
 
 /// KV lists keys in the order of their bytes: the newest change is to be the first.
@@ -398,6 +400,6 @@ mod tests {
             numbers
         );
         assert!(!change_key("com.example/ab", 1).starts_with(&changes("com.example/a")));
-        assert_eq!(seq_of("changed:com.example/a:what"), MAX_SEQ);
+        assert_eq!(seq_of("server::changed:com.example/a:what"), MAX_SEQ);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     authority::{Challenge, Found, Level, Provable, Unprovable},
     platform::http::Response,
-    store::{Identity, Method, Origins, ServerSummary, StoreError, Verified},
+    store::{Identity, Method, ServerSummary, StoreError, Verified},
     upkeep,
 };
 
@@ -92,8 +92,8 @@ pub(crate) async fn verify(call: &Call, moderator: &Moderator) -> Result<Respons
         )
         .await;
     let changed = match changed {
-        Ok(Some(Verified::Elsewhere(origins))) => {
-            return Err(elsewhere(&name, origin.as_deref(), &origins));
+        Ok(Some(Verified::Elsewhere(now_at))) => {
+            return Err(elsewhere(&name, origin.as_deref(), &now_at));
         }
         Ok(Some(Verified::Done(subject, changed))) => Ok(Some((subject, changed))),
         Ok(None) => Ok(None),
@@ -103,21 +103,15 @@ pub(crate) async fn verify(call: &Call, moderator: &Moderator) -> Result<Respons
 }
 
 /// Says where the server is reached, for whoever looked at it elsewhere.
-fn elsewhere(name: &ServerName, origin: Option<&str>, origins: &Origins) -> Problem {
-    let default = match origins.default.as_str() {
+fn elsewhere(name: &ServerName, origin: Option<&str>, now_at: &str) -> Problem {
+    let now_at = match now_at {
         "" => "without an endpoint",
         origin => origin,
     };
-    let detail = match origin {
-        Some(origin) => format!(
-            "origin: the default version of {name} is {default} now, not {origin}; look at it there, then name that origin"
-        ),
-        None => format!(
-            "origin: versions of {name} are reached at several origins, the default one at {default}, others at {}; \
-             look at the default one, then name its origin",
-            origins.others.join(" "),
-        ),
-    };
+    let looked_at = origin.unwrap_or_default();
+    let detail = format!(
+        "origin: the default version of {name} is {now_at} now, not {looked_at}; look at it there, then name that origin"
+    );
     Problem::new(StatusCode::CONFLICT, "origin_changed", detail)
 }
 

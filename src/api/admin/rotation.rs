@@ -60,7 +60,9 @@ impl Body {
                 differing("label: the keys that work have different ones; say which the new key is to have")
             })?,
         };
-        let expires_at = if self.never_expires || said.is_some() {
+        // Whoever has a key without an end keeps one.
+        let is_endless = self.never_expires || past.iter().any(|key| key.life.is_none());
+        let expires_at = if said.is_some() || is_endless {
             said
         } else {
             succeed(past, |key| key.life)
