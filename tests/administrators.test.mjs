@@ -62,6 +62,7 @@ const ENDPOINTS = {
   "GET /v1/admin/keys": ["auditor", "/keys"],
   "GET /v1/admin/revocations": ["auditor", "/revocations"],
   "POST /v1/admin/revocations": ["operator", "/revocations"],
+  "GET /v1/admin/servers": ["auditor", "/servers"],
   "GET /v1/admin/servers/{namespace}/{name}/proofs": ["auditor", "/servers/com.example/weather/proofs"],
   "POST /v1/admin/servers/{namespace}/{name}/prove": ["moderator", "/servers/com.example/weather/prove"],
   "GET /v1/admin/servers/{namespace}/{name}/health": ["auditor", "/servers/com.example/weather/health"],

@@ -8,7 +8,7 @@ use super::{
     admin::{
         administrators, audit, cache, client_keys, clients, health as endpoint_health, import,
         keys, mirror, moderation, policy, proofs, providers, purge, revocations as withdrawals,
-        stats, tenants, token_test,
+        servers as admin_servers, stats, tenants, token_test,
     },
     call::{Answer, Auditor, Call, MetricsReader, Moderator, Operator},
     changes, connect, health,
@@ -82,7 +82,7 @@ const DELETE: Method = Method::DELETE;
 type Route = (Method, &'static str, Handler);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 67] = [
+static ROUTES: [Route; 68] = [
     (POST, "/v1/connect", anyone!(connect::connect)),
     (GET, "/v1/servers", anyone!(servers::list)),
     (GET, "/v1/servers/{namespace}/{name}", anyone!(servers::detail)),
@@ -134,6 +134,7 @@ static ROUTES: [Route; 67] = [
     (POST, "/v1/admin/import", operator!(import::import)),
     (POST, "/v1/admin/cache/rebuild", operator!(cache::rebuild)),
     (POST, "/v1/admin/purge", operator!(purge::purge)),
+    (GET, "/v1/admin/servers", auditor!(admin_servers::list)),
     (GET, "/v1/admin/servers/{namespace}/{name}/proofs", auditor!(proofs::list)),
     (POST, "/v1/admin/servers/{namespace}/{name}/prove", moderator!(proofs::prove)),
     (POST, "/v1/admin/servers/{namespace}/{name}/verify", moderator!(proofs::verify)),

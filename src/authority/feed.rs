@@ -29,6 +29,10 @@ const KEYS_TOLD_MILLIS: u64 = 24 * 60 * 60 * 1000;
 pub(crate) const PUBLISHERS_FEED_BYTES: usize = 16 * 1024;
 pub(crate) const IMPORTS_FEED_BYTES: usize = 8 * 1024;
 
+/// The most bytes of the feed that bulk changes of administrators take, of the third that is theirs: single decisions
+/// always have room.
+pub(crate) const BULK_FEED_BYTES: usize = 14 * 1024;
+
 /// The most servers of one owner that the feed tells of, if no administrator revoked them.
 pub(crate) const OWNER_FEED_SERVERS: usize = 16;
 

@@ -42,8 +42,8 @@ pub(crate) use self::{
     discovery::{KeySource, MetadataFault, jwks_uri, metadata_urls},
     explain::Obstacle,
     feed::{
-        FeedRow, IMPORTS_FEED_BYTES, MAX_REVOKED_KEYS, OWNER_FEED_SERVERS, PUBLISHERS_FEED_BYTES,
-        WINDOW_SECONDS, feed,
+        BULK_FEED_BYTES, FeedRow, IMPORTS_FEED_BYTES, MAX_REVOKED_KEYS, OWNER_FEED_SERVERS,
+        PUBLISHERS_FEED_BYTES, WINDOW_SECONDS, feed,
     },
     health::{
         Gating, Health, LEGACY_VERSION, MODERN_VERSION, Verdict, admit_endpoint, discover_request,
@@ -58,7 +58,7 @@ pub(crate) use self::{
         DomainKey, MAX_RECORD_BYTES, Place, ProofFault, RECORD_PATH, SPENT_MILLIS, SignedTime,
         txt_records,
     },
-    policy::{Finding, Level, Policy, PolicyDocument},
+    policy::{Finding, Level, Pattern, Policy, PolicyDocument},
     proof::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, Unprovable},
     proof_of_possession::{
         CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,

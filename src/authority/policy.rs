@@ -96,7 +96,7 @@ pub(crate) struct PolicyDocument {
 /// `*`, `namespace/**` (a namespace with all below it), `namespace/*` or `namespace/name`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
-struct Pattern(String);
+pub(crate) struct Pattern(String);
 
 /// Either a pin or a minimum.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -354,6 +354,22 @@ impl Pattern {
 
     fn is_exact(&self) -> bool {
         !self.0.ends_with(ANY)
+    }
+
+    /// The names that it matches, from the first text to before the second: `.` and `/` stand right before `0`,
+    /// and `!` before all that a name may have.
+    pub(crate) fn bounds(&self) -> (String, String) {
+        if let Some(namespace) = self.0.strip_suffix(BELOW) {
+            return (format!("{namespace}."), format!("{namespace}0"));
+        }
+        match self.0.strip_suffix(ANY) {
+            Some("") => (String::new(), "~".to_owned()),
+            Some(below) => (
+                below.to_owned(),
+                format!("{}0", below.trim_end_matches('/')),
+            ),
+            None => (self.0.clone(), format!("{}!", self.0)),
+        }
     }
 }
 

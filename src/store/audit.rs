@@ -1,4 +1,5 @@
 use mcp_connect_audit::{AuditEntry, ChainHash};
+use wasm_bindgen::JsValue;
 
 use super::{Page, Row, Statement, Store, StoreError, date, now, nth_row, nth_rows, number, text};
 
@@ -58,7 +59,21 @@ pub(crate) struct AuditFilter<'a> {
     pub(crate) since: Option<u64>,
     pub(crate) until: Option<u64>,
     pub(crate) oldest_first: bool,
+    /// Without what imports and the mirror took in, unless an action or a subject is asked for.
+    pub(crate) without_imports: bool,
 }
+
+/// Some entries, and how many imports are left out among them.
+pub(crate) struct AuditPage {
+    pub(crate) entries: Page<AuditEntry>,
+    pub(crate) left_out: Option<u64>,
+}
+
+/// The actions that imports and the mirror leave by the thousand.
+const IMPORTS: &str = "a.action IN ('version.import', 'version.update')";
+
+/// The most entries that are counted as left out.
+const MAX_LEFT_OUT: u32 = 10_000;
 
 fn columns() -> String {
     let at = date("a.at");
@@ -75,33 +90,58 @@ impl Store {
         filter: &AuditFilter<'_>,
         after: Option<u64>,
         limit: u32,
-    ) -> Result<Page<AuditEntry>, StoreError> {
+    ) -> Result<AuditPage, StoreError> {
         let (beyond, order, start) = if filter.oldest_first {
             (">", "ASC", 0)
         } else {
             ("<", "DESC", MAX_SEQ)
         };
-        let sql = format!(
-            "SELECT {} FROM audit a WHERE a.seq {beyond} ?1 AND a.actor = coalesce(?3, a.actor)
+        let leaves_out =
+            filter.without_imports && filter.action.is_none() && filter.subject.is_none();
+        let condition = format!(
+            "a.seq {beyond} ?1 AND a.actor = coalesce(?3, a.actor)
                AND a.action = coalesce(?4, a.action)
                AND (?5 IS NULL OR a.subject = ?5
                  OR (a.subject > ?5 || '@' AND a.subject < ?5 || 'A'))
-               AND a.at >= ?6 AND a.at < ?7
-             ORDER BY a.seq {order} LIMIT ?2",
+               AND a.at >= ?6 AND a.at < ?7"
+        );
+        let listed = if leaves_out {
+            format!("AND NOT {IMPORTS}")
+        } else {
+            String::new()
+        };
+        let sql = format!(
+            "SELECT {} FROM audit a WHERE {condition} {listed} ORDER BY a.seq {order} LIMIT ?2",
             columns()
         );
-        let values = vec![
-            number(after.unwrap_or(start)),
-            (limit + 1).into(),
-            text(filter.actor),
-            text(filter.action),
-            text(filter.subject),
-            number(filter.since.unwrap_or(0)),
-            number(filter.until.unwrap_or(MAX_SEQ)),
-        ];
-        let rows = self.rows(&sql, values).await?;
+        let values = |limit: u32| {
+            vec![
+                number(after.unwrap_or(start)),
+                limit.into(),
+                text(filter.actor),
+                text(filter.action),
+                text(filter.subject),
+                number(filter.since.unwrap_or(0)),
+                number(filter.until.unwrap_or(MAX_SEQ)),
+            ]
+        };
+        let rows = self.rows(&sql, values(limit + 1)).await?;
         let entries: Result<_, _> = rows.iter().map(entry).collect();
-        Ok(Page::new(entries?, limit))
+        let entries = Page::new(entries?, limit);
+        let mut left_out = None;
+        if leaves_out {
+            // Up to the last entry of the page, or to the end.
+            let last = entries.next_after().map(|last| last.seq);
+            let sql = format!(
+                "SELECT count(*) AS left_out FROM (SELECT 1 FROM audit a WHERE {condition} AND {IMPORTS}
+                   AND (?8 IS NULL OR NOT a.seq {beyond} ?8) LIMIT ?2)"
+            );
+            let mut values = values(MAX_LEFT_OUT);
+            values.push(last.map_or(JsValue::NULL, number));
+            let rows = self.rows(&sql, values).await?;
+            left_out = rows.first().and_then(|row| row.number("left_out"));
+        }
+        Ok(AuditPage { entries, left_out })
     }
 
     /// Up to `limit` entries after the one of the given number, oldest first.

@@ -4,11 +4,14 @@
 
 use super::revocations::NOW;
 use crate::authority::{
-    IMPORTS_FEED_BYTES, OWNER_FEED_SERVERS, PUBLISHERS_FEED_BYTES, WINDOW_SECONDS,
+    BULK_FEED_BYTES, IMPORTS_FEED_BYTES, OWNER_FEED_SERVERS, PUBLISHERS_FEED_BYTES, WINDOW_SECONDS,
 };
 
 /// The `owner` of what was imported or mirrored.
 pub(super) const IMPORT: &str = "import";
+
+/// The `owner` of what administrators changed in bulk.
+pub(super) const BULK: &str = "bulk";
 
 /// A version of more bytes, or with a character that JSON escapes, is told of as its server.
 const LONGEST_VERSION: usize = 64;
@@ -47,12 +50,22 @@ pub(super) fn is_full(owner: &str) -> String {
         "EXISTS (SELECT 1 FROM (
            SELECT count(*) FILTER (WHERE r.owner = {owner}) AS servers, total({}) AS bytes,
              coalesce(max({NAME} = ?1), 0) AS is_told
-           FROM {} AND r.owner <> '{IMPORT}')
+           FROM {} AND r.owner NOT IN ('{IMPORT}', '{BULK}'))
          WHERE NOT is_told
            AND (servers >= {OWNER_FEED_SERVERS} OR bytes + length(?1) + {} > {PUBLISHERS_FEED_BYTES}))",
         bytes("r.subject"),
         shared(),
         LONGEST_VERSION + 1 + ENTRY_BYTES
+    )
+}
+
+/// Whether the share of bulk changes has room for the subject ?2.
+pub(super) fn bulk_has_room() -> String {
+    format!(
+        "{} <= {BULK_FEED_BYTES} - (SELECT total({}) FROM {} AND r.owner = '{BULK}')",
+        bytes("?2"),
+        bytes("r.subject"),
+        shared()
     )
 }
 

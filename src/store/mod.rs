@@ -38,6 +38,7 @@ mod renewal;
 mod revocations;
 mod row;
 mod search;
+mod server_list;
 mod servers;
 mod spent_proofs;
 mod tenants;
@@ -51,7 +52,7 @@ use self::d1::{Outcome, Statement, changed, changes, nth_row, nth_rows};
 pub(crate) use self::{
     administrators::{AdministratorChange, Doors},
     api_keys::{KeyCreation, MAX_LIVE_KEYS},
-    audit::AuditFilter,
+    audit::{AuditFilter, AuditPage},
     clients::NewClient,
     counters::Counter,
     d1::database_bytes,
@@ -59,7 +60,7 @@ pub(crate) use self::{
     import::{ImportOutcome, ImportResult, Source},
     key_sets::KeySetCopy,
     mirror::{Mirror, Named},
-    moderation::{ModerationChange, ModerationFilter, ModerationOutcome},
+    moderation::{Decision, ModerationChange, ModerationFilter, ModerationOutcome},
     page::Page,
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method, Verified},
@@ -71,6 +72,7 @@ pub(crate) use self::{
     revocations::{Connectable, Withdrawn},
     row::Row,
     search::Found,
+    server_list::ServerFilter,
     servers::ServerSummary,
     token_provider::TokenFacts,
 };

@@ -4,8 +4,8 @@ use wasm_bindgen::JsValue;
 use super::{
     Page, Row, Store, StoreError,
     audit::Event,
-    changed, date, nth_rows, number,
-    revocations::Revocation,
+    changed, date, feed_share, nth_rows, number,
+    revocations::{Connectable, Revocation},
     servers::{Standing, nth_standing, standing_query},
     text,
 };
@@ -22,6 +22,14 @@ pub(crate) enum ModerationChange {
     /// Until somebody reinstates it.
     Revoke,
     Reinstate,
+}
+
+/// Who moderates, and why.
+pub(crate) struct Decision<'a> {
+    pub(crate) actor: &'a str,
+    pub(crate) reason: &'a str,
+    /// One of many, which share a part of the revocation feed; and what descriptors can exist of.
+    pub(crate) in_bulk: Option<Connectable>,
 }
 
 /// What became of a change.
@@ -77,9 +85,9 @@ impl Store {
         &self,
         reference: &ServerRef,
         change: ModerationChange,
-        actor: &str,
-        reason: &str,
+        by: &Decision<'_>,
     ) -> Result<Option<ModerationOutcome>, StoreError> {
+        let Decision { actor, reason, .. } = *by;
         let version = reference.version.as_ref().map(Version::as_str);
         let (kind, which) = match version {
             None => ("server", "name = ?1"),
@@ -144,12 +152,18 @@ impl Store {
             tenant_id: None,
             actor,
             reason,
-            owner: None,
+            owner: by.in_bulk.map(|_| feed_share::BULK),
         };
         let select = standing_query();
         let mut statements = vec![(update.as_str(), values), event.if_changed()];
+        let told = by
+            .in_bulk
+            .map(|connectable| revocation.if_told(name, version, connectable));
         if holds_back {
-            statements.push(revocation.if_changed());
+            statements.push(match &told {
+                Some((sql, values)) => (sql.as_str(), values.clone()),
+                None => revocation.if_changed(),
+            });
         }
         statements.push((&select, vec![name.into(), text(version), number(now)]));
         let last = statements.len() - 1;

@@ -3,8 +3,8 @@ use serde_json::json;
 use wasm_bindgen::JsValue;
 
 use super::{
-    Page, Row, Statement, Store, StoreError, audit::Event, changed, date, nth_row, nth_rows,
-    number, proofs::effective_level, text,
+    Page, Row, Statement, Store, StoreError, audit::Event, changed, date,
+    feed_share::bulk_has_room, nth_row, nth_rows, number, proofs::effective_level, text,
 };
 use crate::{authority::FeedRow, platform::now_millis};
 
@@ -98,6 +98,28 @@ impl Revocation<'_> {
                      AND v.status_changed_at = (SELECT max(changed_at) FROM versions) AND {})"
             ),
             connectable.condition()
+        );
+        let mut values = self.values(false);
+        values.extend([name.into(), text(version)]);
+        (sql, values)
+    }
+
+    /// … if somebody may have a descriptor for a version of the server `name`, or for the one that is named, and
+    /// the share of bulk changes has room. What is not told expires by itself, and no new ones are issued.
+    pub(super) fn if_told(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        connectable: Connectable,
+    ) -> (String, Vec<JsValue>) {
+        let sql = format!(
+            insert!(
+                " AND EXISTS (
+                   SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
+                   WHERE s.name = ?8 AND (?9 IS NULL OR v.version = ?9) AND {}) AND {}"
+            ),
+            connectable.condition(),
+            bulk_has_room()
         );
         let mut values = self.values(false);
         values.extend([name.into(), text(version)]);

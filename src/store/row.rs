@@ -36,6 +36,13 @@ impl Row {
         self.0.remove(column)
     }
 
+    /// These columns alone.
+    pub(super) fn only(mut self, columns: &[&str]) -> Self {
+        self.0
+            .retain(|column, _| columns.contains(&column.as_str()));
+        self
+    }
+
     /// Empty where there is none.
     pub(crate) fn text(&self, column: &str) -> &str {
         self.optional(column).unwrap_or_default()

@@ -10,6 +10,7 @@ mod policies;
 mod providers;
 mod purge;
 mod revocations;
+mod servers;
 mod tenants;
 
 use std::{
@@ -33,11 +34,13 @@ pub(crate) use self::{
     providers::{NewProvider, Provider, SkippedKey},
     purge::{PurgeRequest, PurgedServer},
     revocations::{HeldKey, NewRevocation, Revocation},
+    servers::{FoundServer, ServerFilter},
     tenants::Tenant,
 };
 use crate::paging::Page;
 
-/// The authority, for its operator.
+/// The authority, for its operator. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Admin {
     authority: Authority,
 }

@@ -7,7 +7,10 @@ use mcp_connect_catalog::{
 };
 use mcp_connect_descriptor::KeyStatus;
 
-use crate::presets::Preset;
+use crate::{
+    pattern::{ServerPattern, Target},
+    presets::Preset,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -659,6 +662,8 @@ pub(crate) enum ServersCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Lists every server by name, with what holds it back, how far it is verified, and where it comes from
+    List(ServerList),
     /// Shows one server, or one version of it
     Show {
         /// namespace/name or namespace/name@version
@@ -683,9 +688,9 @@ pub(crate) enum ServersCommand {
         /// namespace/name
         server: ServerName,
     },
-    /// Verifies a server because a person decided so: the highest level
+    /// Verifies a server, or each that a pattern matches, because a person decided so: the highest level
     Verify(Verification),
-    /// Takes one level of verification away, or all
+    /// Takes one level of verification away, or all; of a server, or of each that a pattern matches
     Unverify {
         #[command(flatten)]
         change: ServerChange,
@@ -703,7 +708,7 @@ pub(crate) enum ServersCommand {
         /// namespace/name
         server: ServerName,
     },
-    /// Holds a server or version back, at once, for a time or until somebody reinstates it
+    /// Holds a server, a version or each server of a pattern back, at once, for a time or until somebody reinstates it
     Quarantine {
         #[command(flatten)]
         moderation: Moderation,
@@ -711,9 +716,9 @@ pub(crate) enum ServersCommand {
         #[arg(long = "for", value_name = "TIME", value_parser = span)]
         expires_in: Option<u64>,
     },
-    /// Stops issuing descriptors for a server or version, at once
+    /// Stops issuing descriptors for a server, a version or each server of a pattern, at once
     Revoke(Moderation),
-    /// Lets a quarantined or revoked server or version be connected to again
+    /// Lets a quarantined or revoked server or version, or each server of a pattern, be connected to again
     Reinstate(Moderation),
     /// Takes out what was published here and could never be connected to
     ///
@@ -777,8 +782,11 @@ impl Level {
 
 #[derive(Args)]
 pub(crate) struct ServerChange {
-    /// namespace/name
-    pub(crate) server: ServerName,
+    /// namespace/name; or "namespace/*", "namespace/**" (with all below it) or "*", quoted
+    #[arg(value_parser = target::<ServerName>)]
+    pub(crate) server: Target<ServerName>,
+    #[command(flatten)]
+    pub(crate) bulk: Bulk,
     /// Why, for the audit log
     #[arg(long, value_parser = reason)]
     pub(crate) reason: String,
@@ -786,11 +794,100 @@ pub(crate) struct ServerChange {
 
 #[derive(Args)]
 pub(crate) struct Moderation {
-    /// namespace/name or namespace/name@version
-    pub(crate) server_ref: ServerRef,
+    /// namespace/name or namespace/name@version; or "namespace/*", "namespace/**" (with all below it) or "*", quoted
+    #[arg(value_parser = target::<ServerRef>)]
+    pub(crate) server_ref: Target<ServerRef>,
+    #[command(flatten)]
+    pub(crate) bulk: Bulk,
     /// Why, for the audit log and for everybody who looks at the server
     #[arg(long, value_parser = reason)]
     pub(crate) reason: String,
+}
+
+/// What belongs to a change of many servers.
+#[derive(Args)]
+pub(crate) struct Bulk {
+    /// Changes all that a pattern matches without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Shows what a pattern matches, and changes nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ServerList {
+    /// "namespace/*", "namespace/**" (with all below it) or "*", quoted; in every spelling of the names
+    #[arg(value_parser = str::parse::<ServerPattern>)]
+    pub(crate) servers: Option<ServerPattern>,
+    /// Only those in this state
+    #[arg(long)]
+    pub(crate) state: Option<ServerState>,
+    /// Only those whose default version is verified so far
+    #[arg(long)]
+    pub(crate) level: Option<ListedLevel>,
+    /// Only those from there
+    #[arg(long)]
+    pub(crate) source: Option<ServerSource>,
+    /// The most servers on a page
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) limit: u32,
+    /// Follows the pages to the end
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ServerState {
+    Active,
+    Quarantined,
+    Revoked,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ListedLevel {
+    None,
+    Namespace,
+    Endpoint,
+    Operator,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ServerSource {
+    /// Published or imported here
+    Local,
+    /// Taken from the registry that is followed
+    Mirrored,
+}
+
+impl ServerState {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Quarantined => "quarantined",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl ListedLevel {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Namespace => "namespace",
+            Self::Endpoint => "endpoint",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl ServerSource {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Mirrored => "mirrored",
+        }
+    }
 }
 
 #[derive(Args)]
@@ -1063,6 +1160,10 @@ pub(crate) struct AuditList {
     /// Lists the oldest first
     #[arg(long)]
     pub(crate) oldest_first: bool,
+    /// Lists each version that an import or the mirror took in, too; they are left out unless --action or --subject
+    /// asks for them
+    #[arg(long)]
+    pub(crate) imports: bool,
     /// The most entries on a page
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) limit: u32,
@@ -1227,6 +1328,13 @@ fn id(text: &str) -> Result<String, String> {
         return Err("is a step in a path, not an id: it would lead to something else".into());
     }
     Ok(text.to_owned())
+}
+
+fn target<T>(text: &str) -> Result<Target<T>, String>
+where
+    Target<T>: std::str::FromStr<Err = String>,
+{
+    text.parse()
 }
 
 fn reason(text: &str) -> Result<String, String> {

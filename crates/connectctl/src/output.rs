@@ -10,6 +10,7 @@ use std::{
 
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use crossterm::style::force_color_output;
+use indicatif::{ProgressBar, ProgressStyle};
 use mcp_connect_catalog::is_format;
 use mcp_connect_descriptor::strict_json;
 use owo_colors::OwoColorize;
@@ -189,6 +190,14 @@ pub(crate) fn report(failure: &Failure) {
 /// A line of standard error for machines.
 fn machine_line(value: &Value) {
     let _ = writeln!(anstream::stderr(), "{}", escape_json(&value.to_string()));
+}
+
+/// On standard error, and only where that is a terminal.
+pub(crate) fn progress_bar(count: usize, unit: &str) -> ProgressBar {
+    let template = format!("{{bar:40}} {{pos}}/{{len}} {unit}, {{eta}} left");
+    let style = ProgressStyle::with_template(&template);
+    ProgressBar::new(count as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// A table that fits into the terminal.

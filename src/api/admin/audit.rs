@@ -1,14 +1,17 @@
-use mcp_connect_audit::ACTIONS;
+use http::StatusCode;
+use mcp_connect_audit::{ACTIONS, AuditEntry};
+use serde::Serialize;
 
-use super::{Day, list_answer, list_limit, moment};
+use super::{Day, List, list_limit, moment};
 use crate::{
     api::{
         call::{Auditor, Call},
         document,
         problem::Problem,
+        respond,
     },
     platform::http::Response,
-    store::{AuditFilter, StoreError},
+    store::{AuditFilter, AuditPage, StoreError},
 };
 
 const MAX_FILTER_CHARS: usize = 600;
@@ -16,7 +19,9 @@ const MAX_FILTER_CHARS: usize = 600;
 const MAX_EXPORT_ENTRIES: u32 = 1000;
 const MAX_EXPORT_BYTES: usize = 512 * 1024;
 
-const FILTERS: [&str; 6] = ["actor", "action", "subject", "since", "until", "order"];
+const FILTERS: [&str; 7] = [
+    "actor", "action", "subject", "since", "until", "order", "imports",
+];
 
 pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let limit = list_limit(call, &FILTERS)?;
@@ -41,9 +46,35 @@ pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> 
                 ));
             }
         },
+        without_imports: match call.query("imports")?.as_deref() {
+            None | Some("include") => false,
+            Some("exclude") => true,
+            Some(_) => {
+                return Err(Problem::request_invalid(
+                    "imports: must be \"include\" or \"exclude\"",
+                ));
+            }
+        },
     };
-    let page = call.app.store.list_audit(&filter, after, limit).await?;
-    list_answer("entries", page, |entry| entry.seq.to_string())
+    let AuditPage { entries, left_out } = call.app.store.list_audit(&filter, after, limit).await?;
+    let list = Entries {
+        list: List {
+            name: "entries",
+            next_cursor: entries.next_after().map(|entry| entry.seq.to_string()),
+            rows: entries.rows,
+        },
+        left_out,
+    };
+    respond(StatusCode::OK, &list)
+}
+
+#[derive(Serialize)]
+struct Entries {
+    #[serde(flatten)]
+    list: List<AuditEntry>,
+    /// How many imports would stand among these entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
 }
 
 /// The trail as JSON lines, oldest first; the next call goes on after the last entry of this one.

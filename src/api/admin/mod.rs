@@ -18,6 +18,7 @@ pub(super) mod providers;
 pub(super) mod purge;
 pub(super) mod revocations;
 mod rotation;
+pub(super) mod servers;
 pub(super) mod stats;
 pub(super) mod tenants;
 pub(super) mod token_test;

@@ -2,7 +2,7 @@ use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
 use serde::Deserialize;
 
-use super::{Changed, ReasonBody, check_reason, expiry, list_answer, list_limit};
+use super::{Changed, check_reason, expiry, list_answer, list_limit};
 use crate::{
     api::{
         call::{Auditor, Call, Moderator},
@@ -11,7 +11,7 @@ use crate::{
         respond,
     },
     platform::http::Response,
-    store::{ModerationChange, ModerationFilter, ModerationOutcome},
+    store::{Connectable, Decision, ModerationChange, ModerationFilter, ModerationOutcome},
 };
 
 const MAX_NAMESPACE_CHARS: usize = 200;
@@ -23,25 +23,36 @@ pub(crate) struct QuarantineBody {
     reason: String,
     expires_in: Option<u64>,
     expires_at: Option<String>,
+    #[serde(default)]
+    bulk: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModerationBody {
+    reason: String,
+    /// One of many: it takes no more of the revocation feed than those have together.
+    #[serde(default)]
+    bulk: bool,
 }
 
 pub(crate) async fn quarantine(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
     let body: QuarantineBody = call.json()?;
     let until = expiry(body.expires_at.as_deref(), body.expires_in)?;
     let change = ModerationChange::Quarantine(until);
-    moderate(call, moderator, change, &body.reason).await
+    moderate(call, moderator, change, &body.reason, body.bulk).await
 }
 
 pub(crate) async fn revoke(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
-    let body: ReasonBody = call.json()?;
+    let body: ModerationBody = call.json()?;
     let change = ModerationChange::Revoke;
-    moderate(call, moderator, change, &body.reason).await
+    moderate(call, moderator, change, &body.reason, body.bulk).await
 }
 
 pub(crate) async fn reinstate(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
-    let body: ReasonBody = call.json()?;
+    let body: ModerationBody = call.json()?;
     let change = ModerationChange::Reinstate;
-    moderate(call, moderator, change, &body.reason).await
+    moderate(call, moderator, change, &body.reason, body.bulk).await
 }
 
 async fn moderate(
@@ -49,14 +60,16 @@ async fn moderate(
     moderator: &Moderator,
     change: ModerationChange,
     reason: &str,
+    bulk: bool,
 ) -> Result<Response, Problem> {
     let reference = call.server_ref()?;
-    let reason = check_reason(reason)?;
     let (app, name) = (&call.app, reference.name.as_str());
-    let tried = app
-        .store
-        .moderate(&reference, change, moderator.actor(), reason)
-        .await;
+    let by = Decision {
+        actor: moderator.actor(),
+        reason: check_reason(reason)?,
+        in_bulk: bulk.then(|| Connectable::when(app.settings.require_verified().unwrap_or(false))),
+    };
+    let tried = app.store.moderate(&reference, change, &by).await;
     let is_change = matches!(tried, Ok(Some(ModerationOutcome::Done(..))));
     let outcome = copies::renew_after(app, name, is_change, tried)
         .await?

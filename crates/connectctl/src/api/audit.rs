@@ -15,21 +15,25 @@ pub(crate) struct AuditFilter<'a> {
     pub(crate) since: Option<&'a str>,
     pub(crate) until: Option<&'a str>,
     pub(crate) oldest_first: bool,
+    /// Whether what imports took in stands among them.
+    pub(crate) imports: bool,
 }
 
 #[derive(Deserialize)]
 struct AuditPage {
     entries: Vec<AuditEntry>,
     next_cursor: Option<String>,
+    left_out: Option<u64>,
 }
 
 impl Admin {
+    /// A page, and how many imports are left out among its entries.
     pub(crate) async fn audit(
         &self,
         filter: AuditFilter<'_>,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<AuditEntry>, ConnectError> {
+    ) -> Result<(Page<AuditEntry>, Option<u64>), ConnectError> {
         let limit = limit.to_string();
         let path = query(
             "/v1/admin/audit",
@@ -40,15 +44,17 @@ impl Admin {
                 ("subject", filter.subject),
                 ("since", filter.since),
                 ("until", filter.until),
+                ("imports", (!filter.imports).then_some("exclude")),
                 ("order", filter.oldest_first.then_some("oldest")),
                 ("cursor", cursor),
             ],
         );
         let page: AuditPage = self.authority.call(Method::GET, &path, None::<&()>).await?;
-        Ok(Page {
+        let entries = Page {
             items: page.entries,
             next_cursor: page.next_cursor,
-        })
+        };
+        Ok((entries, page.left_out))
     }
 
     /// JSON lines of the entries after the one of this number; nothing: there are no more.

@@ -54,13 +54,15 @@ struct ModeratedPage {
 }
 
 impl Admin {
+    /// Moderates one server; `bulk`: one of many, which share a part of the revocation feed.
     pub(crate) async fn moderate(
         &self,
         server_ref: &ServerRef,
         action: ModerationAction,
         reason: &str,
+        bulk: bool,
     ) -> Result<Changed<Standing>, ConnectError> {
-        let (verb, body) = match action {
+        let (verb, mut body) = match action {
             ModerationAction::Quarantine(None) => ("quarantine", json!({ "reason": reason })),
             ModerationAction::Quarantine(Some(seconds)) => (
                 "quarantine",
@@ -69,6 +71,9 @@ impl Admin {
             ModerationAction::Revoke => ("revoke", json!({ "reason": reason })),
             ModerationAction::Reinstate => ("reinstate", json!({ "reason": reason })),
         };
+        if let (true, Some(members)) = (bulk, body.as_object_mut()) {
+            members.insert("bulk".to_owned(), true.into());
+        }
         let name = &server_ref.name;
         // A version may have characters that mean something in a path.
         let version = match &server_ref.version {

@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, Write},
     path::Path,
@@ -15,6 +16,9 @@ use crate::{
     output,
     paging::pages,
 };
+
+/// The most entries of imports that the authority counts for a page.
+const MAX_COUNTED: u64 = 10_000;
 
 pub(crate) async fn run(
     command: &AuditCommand,
@@ -54,12 +58,33 @@ async fn list(admin: &Admin, args: &AuditList, json: bool) -> Result<(), Failure
         since: args.since.as_deref(),
         until: args.until.as_deref(),
         oldest_first: args.oldest_first,
+        imports: args.imports,
     };
+    let left_out = Cell::new(0);
     let list = pages(args.all, async |cursor| {
-        admin.audit(filter, cursor, args.limit).await
+        let (page, left) = admin.audit(filter, cursor, args.limit).await?;
+        left_out.set(left_out.get() + left.unwrap_or_default());
+        Ok(page)
     })
     .await?;
-    output::page("entries", &list, table, json)
+    let left_out = left_out.get();
+    if json && left_out > 0 {
+        return output::json(&json!({
+            "entries": list.items, "next_cursor": list.next_cursor, "left_out": left_out,
+        }));
+    }
+    output::page("entries", &list, table, json)?;
+    if left_out > 0 {
+        let at_least = if left_out >= MAX_COUNTED {
+            "at least "
+        } else {
+            ""
+        };
+        output::note(&format!(
+            "{at_least}{left_out} entries of imports and the mirror are left out: --imports shows them."
+        ));
+    }
+    Ok(())
 }
 
 /// As the authority gives it, part by part, so that it may be long.

@@ -1,10 +1,9 @@
-use std::{collections::VecDeque, path::Path, time::Duration};
+use std::{collections::VecDeque, path::Path};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use mcp_connect_client::ConnectError;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::time::sleep;
 
 use crate::{
     api::{Admin, EntryOutcome, EntryResult},
@@ -12,6 +11,7 @@ use crate::{
     config::Settings,
     failure::Failure,
     output,
+    retry::patiently,
 };
 
 /// What one call takes.
@@ -21,10 +21,6 @@ const MAX_CALL_BYTES: usize = 1024 * 1024;
 const MAX_BATCH_BYTES: usize = MAX_CALL_BYTES / 2;
 /// `{"servers":[` and `]}`, and a reason: 500 characters, each of at most six bytes.
 const ENVELOPE_BYTES: usize = 14 + 3_020;
-
-const RETRIES: u32 = 3;
-const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// What became of everything, for a person or a machine.
 #[derive(Default, Serialize)]
@@ -68,7 +64,7 @@ pub(crate) async fn run(args: &ImportArgs, settings: &Settings, json: bool) -> R
         ..Summary::default()
     };
 
-    let progress = progress_bar(entries.len());
+    let progress = output::progress_bar(entries.len(), "entries");
     let reason = args.why.reason.as_deref();
     let sent = send_all(&admin, plan.batches, reason, &mut summary, &progress).await;
     progress.finish_and_clear();
@@ -95,7 +91,8 @@ async fn send_all(
     progress.set_position(summary.handled() as u64);
     while let Some(mut batch) = batches.pop_front() {
         let raw: Vec<&RawValue> = batch.iter().map(|(_, entry)| *entry).collect();
-        match send(admin, &raw, reason).await {
+        // A call is one transaction, and repeating it is safe.
+        match patiently(async || admin.import(&raw, reason).await).await {
             Ok(results) => {
                 for ((index, _), result) in batch.iter().zip(results) {
                     summary.count(*index, result);
@@ -179,40 +176,11 @@ fn plan<'a>(entries: &[&'a RawValue]) -> Plan<'a> {
     Plan { batches, refused }
 }
 
-/// Sends one batch, and again while the authority can't be reached or is busy: a call is one
-/// transaction, and repeating it is safe.
-async fn send(
-    admin: &Admin,
-    entries: &[&RawValue],
-    reason: Option<&str>,
-) -> Result<Vec<EntryResult>, ConnectError> {
-    let mut retries = 0;
-    loop {
-        match admin.import(entries, reason).await {
-            Err(error) if retries < RETRIES && is_temporary(&error) => {
-                let back_off = FIRST_BACK_OFF * 2_u32.pow(retries);
-                let wanted = error.retry_after().unwrap_or_default();
-                sleep(back_off.max(wanted).min(LONGEST_WAIT)).await;
-                retries += 1;
-            }
-            result => return result,
-        }
-    }
-}
-
 /// 413 (Content Too Large).
 const fn is_too_large(error: &ConnectError) -> bool {
     match error {
         ConnectError::Status(status) => *status == 413,
         ConnectError::Denied(denial) => denial.status == 413,
-        _ => false,
-    }
-}
-
-fn is_temporary(error: &ConnectError) -> bool {
-    match error {
-        ConnectError::Network(_) | ConnectError::Status(500..) => true,
-        ConnectError::Denied(denial) => matches!(denial.status, 429 | 500..),
         _ => false,
     }
 }
@@ -223,13 +191,6 @@ fn stopped(error: ConnectError, handled: usize, all: usize) -> Failure {
             "the import stopped after {handled} of {all} entries"
         ))
         .hint("running it again is safe: what is there already stays as it is")
-}
-
-/// On standard error, and only where that is a terminal.
-fn progress_bar(entries: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} entries, {eta} left");
-    ProgressBar::new(entries as u64)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 impl Summary {

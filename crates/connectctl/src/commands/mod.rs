@@ -2,6 +2,7 @@
 
 pub(crate) mod admins;
 pub(crate) mod audit;
+pub(crate) mod bulk;
 pub(crate) mod cache;
 pub(crate) mod call;
 pub(crate) mod clients;

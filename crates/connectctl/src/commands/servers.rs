@@ -4,14 +4,18 @@ use mcp_connect_catalog::ServerName;
 use mcp_connect_client::{Authority, Server, ServerDetail};
 use reqwest::Url;
 
-use super::{purge, verification};
+use super::{
+    bulk::{self, BulkAction},
+    purge, verification,
+};
 use crate::{
-    api::{Admin, Changed, Identity, ModerationAction, ServerAction, Standing},
-    cli::{Level, Moderation, ServerChange, ServersCommand},
+    api::{Admin, Changed, Identity, ModerationAction, ServerAction, ServerFilter, Standing},
+    cli::{self, Level, Moderation, ServerChange, ServersCommand, Verification},
     config::Settings,
     failure::Failure,
     output,
     paging::{Page, pages},
+    pattern::{ServerPattern, Target},
 };
 
 pub(crate) async fn run(
@@ -24,6 +28,18 @@ pub(crate) async fn run(
             let query = query.unwrap_or_default();
             search(&settings.anonymous()?, &query, limit, all, json).await
         }
+        ServersCommand::List(args) => {
+            let filter = ServerFilter {
+                servers: args.servers.as_ref().map(ServerPattern::as_str),
+                state: args.state.map(cli::ServerState::as_str),
+                level: args.level.map(cli::ListedLevel::as_str),
+                source: args.source.map(cli::ServerSource::as_str),
+            };
+            let found = Admin::new(settings.operator()?)
+                .find_servers(filter, args.limit, args.all)
+                .await?;
+            output::page("servers", &found, bulk::table, json)
+        }
         ServersCommand::Show { server_ref } => {
             let detail = settings
                 .anonymous()?
@@ -35,25 +51,30 @@ pub(crate) async fn run(
                 show(&detail)
             }
         }
-        ServersCommand::Verify(args) => {
-            let origin = match &args.origin {
-                Some(origin) => Some(origin.clone()),
-                None => shown_origin(settings, &args.change.server).await?,
-            };
-            let identity = Identity {
-                origin: origin.as_deref(),
-                jwks_uri: args.jwks_uri.as_deref(),
-                tls_pin_sha256: args.tls_pin_sha256.as_deref(),
-            };
-            let action = ServerAction::Verify(identity);
-            change(settings, action, &args.change, json).await
-        }
+        ServersCommand::Verify(args) => verify(settings, &args, json).await,
         ServersCommand::Unverify {
             change: args,
             level,
         } => {
-            let action = ServerAction::Unverify(level.map(Level::as_str));
-            change(settings, action, &args, json).await
+            let level = level.map(Level::as_str);
+            let ServerChange { bulk, reason, .. } = &args;
+            match &args.server {
+                Target::Many(pattern) => {
+                    let action = BulkAction::Unverify(level);
+                    bulk::run(settings, pattern, action, reason, bulk, json).await
+                }
+                Target::One(server) => {
+                    refuse_dry_run(bulk)?;
+                    change(
+                        settings,
+                        ServerAction::Unverify(level),
+                        server,
+                        reason,
+                        json,
+                    )
+                    .await
+                }
+            }
         }
         ServersCommand::Challenge { server } => {
             verification::challenge(settings, &server, json).await
@@ -88,6 +109,48 @@ pub(crate) async fn run(
         }
         ServersCommand::Purge(args) => purge::run(settings, &args, json).await,
     }
+}
+
+async fn verify(settings: &Settings, args: &Verification, json: bool) -> Result<(), Failure> {
+    let ServerChange {
+        server,
+        bulk,
+        reason,
+    } = &args.change;
+    let server = match server {
+        Target::One(server) => server,
+        Target::Many(pattern) => {
+            if args.origin.is_some() || args.jwks_uri.is_some() || args.tls_pin_sha256.is_some() {
+                return Err(Failure::usage(
+                    "--origin, --jwks-uri and --tls-pin-sha256 are of one server, not of a pattern",
+                ));
+            }
+            return bulk::run(settings, pattern, BulkAction::Verify, reason, bulk, json).await;
+        }
+    };
+    refuse_dry_run(bulk)?;
+    let origin = match &args.origin {
+        Some(origin) => Some(origin.clone()),
+        None => shown_origin(settings, server).await?,
+    };
+    let identity = Identity {
+        origin: origin.as_deref(),
+        jwks_uri: args.jwks_uri.as_deref(),
+        tls_pin_sha256: args.tls_pin_sha256.as_deref(),
+    };
+    let action = ServerAction::Verify(identity);
+    change(settings, action, server, reason, json).await
+}
+
+/// A single server is named in full: there is nothing to show.
+fn refuse_dry_run(bulk: &cli::Bulk) -> Result<(), Failure> {
+    if bulk.dry_run {
+        return Err(Failure::usage(
+            "--dry-run shows what a pattern matches, and this is one server",
+        )
+        .hint("`connectctl servers show` shows it"));
+    }
+    Ok(())
 }
 
 /// The origin at which the authority shows a server, which the person who verifies it is told.
@@ -129,8 +192,16 @@ async fn moderate(
     args: &Moderation,
     json: bool,
 ) -> Result<(), Failure> {
+    let server_ref = match &args.server_ref {
+        Target::One(server_ref) => server_ref,
+        Target::Many(pattern) => {
+            let action = BulkAction::Moderate(action);
+            return bulk::run(settings, pattern, action, &args.reason, &args.bulk, json).await;
+        }
+    };
+    refuse_dry_run(&args.bulk)?;
     let answer = Admin::new(settings.operator()?)
-        .moderate(&args.server_ref, action, &args.reason)
+        .moderate(server_ref, action, &args.reason, false)
         .await?;
     let table = |standing: &Standing| {
         output::record([
@@ -147,11 +218,12 @@ async fn moderate(
 async fn change(
     settings: &Settings,
     action: ServerAction<'_>,
-    args: &ServerChange,
+    server: &ServerName,
+    reason: &str,
     json: bool,
 ) -> Result<(), Failure> {
     let answer = Admin::new(settings.operator()?)
-        .change_server(&args.server, action, &args.reason)
+        .change_server(server, action, reason)
         .await?;
     show_change(&answer, json)
 }
