@@ -192,7 +192,8 @@ describe("the feed", () => {
     await database
       .prepare(
         `WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 4999)
-         INSERT INTO revocations SELECT 'server', 'com.example/mass-' || n, '', ? - n, 'test', 'test' FROM n`,
+         INSERT INTO revocations (kind, subject, tenant_id, revoked_at, actor, reason)
+         SELECT 'server', 'com.example/mass-' || n, '', ? - n, 'test', 'test' FROM n`,
       )
       .bind(now)
       .run();
