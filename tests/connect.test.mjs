@@ -215,7 +215,7 @@ describe("a server", () => {
     await authority.publish("com.example/bad");
     await authority.changeServer("com.example/bad", "revoke");
     for (const reference of ["com.example/bad", "com.example/bad@1.0.0"]) {
-      assertProblem(await authority.connect(reference, key), 403, "server_revoked", "held back or was revoked");
+      assertProblem(await authority.connect(reference, key), 403, "server_revoked", "is revoked: ");
     }
   });
 
@@ -223,7 +223,10 @@ describe("a server", () => {
     await authority.publish("com.example/suspect");
     const database = await authority.database();
     await database.prepare("UPDATE servers SET moderation = 'quarantined' WHERE name = 'com.example/suspect'").run();
-    assertProblem(await authority.connect("com.example/suspect", key), 403, "server_revoked");
+    assertProblem(await authority.connect("com.example/suspect", key), 403, "server_revoked", "the server is quarantined");
+    await authority.admin("/servers/com.example/suspect/quarantine", { reason: "odd traffic", expires_in: 3600 });
+    const { detail } = (await authority.connect("com.example/suspect", key)).body;
+    assert.match(detail, /^the server is quarantined until \d{4}-\d\d-\d\dT[\d:.]+Z: odd traffic$/);
   });
 
   test("is verified where it was, and at no other origin", async () => {

@@ -154,19 +154,27 @@ impl From<Denial> for Problem {
             Denial::ServerNotFound | Denial::VersionNotFound => StatusCode::NOT_FOUND,
             Denial::ClientSuspended
             | Denial::PolicyBlocked { .. }
-            | Denial::ServerRevoked
+            | Denial::ServerRevoked(_)
             | Denial::ServerUnverified { .. }
             | Denial::TenantSuspended
             | Denial::TemplatedRemote
             | Denial::TransportNotSupported
             | Denial::VersionDeleted
-            | Denial::VersionRevoked => StatusCode::FORBIDDEN,
+            | Denial::VersionRevoked(_) => StatusCode::FORBIDDEN,
             Denial::ServerUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         let problem = Self::new(status, denial.code(), denial.to_string());
         match denial {
             Denial::TokenRefused => Self {
                 challenge: "Bearer error=\"invalid_token\"",
+                ..problem
+            },
+            Denial::ServerRevoked(hold) => Self {
+                detail: hold.told("the server", iso_date),
+                ..problem
+            },
+            Denial::VersionRevoked(hold) => Self {
+                detail: hold.told("the version", iso_date),
                 ..problem
             },
             Denial::ServerUnavailable { last_success } => {

@@ -169,19 +169,54 @@ pub(crate) enum Moderation {
 }
 
 /// A state that may end by itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ModerationFacts {
     pub(crate) state: Moderation,
     pub(crate) expires_at: Option<u64>,
+    pub(crate) reason: Option<String>,
+}
+
+/// What keeps clients from a server or a version.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Hold {
+    is_revoked: bool,
+    /// When it ends by itself, in milliseconds since the Unix epoch.
+    until: Option<u64>,
+    /// Public: discovery shows it, too.
+    reason: Option<String>,
 }
 
 impl ModerationFacts {
-    /// The state that holds now.
-    pub(crate) fn in_force(self, now: u64) -> Moderation {
-        match self.expires_at {
-            Some(expires_at) if expires_at <= now => Moderation::Active,
-            _ => self.state,
+    /// The hold that is in force now, if there is one.
+    pub(crate) fn hold(&self, now: u64) -> Option<Hold> {
+        let is_over = self.expires_at.is_some_and(|expires_at| expires_at <= now);
+        (self.state != Moderation::Active && !is_over).then(|| Hold {
+            is_revoked: self.state == Moderation::Revoked,
+            until: self.expires_at,
+            reason: self.reason.clone(),
+        })
+    }
+}
+
+impl Hold {
+    const fn state(&self) -> &'static str {
+        if self.is_revoked {
+            "revoked"
+        } else {
+            "quarantined"
         }
+    }
+
+    /// Says that `what` is held, until when, and why.
+    pub(crate) fn told(&self, what: &str, date: impl FnOnce(u64) -> String) -> String {
+        let until = self.until.map(|until| format!(" until {}", date(until)));
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}"));
+        format!(
+            "{what} is {}{}{}",
+            self.state(),
+            until.unwrap_or_default(),
+            reason.unwrap_or_default()
+        )
     }
 }
 
@@ -236,10 +271,10 @@ pub(crate) enum Denial {
     ServerNotFound,
     #[error("the server has no such version")]
     VersionNotFound,
-    #[error("the server is held back or was revoked by this authority")]
-    ServerRevoked,
-    #[error("the version is held back or was revoked by this authority")]
-    VersionRevoked,
+    #[error("the server is {}", .0.state())]
+    ServerRevoked(Hold),
+    #[error("the version is {}", .0.state())]
+    VersionRevoked(Hold),
     #[error("the version was deleted by its publisher")]
     VersionDeleted,
     #[error("the version offers no streamable-http remote that a client can be sent to")]
@@ -284,7 +319,9 @@ impl Denial {
             }
             Self::Impersonation { .. } => "request_invalid",
             Self::ServerNotFound | Self::VersionNotFound => "server_not_found",
-            Self::ServerRevoked | Self::VersionRevoked | Self::VersionDeleted => "server_revoked",
+            Self::ServerRevoked(_) | Self::VersionRevoked(_) | Self::VersionDeleted => {
+                "server_revoked"
+            }
             Self::TemplatedRemote | Self::TransportNotSupported => "transport_not_supported",
             Self::ServerUnverified { .. } => "server_unverified",
             Self::ServerUnavailable { .. } => "server_unavailable",
@@ -411,11 +448,11 @@ pub(crate) fn decide(
 
     let server = facts.server.as_ref().ok_or(Denial::ServerNotFound)?;
     let version = facts.version.as_ref().ok_or(Denial::VersionNotFound)?;
-    if server.moderation.in_force(now) != Moderation::Active {
-        return Err(Denial::ServerRevoked);
+    if let Some(hold) = server.moderation.hold(now) {
+        return Err(Denial::ServerRevoked(hold));
     }
-    if version.moderation.in_force(now) != Moderation::Active {
-        return Err(Denial::VersionRevoked);
+    if let Some(hold) = version.moderation.hold(now) {
+        return Err(Denial::VersionRevoked(hold));
     }
     if version.status == VersionStatus::Deleted {
         return Err(Denial::VersionDeleted);
@@ -531,6 +568,7 @@ mod tests {
     const ACTIVE: ModerationFacts = ModerationFacts {
         state: Moderation::Active,
         expires_at: None,
+        reason: None,
     };
 
     fn key() -> ApiKey {
@@ -869,11 +907,54 @@ mod tests {
                 server(f).moderation = ModerationFacts {
                     state: Moderation::Quarantined,
                     expires_at: Some(expires_at),
+                    reason: None,
                 };
             });
             assert_eq!(held.is_ok(), ended);
             let known = with(|_, f| presented_key(f).expires_at = Some(expires_at));
             assert_eq!(known.is_ok(), !ended);
+        }
+    }
+
+    #[test]
+    fn a_hold_says_until_when_and_why() {
+        let told = |state, expires_at, reason: Option<&str>| {
+            let facts = ModerationFacts {
+                state,
+                expires_at,
+                reason: reason.map(str::to_owned),
+            };
+            let hold = facts.hold(NOW)?;
+            Some(hold.told("the server", |at| format!("<{at}>")))
+        };
+        for (state, expires_at, reason, expected) in [
+            (
+                Moderation::Quarantined,
+                Some(NOW + 1),
+                Some("odd traffic"),
+                Some("the server is quarantined until <1800000000001>: odd traffic"),
+            ),
+            (
+                Moderation::Quarantined,
+                None,
+                None,
+                Some("the server is quarantined"),
+            ),
+            (
+                Moderation::Revoked,
+                None,
+                Some("malware"),
+                Some("the server is revoked: malware"),
+            ),
+            (
+                Moderation::Quarantined,
+                Some(NOW),
+                Some("odd traffic"),
+                None,
+            ),
+            (Moderation::Active, None, None, None),
+        ] {
+            assert_eq!(told(state, expires_at, reason).as_deref(), expected);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What decided on a connect, as an administrator reads it: the rule of a policy, or the state that stood before all
 //! rules.
 
-use super::{Denial, Facts, Moderation, ModerationFacts};
+use super::{Denial, Facts};
 
 /// The thing whose state decided, before any rule of a policy was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,19 +53,8 @@ impl Obstacle {
     pub(crate) fn behind(
         denial: &Denial,
         facts: &Facts,
-        now: u64,
         date: impl Fn(u64) -> String,
     ) -> Option<Self> {
-        let held = |what: &str, moderation: Option<ModerationFacts>| {
-            let state = match moderation.map(|facts| (facts.in_force(now), facts.expires_at)) {
-                Some((Moderation::Quarantined, Some(until))) => {
-                    format!("quarantined until {}", date(until))
-                }
-                Some((Moderation::Quarantined, None)) => "quarantined".to_owned(),
-                _ => "revoked".to_owned(),
-            };
-            format!("{what} is {state}")
-        };
         let version = facts.version.as_ref();
         let named = version.map_or_else(
             || "the version".to_owned(),
@@ -92,14 +81,8 @@ impl Obstacle {
                 Subject::Version,
                 "the server has no such version".to_owned(),
             ),
-            Denial::ServerRevoked => {
-                let moderation = facts.server.as_ref().map(|server| server.moderation);
-                (Subject::Server, held("the server", moderation))
-            }
-            Denial::VersionRevoked => {
-                let moderation = version.map(|version| version.moderation);
-                (Subject::Version, held(&named, moderation))
-            }
+            Denial::ServerRevoked(hold) => (Subject::Server, hold.told("the server", date)),
+            Denial::VersionRevoked(hold) => (Subject::Version, hold.told(&named, date)),
             Denial::VersionDeleted => (
                 Subject::Version,
                 format!("{named} was deleted by its publisher"),
@@ -137,19 +120,34 @@ mod tests {
     use mcp_connect_catalog::VersionStatus;
 
     use super::*;
-    use crate::authority::{Level, Policy, Scope, ServerFacts, TokenProvider, VersionFacts};
+    use crate::authority::{
+        Level, Moderation, ModerationFacts, Policy, Scope, ServerFacts, TokenProvider,
+        VersionFacts, decide::Hold,
+    };
 
-    const NOW: u64 = 1_000;
+    const UNTIL: u64 = 1_001;
 
-    fn facts(server: Moderation, version: Moderation, expires_at: Option<u64>) -> Facts {
-        let moderation = |state| ModerationFacts { state, expires_at };
+    fn moderation(state: Moderation, expires_at: Option<u64>) -> ModerationFacts {
+        ModerationFacts {
+            state,
+            expires_at,
+            reason: Some("odd traffic".into()),
+        }
+    }
+
+    fn hold(state: Moderation, until: Option<u64>) -> Hold {
+        moderation(state, until).hold(UNTIL - 1).unwrap()
+    }
+
+    fn facts() -> Facts {
+        let active = || moderation(Moderation::Active, None);
         Facts {
             key: None,
             provider: TokenProvider::Unknown,
             tenant: None,
             policy: Arc::new(Policy::allow_all()),
             server: Some(ServerFacts {
-                moderation: moderation(server),
+                moderation: active(),
                 jwks_uri: None,
                 tls_pin_sha256: None,
             }),
@@ -160,7 +158,7 @@ mod tests {
                 edited_at: None,
                 endpoint: None,
                 has_variables: false,
-                moderation: moderation(version),
+                moderation: active(),
                 level: Level::None,
             }),
             pinned_at: None,
@@ -170,42 +168,32 @@ mod tests {
 
     #[test]
     fn a_state_is_told_with_its_end() {
-        use Moderation::{Active, Quarantined, Revoked};
-        for (denial, facts, subject, because) in [
+        use Moderation::{Quarantined, Revoked};
+        for (denial, subject, because) in [
             (
-                Denial::ServerRevoked,
-                facts(Quarantined, Active, Some(NOW + 1)),
+                Denial::ServerRevoked(hold(Quarantined, Some(UNTIL))),
                 Subject::Server,
-                "the server is quarantined until <1001>",
+                "the server is quarantined until <1001>: odd traffic",
             ),
             (
-                Denial::ServerRevoked,
-                facts(Quarantined, Active, None),
+                Denial::ServerRevoked(hold(Revoked, None)),
                 Subject::Server,
-                "the server is quarantined",
+                "the server is revoked: odd traffic",
             ),
             (
-                Denial::ServerRevoked,
-                facts(Revoked, Active, None),
-                Subject::Server,
-                "the server is revoked",
-            ),
-            (
-                Denial::VersionRevoked,
-                facts(Active, Quarantined, Some(NOW + 1)),
+                Denial::VersionRevoked(hold(Quarantined, Some(UNTIL))),
                 Subject::Version,
-                "version 1.2.0 is quarantined until <1001>",
+                "version 1.2.0 is quarantined until <1001>: odd traffic",
             ),
             (
                 Denial::ServerUnavailable {
                     last_success: Some(7),
                 },
-                facts(Active, Active, None),
                 Subject::Endpoint,
                 "HEALTH_GATING: the endpoint does not answer as an MCP server; it did last at <7>",
             ),
         ] {
-            let found = Obstacle::behind(&denial, &facts, NOW, |at| format!("<{at}>"));
+            let found = Obstacle::behind(&denial, &facts(), |at| format!("<{at}>"));
             let expected = Obstacle {
                 subject,
                 because: because.to_owned(),
@@ -221,10 +209,6 @@ mod tests {
             reason: String::new(),
             rule: String::new(),
         };
-        let facts = facts(Moderation::Active, Moderation::Active, None);
-        assert_eq!(
-            Obstacle::behind(&denial, &facts, NOW, |_| String::new()),
-            None
-        );
+        assert_eq!(Obstacle::behind(&denial, &facts(), |_| String::new()), None);
     }
 }

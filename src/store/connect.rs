@@ -124,7 +124,7 @@ fn facts_query(
            CASE WHEN a.policy_digest IS ?2 THEN NULL ELSE a.policy END AS policy,
            (SELECT json_group_array(subject) FROM revocations
              WHERE kind = 'key' AND subject IN ({key_ids})) AS revoked_keys,
-           s.moderation, s.moderation_expires_at, s.jwks_uri, s.tls_pin_sha256,
+           s.moderation, s.moderation_expires_at, s.moderation_reason, s.jwks_uri, s.tls_pin_sha256,
            {version} AS version, {status} AS version_status, {endpoint} AS endpoint,
            {digest} AS digest, {edited_at} AS edited_at,
            CASE WHEN {endpoint} IS NULL THEN EXISTS (
@@ -133,6 +133,7 @@ fn facts_query(
            ) END AS has_variables,
            {moderation} AS version_moderation,
            {moderation_expires_at} AS version_moderation_expires_at,
+           {moderation_reason} AS version_moderation_reason,
            {level} AS level
          FROM authority a {from} LEFT JOIN servers s ON s.name = ?1 {versions} WHERE a.id = 1
          LIMIT 2",
@@ -145,6 +146,7 @@ fn facts_query(
         level = effective_level(&of("origin")),
         moderation = of("moderation"),
         moderation_expires_at = of("moderation_expires_at"),
+        moderation_reason = of("moderation_reason"),
     );
     (sql, values)
 }
@@ -280,6 +282,7 @@ fn server(row: &Row) -> Result<Option<ServerFacts>, StoreError> {
         moderation: ModerationFacts {
             state,
             expires_at: row.number("moderation_expires_at"),
+            reason: row.owned("moderation_reason"),
         },
         jwks_uri: row.owned("jwks_uri"),
         tls_pin_sha256: row.owned("tls_pin_sha256"),
@@ -300,6 +303,7 @@ fn version(row: &Row) -> Result<Option<VersionFacts>, StoreError> {
         moderation: ModerationFacts {
             state: row.one_of("version_moderation")?,
             expires_at: row.number("version_moderation_expires_at"),
+            reason: row.owned("version_moderation_reason"),
         },
         level: row.one_of("level")?,
     }))

@@ -182,19 +182,6 @@ impl Store {
         Ok(Some(ModerationOutcome::Done(Box::new(standing), changed)))
     }
 
-    /// Why a server, or one version of it, is held back.
-    pub(crate) async fn held_because(
-        &self,
-        name: &str,
-        version: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT iif(?2 IS NULL, s.moderation_reason, v.moderation_reason) AS reason
-                   FROM servers s LEFT JOIN versions v ON v.server_id = s.id AND v.version = ?2
-                   WHERE s.name = ?1";
-        let rows = self.rows(sql, vec![name.into(), text(version)]).await?;
-        Ok(rows.first().and_then(|row| row.owned("reason")))
-    }
-
     /// Up to `limit` of what is held back, in the order of the names, each server before its
     /// versions.
     pub(crate) async fn list_moderated(

@@ -218,7 +218,7 @@ pub(crate) async fn explain(call: &Call, _: &Auditor) -> Result<Response, Proble
     let decision = decision.and_then(|caller| decide(&request, &caller, &facts, admission, now));
     let verdict = match Verdict::of(&call.app, &issuing, &facts, decision).await {
         Ok(verdict) => verdict,
-        Err(denial) => Verdict::denied(&call.app, &request, &facts, denial, now).await?,
+        Err(denial) => Verdict::denied(&facts, denial),
     };
     let mut findings: Vec<ExplainedFinding> = verdict
         .obstacle
@@ -270,31 +270,14 @@ impl Verdict {
         })
     }
 
-    async fn denied(
-        app: &App,
-        request: &ConnectRequest,
-        facts: &Facts,
-        denial: Denial,
-        now: u64,
-    ) -> Result<Self, Problem> {
-        let mut obstacle = Obstacle::behind(&denial, facts, now, iso_date);
-        let held = match (&denial, &facts.version) {
-            (Denial::ServerRevoked, _) => Some(None),
-            (Denial::VersionRevoked, Some(version)) => Some(Some(version.version.as_str())),
-            _ => None,
-        };
-        if let (Some(obstacle), Some(version)) = (&mut obstacle, held) {
-            let name = request.server_ref.name.as_str();
-            if let Some(reason) = app.store.held_because(name, version).await? {
-                obstacle.because = format!("{}: {reason}", obstacle.because);
-            }
-        }
-        Ok(Self {
+    fn denied(facts: &Facts, denial: Denial) -> Self {
+        let obstacle = Obstacle::behind(&denial, facts, iso_date);
+        Self {
             code: denial.code(),
             rule: denial.rule(),
             detail: Some(Problem::from(denial).into_parts().1),
             obstacle,
-        })
+        }
     }
 }
 
