@@ -317,7 +317,7 @@ describe("an administrator", () => {
 
   test("has a name of their own", async () => {
     const key = await administrator("unique", "moderator");
-    assertProblem(await authority.admin("/administrators", { name: "unique", role: "operator" }), 409, "administrator_exists", "name");
+    assertProblem(await authority.admin("/administrators", { name: "unique", role: "operator" }), 409, "administrator_exists", "an administrator named unique");
     assert.deepEqual((await whoami(key)).body, { name: "unique", role: "moderator" });
   });
 

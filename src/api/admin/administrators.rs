@@ -72,7 +72,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
                 Problem::new(
                     StatusCode::CONFLICT,
                     "administrator_exists",
-                    "name: there is already an administrator of this name; choose another",
+                    format!("there is already an administrator named {}", body.name),
                 )
             }
             other => other.into(),
@@ -155,7 +155,7 @@ pub(crate) async fn set_access_identity(
                 Problem::new(
                     StatusCode::CONFLICT,
                     "access_identity_taken",
-                    "access_identity: is another administrator's",
+                    "access_identity: belongs to another administrator already; one identity can be one administrator's only",
                 )
             }
             other => other.into(),

@@ -90,7 +90,10 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
                 Problem::new(
                     StatusCode::CONFLICT,
                     "client_exists",
-                    "client_id: there is already a client of this id; choose another",
+                    format!(
+                        "there is already a client with the client_id {}",
+                        client.client_id
+                    ),
                 )
             }
             StoreError::Conflict(reason) if reason.contains("no such tenant") => {

@@ -45,7 +45,10 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
                 Problem::new(
                     StatusCode::CONFLICT,
                     "tenant_exists",
-                    "tenant_id: is taken: there is already a tenant of this id; choose another",
+                    format!(
+                        "the tenant_id {} is taken: there is already such a tenant",
+                        body.tenant_id
+                    ),
                 )
             }
             other => other.into(),
