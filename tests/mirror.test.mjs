@@ -258,8 +258,9 @@ describe("a mirrored registry", () => {
     assert.equal((await status()).poison, 4);
 
     const settings = ["--authority", authority.url, "--operator-token", authority.operatorToken];
-    const listed = await connectctl([...settings, "mirror", "poison"]);
+    const listed = await connectctl([...settings, "mirror", "rejected"]);
     assert.equal(listed.code, 0, listed.stderr);
+    assert.equal((await connectctl([...settings, "mirror", "poison"])).stdout, listed.stdout, "the old name goes on working");
     assert.match(listed.stdout, new RegExp(`${a}@1.0.0 .*missing field`));
 
     upstream.entries.delete("?1");

@@ -28,7 +28,7 @@ pub(crate) use self::{
     administrators::{Administrator, AdministratorKey, NewKey, Rotation, WithKey},
     audit::AuditFilter,
     client_keys::{ClientKey, CreatedKey},
-    mirror::{Followed, Mirror, Poison},
+    mirror::{Followed, Mirror, RejectedEntry},
     moderation::{Moderated, ModerationAction, ModerationFilter, Standing},
     policies::{Explanation, NewPolicy, PolicyHead},
     providers::{NewProvider, Provider, SkippedKey},

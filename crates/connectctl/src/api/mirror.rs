@@ -17,7 +17,8 @@ pub(crate) struct Mirror {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<String>,
     pub(crate) servers: u64,
-    pub(crate) poison: u64,
+    #[serde(rename = "poison")]
+    pub(crate) rejected: u64,
     pub(crate) crawls: Vec<Crawl>,
 }
 
@@ -43,9 +44,9 @@ pub(crate) struct Followed {
     pub(crate) done: bool,
 }
 
-/// An entry that could not be taken in.
+/// An upstream's entry that could not be taken in.
 #[derive(Deserialize, Serialize)]
-pub(crate) struct Poison {
+pub(crate) struct RejectedEntry {
     pub(crate) subject: String,
     pub(crate) reason: String,
     pub(crate) since: String,
@@ -53,8 +54,9 @@ pub(crate) struct Poison {
 }
 
 #[derive(Deserialize)]
-struct PoisonPage {
-    poison: Vec<Poison>,
+struct RejectedPage {
+    #[serde(rename = "poison")]
+    entries: Vec<RejectedEntry>,
     next_cursor: Option<String>,
 }
 
@@ -73,15 +75,15 @@ impl Admin {
             .await
     }
 
-    pub(crate) async fn poison(
+    pub(crate) async fn rejected(
         &self,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Poison>, ConnectError> {
+    ) -> Result<Page<RejectedEntry>, ConnectError> {
         let path = "/v1/admin/mirror/poison";
-        let page: PoisonPage = self.page(path, cursor, limit).await?;
+        let page: RejectedPage = self.page(path, cursor, limit).await?;
         Ok(Page {
-            items: page.poison,
+            items: page.entries,
             next_cursor: page.next_cursor,
         })
     }

@@ -1,5 +1,5 @@
 use crate::{
-    api::{Admin, Followed, Mirror, Poison},
+    api::{Admin, Followed, Mirror, RejectedEntry},
     cli::MirrorCommand,
     config::Settings,
     failure::Failure,
@@ -21,8 +21,8 @@ pub(crate) async fn run(
         MirrorCommand::Sync { sweep, why } => {
             sync(&admin, *sweep, why.reason.as_deref(), json).await
         }
-        &MirrorCommand::Poison { limit, all } => {
-            let list = pages(all, async |cursor| admin.poison(cursor, limit).await).await?;
+        &MirrorCommand::Rejected { limit, all } => {
+            let list = pages(all, async |cursor| admin.rejected(cursor, limit).await).await?;
             output::page("poison", &list, table, json)
         }
     }
@@ -56,7 +56,7 @@ async fn sync(admin: &Admin, sweep: bool, reason: Option<&str>, json: bool) -> R
 
 fn line(followed: &Followed) -> String {
     format!(
-        "{} pages: {} new, {} changed, {} set aside",
+        "{} pages: {} new, {} changed, {} rejected",
         followed.pages, followed.imported, followed.updated, followed.refused
     )
 }
@@ -76,7 +76,7 @@ fn show(mirror: &Mirror, json: bool) -> Result<(), Failure> {
         ("last run", output::maybe(mirror.ran_at.as_deref())),
         ("problem", output::maybe(mirror.problem.as_deref())),
         ("servers", output::cell(&mirror.servers.to_string())),
-        ("set aside", output::cell(&mirror.poison.to_string())),
+        ("rejected", output::cell(&mirror.rejected.to_string())),
     ]))?;
     let mut crawls = output::table(&["crawl", "under way since", "pages", "entries", "completed"]);
     for crawl in &mirror.crawls {
@@ -91,9 +91,9 @@ fn show(mirror: &Mirror, json: bool) -> Result<(), Failure> {
     output::print_table(&crawls)
 }
 
-fn table(poison: &[Poison]) -> comfy_table::Table {
+fn table(rejected: &[RejectedEntry]) -> comfy_table::Table {
     let mut table = output::table(&["entry", "reason", "since", "seen"]);
-    for entry in poison {
+    for entry in rejected {
         table.add_row([
             output::cell(&entry.subject),
             output::cell(&entry.reason),
