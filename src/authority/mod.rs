@@ -59,7 +59,9 @@ pub(crate) use self::{
         txt_records,
     },
     policy::{Finding, Level, Pattern, Policy, PolicyDocument},
-    proof::{Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, Unprovable},
+    proof::{
+        Challenge, Found, MAX_CHALLENGE_BYTES, Provable, Standing, UNCONFIRMED_MILLIS, Unprovable,
+    },
     proof_of_possession::{
         CertificateFacts, Possession, PossessionFault, certificate as bind_to_certificate,
     },

@@ -12,7 +12,10 @@ pub(crate) const MAX_CHALLENGE_BYTES: usize = 64 * 1024;
 /// So many checks in a row that find the proof gone, and it is lost.
 const LOST_AFTER_FAILURES: u32 = 3;
 /// A proof that nothing confirmed for so long is lost, whatever kept it from being looked at.
-const LOST_AFTER_MILLIS: u64 = 14 * 24 * 60 * 60 * 1000;
+const LOST_AFTER_MILLIS: u64 = 14 * DAY_MILLIS;
+/// A proof is looked at each night: one that nothing confirmed for so long is in danger.
+pub(crate) const UNCONFIRMED_MILLIS: u64 = 2 * DAY_MILLIS;
+const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// What a publisher can prove without a person deciding.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -118,6 +121,16 @@ impl Challenge {
 }
 
 impl Standing {
+    /// When the proof is lost, if it goes on as it did until it was looked at last: in milliseconds since the Unix epoch.
+    pub(crate) fn lost_at(self, checked_at: u64) -> u64 {
+        let unconfirmed = self.confirmed_at.saturating_add(LOST_AFTER_MILLIS);
+        if self.failures == 0 {
+            return unconfirmed;
+        }
+        let nights = u64::from(LOST_AFTER_FAILURES.saturating_sub(self.failures));
+        unconfirmed.min(checked_at.saturating_add(nights * DAY_MILLIS))
+    }
+
     /// `None`: the proof is lost.
     pub(crate) fn after(self, finding: &Found, now: u64) -> Option<Self> {
         let after = match finding {
@@ -174,6 +187,23 @@ mod tests {
 
     fn challenge(name: &str) -> Result<Challenge, Unprovable> {
         Challenge::of_namespace(ISSUER, &name.parse().unwrap(), EndpointRules::Public)
+    }
+
+    #[test]
+    fn a_failing_proof_says_when_it_is_lost() {
+        let (confirmed_at, day) = (1_000, DAY_MILLIS);
+        for (failures, checked_at, expected) in [
+            (0, 5 * day, confirmed_at + 14 * day),
+            (1, 5 * day, 7 * day),
+            (2, 5 * day, 6 * day),
+            (1, 13 * day, confirmed_at + 14 * day),
+        ] {
+            let standing = Standing {
+                failures,
+                confirmed_at,
+            };
+            assert_eq!(standing.lost_at(checked_at), expected, "{failures}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod counters;
 mod credentials;
 mod d1;
 mod edge;
+mod ending;
 mod feed_share;
 mod health;
 mod import;
@@ -57,6 +58,7 @@ pub(crate) use self::{
     counters::Counter,
     d1::database_bytes,
     edge::ServerCopy,
+    ending::{ENDING_DAYS, Ending, Endings},
     import::{ImportOutcome, ImportResult, Source},
     key_sets::KeySetCopy,
     mirror::{Mirror, Named},

@@ -163,7 +163,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: MirrorCommand,
     },
-    /// Counts what is registered, and what happened up to a few seconds ago
+    /// Counts what is registered, and what happened up to a few seconds ago, and lists what ends soon
     Stats,
     /// Imports servers from a dump of an MCP registry
     Import(ImportArgs),
@@ -186,7 +186,10 @@ pub(crate) enum Command {
         #[arg(default_value = "server.json")]
         file: PathBuf,
     },
-    /// Says that a version of a server is active, deprecated or deleted, as whoever has logged in
+    /// Lists what ends within 14 days; with a server, says that its version is active, deprecated or deleted
+    ///
+    /// Alone, for administrators: keys of administrators and clients, quarantines, proofs that fail, signing keys beside the one that
+    /// signs. With a server and a status, for publishers, as whoever has logged in.
     Status(StatusArgs),
     /// Repairs the copies of servers near their readers
     Cache {
@@ -329,8 +332,9 @@ pub(crate) enum MirrorCommand {
         #[command(flatten)]
         why: Why,
     },
-    /// Lists the entries that could not be taken in, and why
-    Poison {
+    /// Lists the upstream's entries that were rejected, and why
+    #[command(alias = "poison")]
+    Rejected {
         /// The most entries on a page
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
         limit: u32,
@@ -1234,14 +1238,15 @@ pub(crate) struct DomainArgs {
 #[derive(Args)]
 pub(crate) struct StatusArgs {
     /// namespace/name@version; with --all-versions namespace/name
-    pub(crate) server_ref: ServerRef,
+    #[arg(requires = "status")]
+    pub(crate) server_ref: Option<ServerRef>,
     /// What it is from now on
-    pub(crate) status: PublishedStatus,
+    pub(crate) status: Option<PublishedStatus>,
     /// Why, for those who use it
-    #[arg(long, value_parser = reason)]
+    #[arg(long, value_parser = reason, requires = "server_ref")]
     pub(crate) message: Option<String>,
     /// Every version
-    #[arg(long)]
+    #[arg(long, requires = "server_ref")]
     pub(crate) all_versions: bool,
 }
 

@@ -76,7 +76,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Logout => commands::login::log_out(&settings()?),
         Command::Publish { file } => commands::publish::publish(&file, &settings()?, json).await,
         Command::Validate { file } => commands::publish::validate(&file, &settings()?, json).await,
-        Command::Status(args) => commands::publish::set_status(&args, &settings()?, json).await,
+        Command::Status(args) => match (&args.server_ref, args.status) {
+            (Some(server), Some(status)) => {
+                commands::publish::set_status(server, status, &args, &settings()?, json).await
+            }
+            _ => commands::stats::ending(&settings()?, json).await,
+        },
         Command::Cache { command } => commands::cache::run(&command, &settings()?, json).await,
         Command::Connect(args) => commands::connect::run(&args, &settings()?, json).await,
         Command::Inspect(args) => commands::inspect::run(&args, &settings()?, json).await,

@@ -4,14 +4,6 @@
 use mcp_connect_descriptor::KeyStatus;
 use serde_json::Value;
 
-/// How long verifiers may not know a new key: the longest refresh interval of a key cache, and how
-/// long a key set may be kept on its way to them. In seconds.
-const PUBLISH_SECONDS: u64 = 600 + 60;
-
-/// How long a descriptor has effects after its key has stopped signing: its longest lifetime, leeway
-/// and grace. In seconds.
-const RETIRE_SECONDS: u64 = 120 + 5 + 30;
-
 /// When the authority was first seen to hold a key with its status: from then on the waits count.
 const CONFIRMED: &str = "confirmed";
 
@@ -81,7 +73,6 @@ pub(crate) fn step<E>(
     }
 
     if with_status(keys, "retired").is_some() {
-        let wait = wait.unwrap_or(RETIRE_SECONDS);
         let mut dropped = Vec::new();
         let mut obstacle = None;
         for key in keys.iter_mut().filter(|key| has_status(key, "retired")) {
@@ -100,7 +91,6 @@ pub(crate) fn step<E>(
     }
 
     if let Some(next) = with_status(keys, "next") {
-        let wait = wait.unwrap_or(PUBLISH_SECONDS);
         if let Some(obstacle) = ripe(next, held, KeyStatus::Next, wait, now) {
             return Ok(Outcome::TooEarly(obstacle));
         }
@@ -127,7 +117,7 @@ fn ripe(
     key: &mut Value,
     held: Option<&[Held]>,
     status: KeyStatus,
-    wait: u64,
+    wait: Option<u64>,
     now: u64,
 ) -> Option<Obstacle> {
     let Some(held) = held else {
@@ -148,6 +138,7 @@ fn ripe(
             now
         }
     };
+    let wait = wait.or(status.settles_after()).unwrap_or_default();
     let left = (confirmed + wait).saturating_sub(now);
     (left > 0).then_some(Obstacle::Wait(kid, left))
 }

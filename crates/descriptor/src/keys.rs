@@ -36,7 +36,24 @@ impl KeyStatus {
             Self::Retired => "retired",
         }
     }
+
+    /// How many seconds a key must have had this status before the next step of a rotation is safe; `None`: the step
+    /// waits for another key.
+    pub const fn settles_after(self) -> Option<u64> {
+        match self {
+            Self::Active => None,
+            Self::Next => Some(PUBLISH_SECONDS),
+            Self::Retired => Some(RETIRE_SECONDS),
+        }
+    }
 }
+
+/// How long verifiers may not know a new key: the longest refresh interval of a key cache, and how long a key set may be
+/// kept on its way to them.
+const PUBLISH_SECONDS: u64 = 600 + 60;
+
+/// How long a descriptor has effects after its key has stopped signing: its longest lifetime, leeway and grace.
+const RETIRE_SECONDS: u64 = 120 + 5 + 30;
 
 /// The private half of one key. Its memory is wiped when it is dropped.
 pub struct SigningKey {

@@ -7,6 +7,7 @@ pub(super) mod audit;
 pub(super) mod cache;
 pub(super) mod client_keys;
 pub(super) mod clients;
+mod ending;
 pub(super) mod health;
 pub(super) mod import;
 pub(super) mod keys;

@@ -3,6 +3,7 @@ use std::fmt::{self, Write};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::ending;
 use crate::{
     api::{
         call::{Auditor, Call, MetricsReader},
@@ -41,7 +42,7 @@ const COUNTERS: [(&str, &str); 6] = [
     ),
 ];
 
-/// Counts of what there is, and of what happened up to a few seconds ago.
+/// Counts of what there is, and of what happened up to a few seconds ago, with what ends soon.
 pub(crate) async fn stats(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let registry = nested(&call.app.store.census().await?);
     let counters = nested(&call.app.store.counters().await?);
@@ -49,6 +50,8 @@ pub(crate) async fn stats(call: &Call, _: &Auditor) -> Result<Response, Problem>
         ("registry".to_owned(), registry),
         ("counters".to_owned(), counters),
     ]);
+    let endings = ending::gather(&call.app).await?;
+    body.insert("ending".to_owned(), ending::answer(endings));
     if let Some((bytes, limit)) = database(call)? {
         let database = json!({
             "bytes": bytes,
@@ -66,11 +69,16 @@ fn database(call: &Call) -> Result<Option<(u64, DatabaseLimit)>, Problem> {
     Ok(database_bytes().map(|bytes| (bytes, limit)))
 }
 
-/// The counters for Prometheus. It reads no other table, so that its cost doesn't grow with the
-/// registry.
+/// The counters for Prometheus, and when what ends soon does. Indexes find the latter, so that the cost doesn't grow with
+/// the registry.
 pub(crate) async fn metrics(call: &Call, _: &MetricsReader) -> Result<Response, Problem> {
     let counters = call.app.store.counters().await?;
+    let endings = ending::gather(&call.app).await?;
     let text = prometheus(&counters, database(call)?)
+        .and_then(|mut text| {
+            ending::prometheus(&mut text, &endings)?;
+            Ok(text)
+        })
         .map_err(|error| Problem::authority_unavailable("internal_fault", &error.to_string()))?;
     Ok(document(PROMETHEUS_TEXT, text.into_bytes()))
 }

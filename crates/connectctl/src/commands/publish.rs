@@ -1,12 +1,18 @@
 use std::path::Path;
 
+use mcp_connect_catalog::ServerRef;
 use mcp_connect_client::{Authority, ConnectError};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
 use crate::{
-    api::segment, cli::StatusArgs, config::Settings, failure::Failure, output, session::Session,
+    api::segment,
+    cli::{PublishedStatus, StatusArgs},
+    config::Settings,
+    failure::Failure,
+    output,
+    session::Session,
 };
 
 const OFFICIAL: &str = "io.modelcontextprotocol.registry/official";
@@ -69,13 +75,15 @@ pub(crate) async fn validate(
 }
 
 pub(crate) async fn set_status(
+    server: &ServerRef,
+    status: PublishedStatus,
     args: &StatusArgs,
     settings: &Settings,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let name = segment(args.server_ref.name.as_str());
+    let name = segment(server.name.as_str());
     let of_server = format!("/v0/servers/{name}");
-    let (current, path) = match (&args.server_ref.version, args.all_versions) {
+    let (current, path) = match (&server.version, args.all_versions) {
         (None, true) => (format!("{of_server}/versions"), of_server),
         (Some(version), false) => {
             let of_version = format!("{of_server}/versions/{}", segment(version.as_str()));
@@ -93,7 +101,7 @@ pub(crate) async fn set_status(
     // Whether there is anything to change, before it is asked for.
     let current = format!("{current}?include_deleted=true");
     let _: Value = registry.call(Method::GET, &current, None::<&()>).await?;
-    let mut body = json!({ "status": args.status.as_str() });
+    let mut body = json!({ "status": status.as_str() });
     if let (Some(message), Some(members)) = (&args.message, body.as_object_mut()) {
         members.insert("statusMessage".to_owned(), message.as_str().into());
     }
