@@ -49,6 +49,18 @@ describe("the commands of", () => {
   }
 });
 
+test("no file that they write can be committed by accident", () => {
+  const ignored = readFileSync(join(REPOSITORY, ".gitignore"), "utf8").split("\n");
+  const isIgnored = (file) => ignored.some((line) => new RegExp(`^${line.replaceAll(".", "\\.").replaceAll("*", ".*")}$`).test(`/${file}`));
+  const written = documents().flatMap(({ blocks }) =>
+    blocks.flatMap(({ marks, statements }) =>
+      [...marks.filter(({ kind }) => kind === "run"), ...statements].flatMap(({ text }) => [...text.matchAll(/(?:(?<![0-9&<])>\s*|-out |--output )([\w-][\w.-]*)/g)].map(([, file]) => file)),
+    ),
+  );
+  assert.ok(written.includes("keys.json") && written.includes("key.pem"), `${written}`);
+  assert.deepEqual(written.filter((file) => !isIgnored(file)), []);
+});
+
 /// An authority as `make dev` leaves it, the sites and services that the documents name, and a shell beside them.
 class World {
   static async start() {
