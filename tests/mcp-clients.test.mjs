@@ -230,6 +230,9 @@ for (const [name, { Client, Transport, era, options }] of Object.entries(SDKS)) 
       const before = toServer().at(-1).headers.get("mcp-connect");
       await authority.changeServer(SERVER, "revoke");
       await authority.changeServer(SERVER, "reinstate");
+      // Descriptors of the second of a revocation are refused, too.
+      const reinstated = Math.floor(Date.now() / 1000);
+      await eventually("the next second", () => Math.floor(Date.now() / 1000) > reinstated);
       await eventually("the server knows of the revocation", async () => {
         const response = await platformFetch(server.endpoint, { method: "POST", headers: { "mcp-connect": before } });
         await response.body?.cancel();
