@@ -358,6 +358,8 @@ describe("a provider", () => {
       [{ [openid]: [200, { issuer: provider.issuer }] }, "no jwks_uri"],
       [{ [openid]: [200, { issuer: provider.issuer, jwks_uri: "https://10.0.0.1/jwks" }] }, "not public"],
       [{ "/jwks": [200, "{}"] }, "no JWK Set"],
+      [{ "/jwks": [200, "<!DOCTYPE html><title>Sign in</title>"] }, "HTML"],
+      [{ "/jwks": [200, "{"] }, "not JSON"],
       [{ "/jwks": [200, { keys: [] }] }, "has no key"],
       [{ "/jwks": [200, keys({ use: "enc" })] }, "has no key"],
       [{ "/jwks": [200, { keys: [provider.keys[2]] }] }, "private"],

@@ -11,11 +11,32 @@ pub(crate) struct KeySource {
     pub(crate) jwks_uri: Option<String>,
 }
 
+/// Why a document that a provider serves can't be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum ServedFault {
+    #[error("is no JSON object but a page (HTML or XML): check the URL")]
+    Page,
+    #[error("is no JSON object that can be read: {0}")]
+    Unreadable(strict_json::Fault),
+}
+
+/// Reads a document that a provider serves. A byte order mark is skipped (RFC 8259, section 8.1).
+pub(super) fn read_served(body: &[u8]) -> Result<Map<String, Value>, ServedFault> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    strict_json::from_slice(body).map_err(|fault| {
+        if body.trim_ascii_start().starts_with(b"<") {
+            ServedFault::Page
+        } else {
+            ServedFault::Unreadable(fault)
+        }
+    })
+}
+
 /// Why a provider's metadata can't be used.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum MetadataFault {
-    #[error("its metadata is no JSON object with unique members")]
-    NotAnObject,
+    #[error("its metadata {0}")]
+    Unreadable(ServedFault),
     #[error("its metadata is of another issuer, {0:?}: the two must be equal to the letter")]
     OtherIssuer(String),
     #[error("its metadata has no jwks_uri")]
@@ -47,8 +68,7 @@ pub(crate) fn metadata_urls(issuer: &str) -> [String; 2] {
 
 /// The URL of the keys, where the metadata is this issuer's.
 pub(crate) fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, MetadataFault> {
-    let metadata: Map<String, Value> =
-        strict_json::from_slice(metadata).map_err(|_| MetadataFault::NotAnObject)?;
+    let metadata = read_served(metadata).map_err(MetadataFault::Unreadable)?;
     let text = |member| metadata.get(member).and_then(Value::as_str);
     let named = text("issuer").unwrap_or_default();
     if named != issuer {
@@ -109,9 +129,18 @@ mod tests {
             ),
             (
                 format!(r#"{{"issuer":"x","issuer":"{issuer}",{keys}}}"#),
-                Err(MetadataFault::NotAnObject),
+                Err(MetadataFault::Unreadable(ServedFault::Unreadable(
+                    strict_json::Fault::Duplicate,
+                ))),
             ),
-            ("<html>".into(), Err(MetadataFault::NotAnObject)),
+            (
+                format!("\u{feff}{{\"issuer\":\"{issuer}\",{keys}}}"),
+                Ok("https://id.example/keys".into()),
+            ),
+            (
+                "<html>".into(),
+                Err(MetadataFault::Unreadable(ServedFault::Page)),
+            ),
         ] {
             assert_eq!(jwks_uri(metadata.as_bytes(), issuer), result, "{metadata}");
         }

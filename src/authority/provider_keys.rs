@@ -2,9 +2,11 @@
 //! of those a token may have been signed with. A key carries its algorithm; the token never chooses.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use mcp_connect_descriptor::{MAX_KEY_SET_BYTES, strict_json};
+use mcp_connect_descriptor::MAX_KEY_SET_BYTES;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use super::discovery::{ServedFault, read_served};
 
 const MAX_KEYS: usize = 64;
 /// The most keys that are tried for one token. More than that fit only if a provider names none of
@@ -146,8 +148,10 @@ pub(crate) struct SkippedKey {
 /// Why a key set can't be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum ProviderKeysFault {
-    #[error("it is no JWK Set: a JSON object with unique members and a list \"keys\"")]
+    #[error("it is no JWK Set: a JSON object with a list \"keys\"")]
     NotASet,
+    #[error("it {0}")]
+    Unreadable(ServedFault),
     #[error("keys[{0}] is a private or a symmetric key: whoever serves it has lost it")]
     Private(usize),
     #[error("it has more than 64 KiB or 64 keys")]
@@ -161,8 +165,7 @@ impl ProviderKeys {
         if json.len() > MAX_KEY_SET_BYTES {
             return Err(ProviderKeysFault::TooLarge);
         }
-        let set: Map<String, Value> =
-            strict_json::from_slice(json).map_err(|_| ProviderKeysFault::NotASet)?;
+        let set = read_served(json).map_err(ProviderKeysFault::Unreadable)?;
         let entries = set
             .get("keys")
             .and_then(Value::as_array)
@@ -172,7 +175,7 @@ impl ProviderKeys {
         }
         if let Some(lost) = entries
             .iter()
-            .position(|entry| entry.get("d").is_some() || entry.get("k").is_some())
+            .position(|entry| member(entry, "d").is_some() || member(entry, "k").is_some())
         {
             return Err(ProviderKeysFault::Private(lost));
         }
@@ -256,11 +259,11 @@ impl ProviderKey {
     fn read(index: usize, entry: &Value) -> Result<Self, String> {
         check_purpose(entry)?;
         let (family, jwk) = read_public_key(entry)?;
-        let algorithm = match entry.get("alg") {
+        let algorithm = match member(entry, "alg") {
             None => None,
             Some(name) => Some(read_algorithm(name, family)?),
         };
-        let id = match entry.get("kid") {
+        let id = match member(entry, "kid") {
             None => None,
             Some(kid) => Some(kid.as_str().ok_or("kid: is not a string")?.to_owned()),
         };
@@ -274,6 +277,11 @@ impl ProviderKey {
     }
 }
 
+/// A member of a key. Some serializers write `null` for one that is absent.
+fn member<'a>(entry: &'a Value, name: &str) -> Option<&'a Value> {
+    entry.get(name).filter(|value| !value.is_null())
+}
+
 /// A text that somebody else chose, at a length that can be shown.
 fn shown(text: &str) -> String {
     text.chars().take(MAX_SHOWN_CHARS).collect()
@@ -285,10 +293,10 @@ fn quoted(value: &Value) -> String {
 }
 
 fn check_purpose(entry: &Value) -> Result<(), String> {
-    if let Some(purpose) = entry.get("use").filter(|purpose| *purpose != "sig") {
+    if let Some(purpose) = member(entry, "use").filter(|purpose| *purpose != "sig") {
         return Err(format!("use: {} is not \"sig\"", quoted(purpose)));
     }
-    let Some(operations) = entry.get("key_ops") else {
+    let Some(operations) = member(entry, "key_ops") else {
         return Ok(());
     };
     let mut listed = operations.as_array().into_iter().flatten();
@@ -508,9 +516,7 @@ mod tests {
             with(rsa(2048), "alg", "ES256".into()),
             with(rsa(2048), "alg", "HS256".into()),
             with(rsa(2048), "alg", "none".into()),
-            with(rsa(2048), "alg", Value::Null),
             with(rsa(2048), "use", "enc".into()),
-            with(rsa(2048), "use", Value::Null),
             with(rsa(2048), "key_ops", json!(["encrypt"])),
             with(rsa(2048), "key_ops", "verify".into()),
             with(rsa(2048), "kid", 7.into()),
@@ -599,9 +605,20 @@ mod tests {
                 ProviderKeysFault::Private(1)
             );
         }
-        for json in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#] {
+        for (json, problem) in [
+            ("{}", "a list \"keys\""),
+            (r#"{"keys":{}}"#, "a list \"keys\""),
+            (r#"{"keys":null}"#, "a list \"keys\""),
+            ("", "empty"),
+            ("[]", "not a JSON object"),
+            ("null", "not a JSON object"),
+            ("{", "not JSON"),
+            (r#"{"keys":[],"keys":[]}"#, "two members of one name"),
+            ("<!DOCTYPE html><title>Sign in</title>", "HTML"),
+            ("\u{feff}\n <html>", "HTML"),
+        ] {
             let fault = ProviderKeys::parse(json.as_bytes()).unwrap_err();
-            assert_eq!(fault, ProviderKeysFault::NotASet, "{json}");
+            assert!(fault.to_string().contains(problem), "{json}: {fault}");
         }
         assert_eq!(
             set(&vec![json!({}); 65]).unwrap_err(),
@@ -609,6 +626,36 @@ mod tests {
         );
         let long = ProviderKeys::parse(&vec![b' '; MAX_KEY_SET_BYTES + 1]).unwrap_err();
         assert_eq!(long, ProviderKeysFault::TooLarge);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        let json = format!("\u{feff}{}", json!({ "keys": [okp()] }));
+        assert_eq!(
+            ProviderKeys::parse(json.as_bytes()).unwrap().usable().len(),
+            1
+        );
+    }
+
+    #[test]
+    fn null_is_absent() {
+        use SignatureAlgorithm::{Ed25519, Es256};
+        let mut keys = [ec(), okp()];
+        for key in &mut keys {
+            for name in ["kid", "use", "alg", "key_ops", "d", "k", "x5c"] {
+                key[name] = Value::Null;
+            }
+        }
+        let keys = set(&keys).unwrap();
+        assert!(keys.skipped.is_empty(), "{:?}", keys.skipped);
+        assert_eq!(tried(&keys, Some("any"), Es256), [0]);
+        assert_eq!(tried(&keys, None, Ed25519), [1]);
+        // What makes the key must be there.
+        let without_x = set(&[with(okp(), "x", Value::Null)]).unwrap();
+        assert_eq!(
+            without_x.skipped[0].problem,
+            "x: is missing or not a string"
+        );
     }
 
     #[test]
