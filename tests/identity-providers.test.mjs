@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { SignJWT, decodeJwt, exportJWK, generateKeyPair } from "jose";
+import { CompactSign, SignJWT, decodeJwt, exportJWK, generateKeyPair } from "jose";
 
 import { eventually, startAuthority } from "./support/authority.mjs";
 import { startIdentityProvider } from "./support/identity-provider.mjs";
@@ -92,7 +92,9 @@ describe("a client may be called", () => {
     const id = IDS[0];
     const path = `/clients/${encodeURIComponent(id)}/keys`;
     const { body: made } = await authority.admin(path, { label: "second" });
-    const { body: rotated } = await authority.admin(`${path}/rotate`, { overlap_seconds: 60, reason });
+    // The two keys have different labels, so the rotation asks for that of the new one.
+    assertProblem(await authority.admin(`${path}/rotate`, { overlap_seconds: 60, reason }), 409, "keys_differ", "label");
+    const { body: rotated } = await authority.admin(`${path}/rotate`, { overlap_seconds: 60, label: "third", reason });
     assert.equal((await granted(rotated.api_key)).client_id, id);
     assert.equal((await authority.admin(`${path}/${made.key_id}/revoke`, { reason })).body.changed, true);
     assert.equal((await authority.admin(path)).body.keys.length, 3);
@@ -292,6 +294,39 @@ describe("the keys of a provider", () => {
     assert.equal(fetches(), first + 1);
   });
 
+  test("are taken with a byte order mark, and with null for what they have not", async () => {
+    const path = "/urn-marked";
+    const nulls = { kid: null, use: null, alg: null, key_ops: null };
+    provider.instead.set(path, [200, `\ufeff${JSON.stringify({ keys: [{ ...pairs.one.jwk, ...nulls }] })}`]);
+    const added = await register("acme", { audience: "urn:marked", jwks_uri: `${provider.issuer}${path}` });
+    assert.equal(added.status, 201, added.text);
+    await granted(await signed("one", "urn:marked", "any"));
+  });
+
+  test("sign a payload that can't be read: the log says why, and whose it is", async () => {
+    assert.equal((await publish("urn:unread", [pairs.one.jwk])).status, 201);
+    const now = Math.floor(Date.now() / 1000);
+    const text = (members) => `{"iss":"${provider.issuer}","aud":"urn:unread","client_id":"agent","iat":${now},${members}}`;
+    for (const [members, reason] of [
+      ['"exp":1e400', "number"],
+      [`"exp":${now + 600},"n":1e400`, "number"],
+      [`"exp":${now + 600},"n":"\\ud800"`, "lone surrogate"],
+      [`"exp":${now + 600},"n":${"[".repeat(100)}${"]".repeat(100)}`, "nested"],
+      [`"exp":${now + 600},"exp":${now + 601}`, "two members"],
+    ]) {
+      const shown = await new CompactSign(new TextEncoder().encode(text(members)))
+        .setProtectedHeader({ alg: "ES256", typ: "at+jwt" })
+        .sign(pairs.one.privateKey);
+      const { problem, issuer, tenant_id } = await refusal(shown);
+      assert.ok(problem.startsWith("the payload can't be read: ") && problem.includes(reason), problem);
+      assert.equal(issuer, provider.issuer);
+      assert.ok(tenant_id.split(" ").includes("acme"), tenant_id);
+      const { body } = await authority.admin("/identity-providers/test", { token: shown });
+      assert.deepEqual(body.problems, [problem]);
+      assert.ok(body.identity_providers.length > 0);
+    }
+  });
+
   test("that are of no use are listed with why, by add and by test", async () => {
     const useless = [
       { ...pairs.one.jwk, kid: "for-secrets", use: "enc" },
@@ -331,7 +366,10 @@ describe("connectctl providers", () => {
     const { privateKey } = await generateKeyPair("ES256");
     for (const [shown, problem] of [
       ["x", /not three parts/],
-      [await token({ iss: "https://stranger.example" }), /^iss: .*registered/],
+      ["a.b.c.d.e", /encrypted token \(JWE\)/],
+      [await token({ iss: "https://stranger.example" }), /^iss: .*stranger\.example.*registered are .*127\.0\.0\.1/],
+      [await token({ iss: `${provider.issuer}/` }), /^iss: .*final slash/],
+      [await token({ exp: "soon", nbf: true, iat: "now" }), /exp: .*nbf: .*iat: /],
       [await token({ aud: "urn:elsewhere" }), /no audience/],
       [await token({}, { key: privateKey }), /signature/],
       [await token({}, { kid: "unheard-of" }), /no key/],

@@ -47,6 +47,7 @@ async fn prove(
     token: &AccessToken,
     provider: &TokenProvider,
 ) -> Result<Caller, Unproven> {
+    token.check_payload()?;
     let provider = provider.one()?;
     token.check(&provider.expected(), now_millis() / 1000)?;
     let signed = provider_keys::check_signature(app, &provider.source, token).await?;

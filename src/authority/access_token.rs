@@ -5,10 +5,11 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_descriptor::{MAX_LEEWAY_SECONDS, strict_json};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::authority::{KeyHint, SignatureAlgorithm, is_client_id};
+use crate::authority::{CLIENT_ID_FORM, KeyHint, SignatureAlgorithm, is_client_id};
 
 const MAX_BYTES: usize = 8 * 1024;
 const MAX_KEY_ID_BYTES: usize = 256;
@@ -48,6 +49,7 @@ pub(crate) struct AccessToken {
     /// `typ`, as it is compared.
     token_type: String,
     issuer: String,
+    /// Empty if the payload can't be read; `key` then is the fault.
     claims: Map<String, Value>,
 }
 
@@ -59,6 +61,17 @@ pub(crate) struct TokenFault(Cow<'static, str>);
 impl TokenFault {
     pub(crate) const fn new(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
+    }
+
+    /// A header or a payload that can't be read.
+    fn of_part(part: &str, fault: strict_json::Fault, json: &[u8]) -> Self {
+        let is_json = || serde_json::from_slice::<IgnoredAny>(json).is_ok();
+        let problem = match fault {
+            // JSON sets numbers no bounds; those who read it do.
+            strict_json::Fault::NotJson if is_json() => "a number is too large",
+            _ => fault.as_str(),
+        };
+        Self(Cow::Owned(format!("the {part} can't be read: {problem}")))
     }
 
     /// A fault of a claim, whose name comes first.
@@ -111,6 +124,11 @@ impl AccessToken {
         if compact.len() > form.max_bytes {
             return Err(TokenFault::new("longer than a token may be"));
         }
+        if compact.matches('.').count() == 4 {
+            return Err(TokenFault::new(
+                "an encrypted token (JWE): ask the provider for a signed one",
+            ));
+        }
         let mut parts = compact.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -119,17 +137,9 @@ impl AccessToken {
         };
         let signed = format!("{header}.{payload}");
         let header = read_header(&decode(header)?)?;
-        let claims: Map<String, Value> = strict_json::from_slice(&decode(payload)?)
-            .map_err(|_| TokenFault::new("the payload is no JSON object with unique members"))?;
+        let payload = decode(payload)?;
         let signature = decode(signature)?;
-        let issuer = claims
-            .get("iss")
-            .and_then(Value::as_str)
-            .filter(|issuer| (1..=MAX_ISSUER_BYTES).contains(&issuer.len()))
-            .ok_or(TokenFault::new(
-                "iss: is missing, not a string or longer than 512 bytes",
-            ))?
-            .to_owned();
+        let (issuer, claims) = read_claims(&payload)?;
         let token_type = read_type(&header);
         let mut key = read_key_hint(&header);
         if matches!(&key, Ok(hint) if !hint.algorithm.may_sign_with(signature.len())) {
@@ -140,6 +150,10 @@ impl AccessToken {
         if !form.types.contains(&&*token_type) {
             key = Err(TokenFault::new("typ: is not that of such a token"));
         }
+        let claims = claims.unwrap_or_else(|unreadable| {
+            key = Err(unreadable);
+            Map::new()
+        });
         Ok(Self {
             signed,
             signature,
@@ -196,6 +210,14 @@ impl AccessToken {
             .filter(|(_, value)| is_client_id(value))
     }
 
+    /// Whether the payload could be read. If not, nothing is known but whom it names as its issuer.
+    pub(crate) fn check_payload(&self) -> Result<(), TokenFault> {
+        if self.claims.is_empty() {
+            self.key()?;
+        }
+        Ok(())
+    }
+
     /// Everything but the signature. `now` is in seconds since the Unix epoch.
     pub(crate) fn check(&self, expected: &Expected<'_>, now: u64) -> Result<(), TokenFault> {
         let mut faults = self.faults(expected, now).into_iter();
@@ -204,6 +226,9 @@ impl AccessToken {
 
     /// Everything that is wrong but the signature, in the order in which it is checked.
     pub(crate) fn faults(&self, expected: &Expected<'_>, now: u64) -> Vec<TokenFault> {
+        if let Err(unreadable) = self.check_payload() {
+            return vec![unreadable];
+        }
         let mut faults = Vec::new();
         faults.extend(self.key().err());
         if self.issuer != expected.issuer {
@@ -214,7 +239,7 @@ impl AccessToken {
         for (claim, value) in &expected.rules.required_claims {
             faults.extend(self.require(claim, value.as_deref()).err());
         }
-        faults.extend(self.check_dates(expected.max_lifetime, now).err());
+        faults.extend(self.faults_of_dates(expected.max_lifetime, now));
         faults
     }
 
@@ -282,29 +307,36 @@ impl AccessToken {
             })
     }
 
-    fn check_dates(&self, max_lifetime: u64, now: u64) -> Result<(), TokenFault> {
-        let expires_at = self
-            .date("exp")?
-            .ok_or(TokenFault::new("exp: is missing"))?;
-        let not_before = self.date("nbf")?;
-        let issued_at = self.date("iat")?;
-        if now >= expires_at.floor().saturating_add(MAX_LEEWAY_SECONDS) {
-            return Err(TokenFault::new("expired"));
+    fn faults_of_dates(&self, max_lifetime: u64, now: u64) -> Vec<TokenFault> {
+        let mut faults = Vec::new();
+        let [expires_at, not_before, issued_at] = ["exp", "nbf", "iat"].map(|claim| {
+            let date = self.date(claim).and_then(|date| match date {
+                None if claim == "exp" => Err(TokenFault::of_claim(claim, "is missing")),
+                _ => Ok(date),
+            });
+            date.unwrap_or_else(|fault| {
+                faults.push(fault);
+                None
+            })
+        });
+        let has_ended = |date: Date| now >= date.floor().saturating_add(MAX_LEEWAY_SECONDS);
+        if expires_at.is_some_and(has_ended) {
+            faults.push(TokenFault::new("expired"));
         }
         let soonest = now.saturating_add(MAX_LEEWAY_SECONDS);
         let is_early = |date: Option<Date>| date.is_some_and(|date| date.ceil() > soonest);
         if is_early(not_before) {
-            return Err(TokenFault::new("nbf: not valid yet"));
+            faults.push(TokenFault::new("nbf: not valid yet"));
         }
         if is_early(issued_at) {
-            return Err(TokenFault::new("iat: lies in the future"));
+            faults.push(TokenFault::new("iat: lies in the future"));
         }
         // A token that doesn't say when its life began can't have more of it left than a whole one.
         let begins_at = issued_at.unwrap_or(Date::whole(soonest));
-        if expires_at.is_later_by_more_than(max_lifetime, begins_at) {
-            return Err(TokenFault::new("exp: the token lives for too long"));
+        if expires_at.is_some_and(|date| date.is_later_by_more_than(max_lifetime, begins_at)) {
+            faults.push(TokenFault::new("exp: the token lives for too long"));
         }
-        Ok(())
+        faults
     }
 
     /// Until when it is taken, in seconds since the Unix epoch, where it says so.
@@ -395,8 +427,7 @@ impl<'a> SignedToken<'a> {
             .find_map(|name| Some((name, self.0.claims.get(name)?)))
             .ok_or_else(|| TokenFault::of_claim(&claims.join(", "), "no claim names the client"))?;
         value.as_str().filter(|id| is_client_id(id)).ok_or_else(|| {
-            let problem = "is not a client id: 1 to 256 visible ASCII characters without spaces";
-            TokenFault::of_claim(name, problem)
+            TokenFault::of_claim(name, &format!("is not a client id: {CLIENT_ID_FORM}"))
         })
     }
 }
@@ -420,7 +451,7 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
 /// (RFC 7515, section 4.1.11), and so is what needs no key or a shared one to sign.
 fn read_header(json: &[u8]) -> Result<Map<String, Value>, TokenFault> {
     let header: Map<String, Value> = strict_json::from_slice(json)
-        .map_err(|_| TokenFault::new("the header is no JSON object with unique members"))?;
+        .map_err(|fault| TokenFault::of_part("header", fault, json))?;
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(TokenFault::new("the header has crit or b64"));
     }
@@ -431,6 +462,33 @@ fn read_header(json: &[u8]) -> Result<Map<String, Value>, TokenFault> {
         ));
     }
     Ok(header)
+}
+
+type ReadClaims = Result<Map<String, Value>, TokenFault>;
+
+/// The issuer, and the claims unless they can't be read. The issuer of such a token is still looked
+/// for, so that the log can say whose token it is: the token is refused all the same.
+fn read_claims(json: &[u8]) -> Result<(String, ReadClaims), TokenFault> {
+    #[derive(Deserialize)]
+    struct Issuer {
+        iss: String,
+    }
+
+    let claims: ReadClaims =
+        strict_json::from_slice(json).map_err(|fault| TokenFault::of_part("payload", fault, json));
+    let issuer = match &claims {
+        Ok(claims) => claims.get("iss").and_then(Value::as_str).map(str::to_owned),
+        Err(unreadable) => match serde_json::from_slice(json) {
+            Ok(Issuer { iss }) => Some(iss),
+            Err(_) => return Err(unreadable.clone()),
+        },
+    };
+    let issuer = issuer
+        .filter(|issuer| (1..=MAX_ISSUER_BYTES).contains(&issuer.len()))
+        .ok_or(TokenFault::new(
+            "iss: is missing, not a string or longer than 512 bytes",
+        ))?;
+    Ok((issuer, claims))
 }
 
 /// `typ` in lower case; empty if it is not a string.
@@ -766,6 +824,90 @@ mod tests {
         for (fault, place) in faults.iter().zip(places) {
             assert!(fault.to_string().starts_with(place), "{fault}");
         }
+    }
+
+    #[test]
+    fn each_date_that_is_wrong_is_told() {
+        for (dates, problems) in [
+            (
+                json!({ "exp": "soon", "nbf": true, "iat": -1 }),
+                &["exp: is", "nbf: is", "iat: is"][..],
+            ),
+            (
+                json!({ "nbf": NOW + 60, "iat": NOW + 60 }),
+                &["exp: is missing", "nbf: not", "iat: lies"],
+            ),
+            (
+                json!({ "exp": NOW - 10, "nbf": NOW + 60, "iat": 0 }),
+                &["expired", "nbf: not", "exp: the token lives"],
+            ),
+        ] {
+            let mut claims = without(without(claims(), "exp"), "iat");
+            let members = dates.as_object().unwrap().clone();
+            claims.as_object_mut().unwrap().extend(members);
+            let token = AccessToken::parse(&compact(header(), &claims)).unwrap();
+            let faults = token.faults(&EXPECTED, NOW);
+            assert_eq!(faults.len(), problems.len(), "{claims}: {faults:?}");
+            for (fault, problem) in faults.iter().zip(problems) {
+                assert!(fault.to_string().starts_with(problem), "{claims}: {fault}");
+            }
+        }
+    }
+
+    /// Whoever reads the log is to find the provider whose tokens these are.
+    #[test]
+    fn a_payload_that_is_unreadable_still_names_its_issuer() {
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        for (members, problem) in [
+            (r#""exp":1e400"#, "number is too large"),
+            (r#""exp":1800000600,"n":-1e400"#, "number is too large"),
+            (r#""exp":1800000600,"n":"\ud800""#, "lone surrogate"),
+            (&format!(r#""exp":1800000600,"n":{deep}"#), "nested"),
+            (r#""exp":1800000600,"exp":1900000000"#, "two members"),
+        ] {
+            let (iss, aud) = (EXPECTED.issuer, EXPECTED.audience);
+            let claims =
+                format!(r#"{{"iss":"{iss}","aud":"{aud}","client_id":"agent",{members}}}"#);
+            let token = AccessToken::parse(&compact(header(), &claims)).unwrap();
+            assert_eq!(token.issuer(), iss);
+            assert!(token.audiences().is_empty() && token.possible_clients().next().is_none());
+            let faults = token.faults(&EXPECTED, NOW);
+            assert_eq!(faults.len(), 1, "{claims}");
+            assert!(
+                faults[0].to_string().contains(problem),
+                "{claims}: {faults:?}"
+            );
+            assert_eq!(token.check_payload(), Err(faults[0].clone()));
+            // Nobody can check its signature.
+            assert!(token.key().is_err());
+        }
+        for claims in [
+            r#"{"iss":"a","iss":"b","exp":1800000600}"#,
+            r#"{"iss":7,"n":1e400}"#,
+            r#"{"n":1e400}"#,
+            r#"{"iss":"\ud800"}"#,
+            r#"{"iss":"a""#,
+            "[]",
+        ] {
+            let fault = AccessToken::parse(&compact(header(), claims)).err();
+            let fault = fault.unwrap().to_string();
+            assert!(fault.starts_with("the payload can't be read: "), "{fault}");
+        }
+    }
+
+    #[test]
+    fn an_encrypted_token_is_called_that() {
+        let fault = AccessToken::parse("a.b.c.d.e").err().unwrap();
+        assert!(fault.to_string().starts_with("an encrypted token"));
+        assert!(AccessToken::parse("a.b.c.d").is_err());
+    }
+
+    #[test]
+    fn a_dot_segment_is_told_to_be_no_client() {
+        let claims = with(claims(), "client_id", "%2e.".into());
+        let token = AccessToken::parse(&compact(header(), claims)).unwrap();
+        let fault = SignedToken(&token).client_id(&["client_id".to_owned()]);
+        assert!(fault.unwrap_err().to_string().contains("dot segment"));
     }
 
     /// A token of Cognito has no `aud`.

@@ -5,6 +5,9 @@ use mcp_connect_catalog::is_dot_segment;
 /// The longest id of a client, in bytes.
 const MAX_CLIENT_ID_BYTES: usize = 256;
 
+/// What [`is_client_id`] wants, for whoever gives another id.
+pub(crate) const CLIENT_ID_FORM: &str = "1 to 256 visible ASCII characters without spaces, and neither \"*\" nor a dot segment (\".\" or \"..\", also written with \"%2e\")";
+
 /// Says whether a text can be the id of a tenant: 1 to 128 letters, digits, ".", "_", ":" or "-".
 /// Such ids go into URLs, logs and descriptors, and stand before other ids in keys, which a slash or
 /// a space ends. A dot segment is none, since clients remove it from the path of a URL.

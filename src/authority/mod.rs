@@ -50,7 +50,7 @@ pub(crate) use self::{
         endpoint_hash, holds_answer, initialize_request, judge_discover, judge_initialize,
         negotiated_version,
     },
-    id::{is_client_id, is_id},
+    id::{CLIENT_ID_FORM, is_client_id, is_id},
     key_freshness::{Holding, KEPT_MILLIS, Step},
     mint::{Ticket, mint},
     mirror::{Astray, Crawl, Following, Progress, most_gone},

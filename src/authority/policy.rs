@@ -316,7 +316,7 @@ impl PolicyDocument {
             let wrong = ids.iter().position(|id| id != ANY && !is_client_id(id));
             if let Some(index) = wrong {
                 return Err(PolicyError(format!(
-                    "clients.{list}[{index}]: is no client id; a client id has 1 to 256 visible ASCII characters and no spaces, and is not \".\" or \"..\""
+                    "clients.{list}[{index}]: is no client id; a client id has 1 to 256 visible ASCII characters and no spaces, and is no dot segment (\".\" or \"..\", also written with \"%2e\")"
                 )));
             }
         }

@@ -152,6 +152,14 @@ impl Store {
         rows.into_iter().map(with_claims).collect()
     }
 
+    /// Issuers that are registered, those first that are most like this one; as many as can be shown.
+    pub(crate) async fn issuers_like(&self, issuer: &str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT DISTINCT issuer FROM identity_providers
+             ORDER BY rtrim(lower(issuer), '/') = rtrim(lower(?1), '/') DESC, issuer LIMIT 20";
+        let rows = self.rows(sql, vec![issuer.into()]).await?;
+        Ok(rows.iter().filter_map(|row| row.owned("issuer")).collect())
+    }
+
     /// Whether there was one. From now on no token of it is taken.
     pub(crate) async fn remove_provider(
         &self,

@@ -11,7 +11,7 @@ use crate::{
         problem::Problem,
         respond,
     },
-    authority::{ApiKey, is_client_id, is_id},
+    authority::{ApiKey, CLIENT_ID_FORM, is_client_id, is_id},
     platform::{http::Response, random_bytes},
     store::{NewClient, Row, Status, StoreError},
 };
@@ -165,7 +165,7 @@ pub(super) fn check_client_id(member: &str, id: &str) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::request_invalid(format!(
-        "{member}: must be 1 to 256 visible ASCII characters without spaces, and not \".\", \"..\" or \"*\""
+        "{member}: must be {CLIENT_ID_FORM}"
     )))
 }
 

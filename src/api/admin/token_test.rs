@@ -12,7 +12,7 @@ use crate::{
         provider_keys::{self, Examined, Unproven},
         respond,
     },
-    authority::{AccessToken, ProviderFacts, identify},
+    authority::{AccessToken, ProviderFacts, TokenProvider, identify},
     platform::{http::Response, now_millis},
     store::{Row, TokenFacts},
 };
@@ -54,10 +54,15 @@ pub(crate) async fn test(call: &Call, _: &Moderator) -> Result<Response, Problem
 async fn judge(app: &App, token: &AccessToken) -> Result<Verdict, Problem> {
     let facts = app.store.token_facts(token).await?;
     let mut verdict = Verdict::default();
-    match facts.provider.one() {
+    match token.check_payload().and_then(|()| facts.provider.one()) {
         Ok(provider) => prove(app, token, provider, &mut verdict).await,
+        Err(fault) if token.check_payload().is_err() => verdict.problems.push(fault.to_string()),
         Err(fault) => {
-            verdict.problems.push(fault.to_string());
+            let issuers = match facts.provider {
+                TokenProvider::Unknown => among_issuers(app, token.issuer()).await?,
+                _ => String::new(),
+            };
+            verdict.problems.push(format!("{fault}{issuers}"));
             verdict
                 .problems
                 .extend(token.key().err().map(|fault| fault.to_string()));
@@ -69,6 +74,26 @@ async fn judge(app: &App, token: &AccessToken) -> Result<Verdict, Problem> {
     verdict.accepted = verdict.problems.is_empty();
     verdict.identity_providers = shown(facts);
     Ok(verdict)
+}
+
+/// A foreign issuer beside those that are registered: often the two differ by a final slash.
+async fn among_issuers(app: &App, issuer: &str) -> Result<String, Problem> {
+    let known = app.store.issuers_like(issuer).await?;
+    let same = |text: &str| {
+        text.trim_end_matches('/')
+            .eq_ignore_ascii_case(issuer.trim_end_matches('/'))
+    };
+    let hint = if known.iter().any(|known| same(known)) {
+        "; the two must be equal to the letter, with or without a final slash"
+    } else {
+        ""
+    };
+    let known = if known.is_empty() {
+        "none is registered".to_owned()
+    } else {
+        format!("registered are {known:?}")
+    };
+    Ok(format!(": it is {issuer:?}; {known}{hint}"))
 }
 
 /// Checks everything that can be checked, with keys that are fetched now.

@@ -133,8 +133,7 @@ async fn test(admin: &Admin, token: &str, json: bool) -> Result<(), Failure> {
         );
         token
     };
-    let token = token.trim();
-    let token = token.strip_prefix("Bearer ").unwrap_or(token).trim_start();
+    let token = without_scheme(token.trim());
     if !(1..=MAX_TOKEN_BYTES).contains(&token.len()) {
         return Err(Failure::usage(format!(
             "an access token has 1 to {MAX_TOKEN_BYTES} bytes; this has {}",
@@ -160,6 +159,15 @@ async fn test(admin: &Admin, token: &str, json: bool) -> Result<(), Failure> {
         verdict.tenant_id.as_deref().unwrap_or_default()
     ));
     Ok(())
+}
+
+/// A token as it stands in a header, without the scheme, whose case does not matter
+/// (RFC 9110, section 11.1).
+fn without_scheme(token: &str) -> &str {
+    match token.split_once(char::is_whitespace) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
+        _ => token,
+    }
 }
 
 fn list(providers: &[Provider]) -> comfy_table::Table {
@@ -207,6 +215,14 @@ fn required(provider: &Provider) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_may_come_with_its_scheme() {
+        for text in ["a.b.c", "Bearer a.b.c", "bearer  a.b.c", "BEARER\ta.b.c"] {
+            assert_eq!(without_scheme(text), "a.b.c", "{text}");
+        }
+        assert_eq!(without_scheme("Basic a"), "Basic a");
+    }
 
     fn rules(preset: Option<Preset>) -> ProviderRulesArgs {
         ProviderRulesArgs {
