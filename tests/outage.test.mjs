@@ -25,6 +25,12 @@ const copied = (name, isIt = (copy) => copy) =>
     return copy && isIt(copy) && copy;
   });
 const isRevoked = ({ versions }) => versions[0].moderation === "revoked";
+/// What KV has to tell of changes of a server, beside its copy.
+const told = async (name) => {
+  const kv = await authority.kv();
+  const lists = await Promise.all(["changed", "doubt"].map((what) => kv.list({ prefix: `server::${what}:${name}:` })));
+  return lists.flatMap(({ keys }) => keys);
+};
 const rebuild = async () => {
   const { code, stderr } = await connectctl(["--authority", authority.url, `--operator-token=${authority.operatorToken}`, "cache", "rebuild"]);
   assert.equal(code, 0, stderr);
@@ -79,6 +85,48 @@ describe("a server that was revoked while KV took no other copy of it", () => {
     assert.equal(await readsActive(NAME), false);
     await authority.restart();
     assert.equal(await readsActive(NAME), false);
+  });
+
+  test("nor in another isolate, where KV took nothing at all of the change for a moment", async () => {
+    const NAME = "com.example/refused";
+    await publish(NAME);
+    const before = await told(NAME);
+    // The copy and the number of the change, each once.
+    await authority.break({ kv: "refuse", prefix: "server:", times: 2 });
+    await authority.changeServer(NAME, "revoke");
+    assert.equal((await told(NAME)).length, before.length + 1, "it is told of before it is acknowledged");
+    await authority.restart({ d1: "error" });
+    assert.equal(await readsActive(NAME), false);
+    await authority.restart();
+
+    // Where that lasts, the change is acknowledged all the same, since it is made.
+    const OTHER = "com.example/refused-for-long";
+    await publish(OTHER);
+    await authority.break({ kv: "refuse", prefix: "server:" });
+    await authority.changeServer(OTHER, "revoke");
+    assert.ok(!isRevoked(await copyOf(OTHER)));
+    await eventually("it is logged", () => authority.logged("edge_copy_failed").some(({ server }) => server === OTHER));
+    await authority.restart();
+  });
+
+  test("nor after the cron was there, although no rebuild ever was", async () => {
+    const [NAME, OTHER] = ["com.example/unmarked", "com.example/uncopied"];
+    await publish(NAME);
+    await publish(OTHER);
+    await authority.break({ kv: "refuse" });
+    await authority.changeServer(NAME, "revoke");
+    assert.ok(!isRevoked(await copyOf(NAME)));
+    await authority.restart();
+    const kv = await authority.kv();
+    await Promise.all(["servers-copied", "servers-followed", `server:${OTHER}`].map((key) => kv.delete(key)));
+    await authority.scheduled("* * * * *");
+    assert.ok(isRevoked(await copyOf(NAME)));
+    assert.equal(await copyOf(OTHER), null, "nobody said that all servers have copies");
+    await authority.restart({ d1: "error" });
+    assert.equal(await readsActive(NAME), false);
+    assert.equal((await authority.request(latestOf("com.example/unknown"))).status, 500, "nor does the cron");
+    await authority.restart();
+    await rebuild();
   });
 
   test("nor where D1 goes out before it can say what the change came to", async () => {

@@ -4,6 +4,7 @@
 //! If D1 is out and there is no copy, a server does not exist if every server was copied once: a
 //! client that takes each answer but 200 and 404 for a reason to block all servers blocks that one.
 
+use futures_util::future::join_all;
 use mcp_connect_catalog::ServerName;
 
 use super::App;
@@ -110,13 +111,11 @@ pub(super) async fn renew_several(app: &App, names: Vec<String>) {
             .wait_until(async move { store.renew_copies_to_the_end(&names).await });
         return;
     }
-    for name in names {
-        renew(app, &name).await;
-    }
+    join_all(names.iter().map(|name| renew(app, name))).await;
 }
 
 async fn renew(app: &App, name: &str) {
-    if let Err(left) = app.store.renew_copy(name).await {
+    if let Err(left) = app.store.renew_copy_patiently(name).await {
         let (store, name) = (app.store.clone(), name.to_owned());
         app.context
             .wait_until(async move { store.renew_later(&name, left).await });

@@ -28,6 +28,8 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(4),
     Duration::from_secs(8),
 ];
+/// How long a change waits for KV to take anything that tells of it, in milliseconds.
+const PATIENCE_MILLIS: u64 = 2_000;
 /// The most bytes of server.json that are held until KV takes them.
 const MAX_HELD_BYTES: u64 = 100_000;
 /// How long changes and doubts are remembered, in seconds: longer than D1 is out.
@@ -37,12 +39,21 @@ const MAX_SEQ: u64 = 1 << 53;
 
 /// Is there once every server had its copy.
 const MARK: &str = "servers-copied";
+/// Without the mark: the number up to which the cron has followed the changes. It is a key of its own, since the cron may
+/// read an old mark, or none, right after a rebuild wrote one.
+const FOLLOWED: &str = "servers-followed";
 // No name of a server begins with a colon.
 const DOUBTS: &str = "server::doubt:";
 const CHANGES: &str = "server::changed:";
 
-/// What is left to do of a renewal: the copy, if only KV refused it, and it is no burden to hold.
-pub(crate) struct Unrenewed(Option<ServerCopy>);
+/// What is left to do of a renewal.
+#[derive(Default)]
+pub(crate) struct Unrenewed {
+    /// The copy, if only KV refused it, and it is no burden to hold.
+    copy: Option<ServerCopy>,
+    /// Whether something in KV keeps others from taking the old copy for what holds.
+    is_told: bool,
+}
 
 /// What holds of all copies.
 #[derive(Clone, Copy, Default, Deserialize, PartialEq, Serialize)]
@@ -68,9 +79,33 @@ impl Store {
             Ok(copy) => self.put_renewed(name, copy).await,
             Err(error) => {
                 is_done(Err(error));
-                self.put_in_doubt(name).await;
-                Err(Unrenewed(None))
+                let is_told = self.put_in_doubt(name).await;
+                Err(Unrenewed {
+                    copy: None,
+                    is_told,
+                })
             }
+        }
+    }
+
+    /// As `renew_copy`, where somebody waits for the change: as long as KV takes nothing that tells of it, tries again
+    /// for a moment, since other isolates could take the old copy for what holds once D1 is out.
+    pub(crate) async fn renew_copy_patiently(&self, name: &str) -> Result<(), Unrenewed> {
+        let until = now_millis() + PATIENCE_MILLIS;
+        loop {
+            let renewed = self.renew_copy(name).await;
+            if renewed.as_ref().err().is_none_or(|left| left.is_told) {
+                return renewed;
+            }
+            if now_millis() >= until {
+                let problem = "KV took nothing that tells of a change";
+                log::error(
+                    "edge_copy_failed",
+                    &[("server", name), ("problem", problem)],
+                );
+                return renewed;
+            }
+            sleep(REFUSED_FOR).await;
         }
     }
 
@@ -79,13 +114,14 @@ impl Store {
         let change = change_key(name, seq);
         let noted = self.kv_put(&change, &true, Some(REMEMBERED_SECONDS));
         let (noted, put) = join(noted, self.put_copy(name, copy.as_ref())).await;
-        // Both are told.
-        if is_done(noted) & is_done(put) {
+        let (is_noted, is_put) = (is_done(noted), is_done(put));
+        if is_noted && is_put {
             return Ok(());
         }
-        Err(Unrenewed(
-            copy.filter(|copy| copy.bytes() <= MAX_HELD_BYTES),
-        ))
+        Err(Unrenewed {
+            copy: copy.filter(|copy| copy.bytes() <= MAX_HELD_BYTES),
+            is_told: is_noted || is_put,
+        })
     }
 
     /// Renews several copies, and gives what is left.
@@ -120,7 +156,7 @@ impl Store {
             sleep(pause).await;
             let doubts = self.kv_keys(&doubts(name)).await.unwrap_or_default();
             lately::end_renewal(name);
-            let held = left.0.take();
+            let held = left.copy.take();
             let copy = match held.filter(|copy| !lately::is_outdated(name, copy.seq)) {
                 Some(copy) => Ok(Some(copy)),
                 None => self.load_server(name).await,
@@ -134,7 +170,7 @@ impl Store {
                 Err(error) => {
                     is_done(Err(error));
                     is_done(self.kv_delete(&key(name)).await);
-                    Unrenewed(None)
+                    Unrenewed::default()
                 }
             };
         }
@@ -156,7 +192,7 @@ impl Store {
         }
         // It may have been written over a newer one.
         if lately::is_outdated(name, copy.seq) {
-            self.renew_later(name, Unrenewed(None)).await;
+            self.renew_later(name, Unrenewed::default()).await;
         }
     }
 
@@ -226,8 +262,8 @@ impl Store {
     }
 
     /// Does what changes, or bulks of them, could not do themselves: renews the copies that are in doubt or behind,
-    /// in the order of the changes, and then says again that all servers have copies, if that was said before. How many
-    /// it renewed.
+    /// in the order of the changes, and then says again that all servers have copies, if that was said before. Without
+    /// the mark it renews the copies that there are, and says nothing of others. How many it renewed.
     pub(crate) async fn repair_copies(&self) -> Result<usize, StoreError> {
         let mut doubts = self.kv_keys(DOUBTS).await?;
         doubts.truncate(FOLLOWED_AT_ONCE);
@@ -240,17 +276,26 @@ impl Store {
             self.forget(&[key]).await;
             renewed += 1;
         }
-        let Some(mark) = self.mark().await else {
-            return Ok(renewed);
+        let mark = self.mark().await;
+        let after = match &mark {
+            Some(mark) => mark.until,
+            None => self.kv_get(FOLLOWED).await?.unwrap_or(0),
         };
-        let (changed, until, head) = self.changed_since(mark.until).await?;
+        let (changed, until, head) = self.changed_since(after).await?;
         for (name, seq) in changed {
             let copy = self.edge_copy(&name).await?;
-            if copy.is_none_or(|copy| copy.seq < seq) {
+            // Nobody misses a copy that is not there, unless it was said that all are.
+            if copy.map_or(mark.is_some(), |copy| copy.seq < seq) {
                 self.copy(&name).await?;
                 renewed += 1;
             }
         }
+        let Some(mark) = mark else {
+            if until != after {
+                self.kv_put(FOLLOWED, &until, None).await?;
+            }
+            return Ok(renewed);
+        };
         let is_level = until == head;
         let repaired = Mark {
             all: mark.all || is_level,
@@ -310,16 +355,17 @@ impl Store {
         }
     }
 
-    /// D1 can't say what a change came to.
-    async fn put_in_doubt(&self, name: &str) {
+    /// D1 can't say what a change came to. Whether KV took anything that says so.
+    async fn put_in_doubt(&self, name: &str) -> bool {
         let doubt = format!("{}{}", doubts(name), now_millis());
         let doubted = self.kv_put(&doubt, &true, Some(REMEMBERED_SECONDS));
-        let (doubted, _) = join(doubted, self.kv_delete(&key(name))).await;
-        is_done(doubted);
+        let (doubted, deleted) = join(doubted, self.kv_delete(&key(name))).await;
+        let is_told = is_done(doubted) || deleted.is_ok();
         if let Some(mark) = self.mark().await.filter(|mark| mark.all) {
             let mark = Mark { all: false, ..mark };
             is_done(self.put_patiently(MARK, &mark).await);
         }
+        is_told
     }
 
     async fn forget(&self, keys: &[String]) {

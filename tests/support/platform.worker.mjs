@@ -14,7 +14,7 @@
 //                     "containing": only calls that contain this text; "times": only so many calls; "message": what
 //                     the error says
 //                   {"kv": "error" | "hang"}  all calls
-//                   {"kv": "refuse"}  each write is refused as if its key had been written just before
+//                   {"kv": "refuse"}  each write is refused as if its key had been written just before; "times": only so many
 //                     "only": ["put", …] only these methods; "prefix": only keys that begin so
 //                   {"kv": "behind", "seconds": 60}  reads are as old as that, as at a location far from the writer's
 //                   {"panic": true}  timers can't be set, which the `worker` crate takes for impossible: the module panics
@@ -100,7 +100,8 @@ const written = new Map();
 
 async function write(store, method, [key, value, ...options]) {
   const { last = 0, values } = written.get(key) ?? { values: [{ at: 0, value: await kv.get.call(store, key) }] };
-  const isRefused = fault.kv === "refuse" && key.startsWith(fault.prefix ?? "");
+  const isRefused = fault.kv === "refuse" && fault.times !== 0 && key.startsWith(fault.prefix ?? "");
+  if (isRefused && fault.times) fault.times -= 1;
   if (isRefused || Date.now() - last < KV.millisPerWriteOfAKey) {
     return fail(`KV ${method.toUpperCase()} failed: 429 Too Many Requests`);
   }
