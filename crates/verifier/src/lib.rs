@@ -33,7 +33,7 @@
 //!   connection.
 //! - A refusal is a JSON-RPC error with the status of its [`RefusalCode`]; one with status 401 says
 //!   in `WWW-Authenticate` where to get a descriptor.
-//! - A session id is one value of visible ASCII without comma, quote or space; anything else is refused,
+//! - A session id is one value of visible ASCII without comma, semicolon, quote, backslash or space; anything else is refused,
 //!   since the server could read it as the id of another session. Requests of MCP 2026-07-28, which
 //!   has no sessions, lose theirs.
 //! - A session (`Mcp-Session-Id`, MCP 2025-11-25 and before) belongs to the client and tenant whose

@@ -130,7 +130,7 @@ impl PublicRefusal {
             },
             Self::SessionEnded { .. } => "The session has ended: start a new one.",
             Self::SessionHeader => {
-                "Mcp-Session-Id must be one id of visible ASCII without comma, quote and space, \
+                "Mcp-Session-Id must be one id of visible ASCII without comma, semicolon, quote, backslash and space, \
                  Last-Event-ID one id of visible ASCII."
             }
         }

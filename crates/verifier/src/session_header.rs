@@ -16,7 +16,9 @@ const FIRST_WITHOUT_SESSIONS: &str = "2026-07-28";
 pub(crate) enum HeaderFault {
     #[error("the Last-Event-ID header is not visible ASCII")]
     LastEventIdIsNotAscii,
-    #[error("the Mcp-Session-Id header is not visible ASCII without comma, quote and space")]
+    #[error(
+        "the Mcp-Session-Id header is not visible ASCII without comma, semicolon, quote, backslash and space"
+    )]
     SessionIdIsNotPlain,
     #[error("the Last-Event-ID header is there more than once")]
     SeveralLastEventIds,
@@ -24,8 +26,9 @@ pub(crate) enum HeaderFault {
     SeveralSessionIds,
 }
 
-/// Reads the session that a message names. An id is one value of visible ASCII without comma, quote
-/// or space, so that no reader behind splits, unquotes or trims it into the id of another session.
+/// Reads the session that a message names. An id is one value of visible ASCII without comma,
+/// semicolon, quote of any kind, backslash and space, so that no reader behind splits, unquotes or trims it
+/// into the id of another session. A percent sign passes: whoever decodes header values is no server of MCP.
 pub(crate) fn session_key(headers: &HeaderMap) -> Result<Option<SessionKey>, HeaderFault> {
     let mut values = headers.get_all(SESSION_ID).iter();
     let Some(id) = values.next() else {
@@ -34,7 +37,7 @@ pub(crate) fn session_key(headers: &HeaderMap) -> Result<Option<SessionKey>, Hea
     if values.next().is_some() {
         return Err(HeaderFault::SeveralSessionIds);
     }
-    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'"');
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !b",;\"'`\\".contains(byte);
     if id.is_empty() || !id.as_bytes().iter().all(is_plain) {
         return Err(HeaderFault::SessionIdIsNotPlain);
     }
@@ -135,11 +138,26 @@ mod tests {
             b",s",
             b"\"s\"",
             b"s\"",
+            b"'s'",
+            b"s'",
+            b"`s`",
+            b"s;x",
+            b";s",
+            b"s;",
+            b"\\s",
             b"s x",
             b"s\xa0",
             b"s\xe2\x80\x8b",
         ] {
             assert!(of(id) == Err(HeaderFault::SessionIdIsNotPlain), "{id:?}");
+        }
+        for id in [
+            &b"1868a90c-7b1a-4d3f-9a0e-0f4d5b6c7d8e"[..],
+            b"eyJhbGciOiJFZERTQSJ9.eyJzaWQiOiJzIn0.c2ln-X_Y",
+            b"c2Vzc2lvbg+/==",
+            b"{s}|~!#$%&()*-.:<>?@[]^_",
+        ] {
+            assert!(of(id) == Ok(Some(SessionKey::new(id))), "{id:?}");
         }
         let twice = headers(&[(SESSION_ID, b"s"), (SESSION_ID, b"s")]);
         assert!(session_key(&twice) == Err(HeaderFault::SeveralSessionIds));
@@ -212,7 +230,7 @@ mod tests {
             if session_key(&headers).is_ok() {
                 let text = String::from_utf8(id).unwrap();
                 let read: Vec<_> = text
-                    .split(|c: char| c == ',' || c == '"' || c.is_whitespace() || c.is_control())
+                    .split(|c: char| ",;\"'`\\".contains(c) || c.is_whitespace() || c.is_control())
                     .collect();
                 prop_assert_eq!(read, [text.as_str()]);
             }
