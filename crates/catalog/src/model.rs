@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::text::is_invisible;
+
 /// One of the descriptions, as a bit of the sets below.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Schema(u8);
@@ -112,6 +114,54 @@ fn place_of_nul(value: &Value, place: &Place<'_>) -> Option<String> {
                 return Some(place.to_string());
             }
             place_of_nul(value, &place)
+        }),
+        _ => None,
+    }
+}
+
+/// Members whose texts are read by programs, or by people who tell things apart by them. What only
+/// describes, and the value of an argument, is not among them; of packages, `identifier` and `version` have
+/// a rule of their own.
+const IDENTIFIERS: [&str; 11] = [
+    "fileSha256",
+    "id",
+    "name",
+    "registryBaseUrl",
+    "registryType",
+    "runtimeHint",
+    "src",
+    "subfolder",
+    "theme",
+    "url",
+    "websiteUrl",
+];
+
+/// Where the first identifier, or name of a variable, is that has a character that does not show, and that
+/// character. Spaces are left to the rules of each member.
+pub(crate) fn find_invisible(server: &Value) -> Option<(String, char)> {
+    let members = server.as_object()?;
+    members
+        .iter()
+        .filter(|(name, _)| *name != "_meta")
+        .find_map(|(name, value)| invisible(value, name, &Place::Member(&Place::Root, name)))
+}
+
+/// `member` is the name under which the value, or the list that it is in, stands.
+fn invisible(value: &Value, member: &str, place: &Place<'_>) -> Option<(String, char)> {
+    let find = |text: &str| text.chars().find(|c| *c != ' ' && is_invisible(*c));
+    match value {
+        Value::String(text) if IDENTIFIERS.contains(&member) => {
+            find(text).map(|c| (place.to_string(), c))
+        }
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| invisible(item, member, &Place::Item(place, index))),
+        Value::Object(members) => members.iter().find_map(|(name, value)| {
+            let place = Place::Member(place, name);
+            let odd = (member == "variables").then(|| find(name)).flatten();
+            odd.map(|c| (place.to_string(), c))
+                .or_else(|| invisible(value, name, &place))
         }),
         _ => None,
     }

@@ -162,6 +162,15 @@ pub fn issues(server: &Value, depth: Depth, rules: EndpointRules) -> Vec<Issue> 
             check.error(&["name"], "namespace-not-lower-case", &[&message]);
         }
     }
+    if let Some((path, sign)) = model::find_invisible(server) {
+        let sign = format!("U+{:04X}", u32::from(sign));
+        let message = [
+            "has the control, format or blank character ",
+            &sign,
+            "; leave it out",
+        ];
+        check.error(&[&path], "identifier-has-invisible-character", &message);
+    }
     if check.issues.is_empty()
         && let Err(
             error @ (VersionError::Invisible(_) | VersionError::DotSegment | VersionError::TooLong),
@@ -740,6 +749,124 @@ mod tests {
             package[member] = json!("1\u{200b}0");
             let found = found(&with("packages", &json!([package])));
             assert_eq!(found[0].0, "package-has-invisible-character");
+        }
+    }
+
+    fn package(member: &str, value: Value) -> Value {
+        let mut package = json!({"registryType": "npm", "identifier": "a", "version": "1.0.0",
+            "transport": {"type": "stdio"}});
+        package[member] = value;
+        json!([package])
+    }
+
+    fn remote(member: &str, value: Value) -> Value {
+        let mut remote = json!({"type": "sse", "url": "https://example.com/"});
+        remote[member] = value;
+        json!([remote])
+    }
+
+    #[test]
+    fn what_does_not_show_is_no_part_of_an_identifier() {
+        let github = "https://github.com/a/b";
+        for sign in [
+            "\u{202e}",
+            "\u{feff}",
+            "\u{200b}",
+            "\u{fffe}",
+            "\u{1fffe}",
+            "\u{85}",
+        ] {
+            let odd = &format!("a{sign}b");
+            for (member, value, path) in [
+                (
+                    "remotes",
+                    remote("headers", json!([{"name": odd}])),
+                    "remotes[0].headers[0].name",
+                ),
+                (
+                    "remotes",
+                    remote("url", json!(format!("https://example.com/{odd}"))),
+                    "remotes[0].url",
+                ),
+                (
+                    "remotes",
+                    remote("variables", json!({odd: {}})),
+                    "remotes[0].variables.a",
+                ),
+                (
+                    "packages",
+                    package("environmentVariables", json!([{"name": odd}])),
+                    "packages[0].environmentVariables[0].name",
+                ),
+                (
+                    "packages",
+                    package("packageArguments", json!([{"type": "named", "name": odd}])),
+                    "packages[0].packageArguments[0].name",
+                ),
+                (
+                    "packages",
+                    package(
+                        "runtimeArguments",
+                        json!([{"type": "positional", "value": "x", "variables": {odd: {}}}]),
+                    ),
+                    "packages[0].runtimeArguments[0].variables.a",
+                ),
+                (
+                    "packages",
+                    package("registryType", json!(odd)),
+                    "packages[0].registryType",
+                ),
+                (
+                    "packages",
+                    package("runtimeHint", json!(odd)),
+                    "packages[0].runtimeHint",
+                ),
+                (
+                    "repository",
+                    json!({"url": github, "source": "github", "id": odd}),
+                    "repository.id",
+                ),
+                (
+                    "websiteUrl",
+                    json!(format!("https://example.com/{odd}")),
+                    "websiteUrl",
+                ),
+                (
+                    "icons",
+                    json!([{"src": format!("https://example.com/{odd}")}]),
+                    "icons[0].src",
+                ),
+            ] {
+                let issues = issues(&with(member, &value), Depth::Publish, EndpointRules::Public);
+                let at = issues
+                    .iter()
+                    .any(|issue| issue.path.starts_with(path) && issue.severity == Severity::Error);
+                assert!(at, "{sign:?} {path} {issues:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_describes_may_have_any_character() {
+        for (member, value) in [
+            (
+                "remotes",
+                remote(
+                    "headers",
+                    json!([{"name": "X-Key", "description": "a\u{200d}b\n"}]),
+                ),
+            ),
+            (
+                "packages",
+                package(
+                    "packageArguments",
+                    json!([{"type": "positional", "value": "\t"}]),
+                ),
+            ),
+            ("_meta", json!({PUBLISHER_META: {"name": "a\u{200d}b"}})),
+        ] {
+            let issues = issues(&with(member, &value), Depth::Publish, EndpointRules::Public);
+            assert!(issues.is_empty(), "{issues:?}");
         }
     }
 

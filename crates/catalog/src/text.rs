@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-/// Whether a character does not show by itself: a control, format or blank character. Identifiers
-/// that differ by such characters look the same, or are displayed in another order.
+/// Whether a character does not show by itself: a control, format or blank character, or none at all.
+/// Identifiers that differ by such characters look the same, or are displayed in another order.
 pub fn is_invisible(c: char) -> bool {
-    c.is_control() || c.is_whitespace() || is_format(c) || is_blank(c)
+    c.is_control() || c.is_whitespace() || is_format(c) || is_blank(c) || is_noncharacter(c)
 }
 
 /// Whether Unicode 17 lists a character as a format character (`Cf`), or as one that is displayed as
@@ -22,6 +22,11 @@ pub fn is_format(c: char) -> bool {
             | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
     )
+}
+
+/// Code points that Unicode never gives to a character (section 23.7).
+fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
 }
 
 /// Letters and symbols whose glyphs are empty: fillers of Hangul, the empty Braille pattern.
@@ -104,10 +109,18 @@ mod tests {
             '\u{2800}',
             '\u{34f}',
             '\u{110bd}',
+            '\u{fdd0}',
+            '\u{fdef}',
+            '\u{fffe}',
+            '\u{ffff}',
+            '\u{1fffe}',
+            '\u{10ffff}',
         ] {
             assert!(is_invisible(c), "U+{:04X}", u32::from(c));
         }
-        for c in ['a', '~', 'º', 'é', '中', '🎉', '{', '\u{301}'] {
+        for c in [
+            'a', '~', 'º', 'é', '中', '🎉', '{', '\u{301}', '\u{fdf0}', '\u{fffd}',
+        ] {
             assert!(!is_invisible(c), "{c}");
         }
     }
