@@ -168,6 +168,29 @@ describe("what does not show", () => {
     assert.equal((await authority.admin("/clients/desktop/keys", { label: "Mona's laptop, home" })).status, 201);
   });
 
+  test("is no part of what programs read in a server.json", async () => {
+    for (const sign of ["\u202e", "\ufeff", "\u200b", "\ufffe", "\u{1ffff}", "\n"]) {
+      const transport = { type: "stdio" };
+      const npm = { registryType: "npm", identifier: "hidden", version: "1.0.0", transport };
+      const remote = { type: "sse", url: "https://hidden.example.net/mcp" };
+      for (const [member, value, location] of [
+        ["remotes", [{ ...remote, headers: [{ name: `X${sign}Key` }] }], "remotes[0].headers[0].name"],
+        ["remotes", [{ ...remote, url: `${remote.url}/${sign}x` }], "remotes[0].url"],
+        ["packages", [{ ...npm, environmentVariables: [{ name: `KEY${sign}` }] }], "packages[0].environmentVariables[0].name"],
+        ["packages", [{ ...npm, packageArguments: [{ type: "named", name: `--a${sign}` }] }], "packages[0].packageArguments[0].name"],
+        ["packages", [{ ...npm, registryType: `npm${sign}` }], "packages[0].registryType"],
+        ["packages", [{ ...npm, runtimeHint: `npx${sign}` }], "packages[0].runtimeHint"],
+        ["repository", { url: "https://github.com/a/b", source: "github", id: `1${sign}` }, "repository.id"],
+        ["websiteUrl", `https://hidden.example.net/${sign}`, "websiteUrl"],
+        ["version", `1.0.0${sign}`, "version"],
+      ]) {
+        const answer = await publish({ ...serverJson("com.example/hidden"), [member]: value });
+        assert.equal(answer.status, 422, `${JSON.stringify(sign)} ${location} ${answer.text}`);
+        assert.ok(answer.text.includes(`"body.${location}"`), answer.text);
+      }
+    }
+  });
+
   test("U+0000 is stored nowhere", async () => {
     const hidden = { [PUBLISHER_PROVIDED]: { "com.example/x": [{ deep: "\0" }] } };
     for (const members of [{ description: "a\0b" }, { title: "\0" }, { _meta: hidden }, { websiteUrl: "https://example.com/\0" }]) {
@@ -205,6 +228,8 @@ describe("a URL", () => {
       const answer = await publish(other);
       assertRefused(answer, 400, "remote URL https://shared.example.net/a/mcp is already used by server com.first/one, in its version 1.0.0");
       assert.match(answer.text, /deprecate or delete that version/);
+      const sent = JSON.stringify(remote).slice(1, -1);
+      assert.ok(answer.text.includes(remote === "https://shared.example.net/a/mcp" ? "1.0.0. If" : `(${sent} is another spelling of it)`), answer.text);
     }
     for (const [n, remote] of ["https://shared.example.net/A/mcp", "https://shared.example.net/a/mcp/", "https://shared.example.net:8443/a/mcp"].entries()) {
       await published(serverJson(`com.third/n${n}`, { remote }));
@@ -222,6 +247,36 @@ describe("a URL", () => {
     assert.equal((await setStatus("com.next/one", "1.0.0", "deprecated")).status, 200);
     await published(serverJson("com.former/one", { version: "1.2.0", remote }));
     assertRefused(await setStatus("com.next/one", "1.0.0", "active"), 400, "used by server com.former/one, in its version 1.2.0");
+  });
+
+  test("is not got back by falling back to an older version", async () => {
+    const remote = "https://fallen.example.net/mcp";
+    const connect = (name) => authority.connect(name, key);
+    await published(serverJson("com.fallen/one", { remote }), serverJson("com.fallen/one", { version: "1.1.0" }));
+    await published(serverJson("com.taker/one", { remote }));
+    const answer = await setStatus("com.fallen/one", "1.1.0", "deleted");
+    assert.equal(answer.status, 200, "what is bad can always be taken back");
+    assertProblem(await connect("com.fallen/one"), 403, "server_revoked");
+    assertProblem(await connect("com.fallen/one@1.0.0"), 403, "server_revoked");
+    assert.equal((await connect("com.taker/one")).body.endpoint, remote);
+    const { body } = await authority.request("/v1/servers/com.fallen/one@1.0.0");
+    assert.deepEqual([body.status, body.status_reason], ["quarantined", "its URL is that of com.taker/one, which got it while this version was superseded"]);
+    const { entries } = (await authority.admin("/audit?subject=com.fallen%2Fone%401.0.0")).body;
+    assert.deepEqual([entries[0].actor, entries[0].action], ["authority", "version.quarantine"]);
+
+    // A version whose URL is nobody else's is fallen back to.
+    const own = "https://kept.example.net/mcp";
+    await published(serverJson("com.kept/one", { remote: own }), serverJson("com.kept/one", { version: "1.1.0", remote: own }));
+    assert.equal((await setStatus("com.kept/one", "1.1.0", "deleted")).status, 200);
+    assert.equal((await connect("com.kept/one")).body.endpoint, own);
+
+    // From under the URL's domain, it goes back to its owner.
+    const domain = "https://mcp.fallback.example/mcp";
+    await published(serverJson("example.fallback/one", { remote: domain }), serverJson("example.fallback/one", { version: "1.1.0" }));
+    await published(serverJson("com.taker/two", { remote: domain }));
+    assert.equal((await setStatus("example.fallback/one", "1.1.0", "deleted")).status, 200);
+    assert.equal((await connect("example.fallback/one")).body.endpoint, domain);
+    assertProblem(await connect("com.taker/two"), 403, "server_revoked");
   });
 
   test("goes to who claims it from under its domain, and is connected to under that name", async () => {
@@ -338,6 +393,19 @@ describe("a remote with variables", () => {
     const { text } = await authority.connect("com.templated/none", key);
     assert.ok(!text.includes("variables"), text);
     assert.equal((await authority.request("/v0.1/servers/com.templated%2Ftool/versions/1.0.0")).body._meta[OURS].connectable, false);
+  });
+
+  test("is nobody's by its host, and named as it was sent", async () => {
+    const at = (name, url) => {
+      const names = [...url.matchAll(/\{(\w+)\}/g)].map((match) => [match[1], {}]);
+      return { ...serverJson(name), remotes: [{ type: "sse", url, variables: Object.fromEntries(names) }] };
+    };
+    for (const [n, url] of ["https://{host}/mcp", "https://{host}:{port}/mcp", "https://{tenant}.example.net/api"].entries()) {
+      await published(at(`com.anyhost/n${n}`, url), at(`com.otherhost/n${n}`, url.replace("host", "server")));
+    }
+    await published(at("com.anypath/one", "https://paths.example.net/{a}/mcp"));
+    const answer = await publish(at("com.otherpath/one", "https://paths.example.net/{b}/mcp"));
+    assertRefused(answer, 400, "remote URL https://paths.example.net/{b}/mcp is already used by server com.anypath/one, in its version 1.0.0");
   });
 
   test("is public by all that it may be", async () => {

@@ -20,6 +20,16 @@ macro_rules! latest {
     };
 }
 
+/// The highest that is neither deleted nor a prerelease.
+macro_rules! latest_stable {
+    () => {
+        "(SELECT id FROM versions WHERE server_id = s.id AND status <> 'deleted' AND stable = 1
+          ORDER BY sort_key DESC, coalesce(published_at, created_at * 1000), version LIMIT 1)"
+    };
+}
+
+pub(super) use {latest, latest_stable};
+
 /// A version that is the latest no more, and the one that is it now, changed with what was changed in
 /// the same transaction. `updated_at` moves only with what is published here: of what comes from elsewhere,
 /// it is what is said there.
@@ -37,9 +47,9 @@ const CHOOSE: &str = concat!(
        description = v.description
      FROM (SELECT s.id, ",
     latest!(),
-    " AS latest,
-         (SELECT id FROM versions WHERE server_id = s.id AND status <> 'deleted' AND stable = 1
-          ORDER BY sort_key DESC, coalesce(published_at, created_at * 1000), version LIMIT 1) AS stable
+    " AS latest, ",
+    latest_stable!(),
+    " AS stable
        FROM servers s WHERE s.name IN (SELECT value FROM json_each(?1))) c
      JOIN versions v ON v.id = coalesce(c.stable, c.latest)
      WHERE servers.id = c.id

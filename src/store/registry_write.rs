@@ -2,7 +2,7 @@
 //! its row in the revocation feed. What stands against a change is found out in the transaction, so
 //! that of two at once the later one meets what the earlier one did.
 
-use mcp_connect_catalog::{Endpoint, Entry, MAX_VERSIONS, VersionStatus};
+use mcp_connect_catalog::{Claim, Endpoint, Entry, MAX_VERSIONS, VersionStatus};
 use serde_json::json;
 use wasm_bindgen::JsValue;
 
@@ -15,7 +15,7 @@ use super::{
     page::{BYTES, with_room},
     quotas,
     registry::{RegistryVersion, nth_version, version_query, version_values},
-    registry_latest::{Flipped, MOMENT, choose},
+    registry_latest::{Flipped, MOMENT, choose, latest, latest_stable},
     revocations::{Connectable, Revocation},
     text,
 };
@@ -38,6 +38,8 @@ pub(crate) enum Obstacle {
     /// Another server holds this URL, in this version.
     RemoteTaken {
         url: String,
+        /// The URL as the request spells it, if it has one.
+        written: Option<String>,
         by: String,
         version: String,
     },
@@ -144,14 +146,70 @@ macro_rules! taken_meanwhile {
     };
 }
 
-/// Versions of others, at most 500, that are at a URL which ?1 claims, in an active version or in its
-/// version ?2, from under the URL's own domain, while their own claim is not proven. Those that a person has moderated before
+/// Versions of ?1 that become its latest or default one by the change before, at a URL which another server
+/// got while they held none.
+macro_rules! overtaken {
+    () => {
+        concat!(
+            "SELECT s.name || '@' || v.version AS subject, v.id, min(o.name) AS owner FROM servers s
+             JOIN versions v ON v.server_id = s.id AND v.status = 'active' AND v.moderated_at IS NULL
+               AND v.id NOT IN (s.latest_version, s.default_version) AND v.id IN (",
+            latest!(),
+            ", ",
+            latest_stable!(),
+            ")
+             JOIN remotes a ON a.version_id = v.id
+             CROSS JOIN remotes r ON r.url = a.url
+             JOIN versions w ON w.id = r.version_id JOIN servers o ON o.id = w.server_id
+             WHERE s.name = ?1 AND ",
+            holds!(),
+            " AND (NOT a.is_own OR ",
+            is_proven!(),
+            ") GROUP BY v.id"
+        )
+    };
+}
+
+/// Why a row `x` of [`overtaken`] is held back.
+macro_rules! overtaken_reason {
+    () => {
+        "'its URL is that of ' || x.owner || ', which got it while this version was superseded'"
+    };
+}
+
+/// To stand behind a change of a status, before another version is chosen for it: holds back an older
+/// version to which the server falls back, if another server has its URL by now. The change itself is never
+/// refused for that: a publisher can always take back what is bad.
+fn hold_overtaken(name: &str) -> [Statement<'static>; 2] {
+    const RECORD: &str = concat!(
+        "INSERT INTO audit (at, actor, action, subject, reason)
+         SELECT ?2, 'authority', 'version.quarantine', subject, ",
+        overtaken_reason!(),
+        " FROM (",
+        overtaken!(),
+        ") x"
+    );
+    const HOLD: &str = concat!(
+        "UPDATE versions SET moderation = 'quarantined', moderation_reason = ",
+        overtaken_reason!(),
+        ", moderation_actor = 'authority', moderated_at = ?2, moderation_expires_at = NULL
+         FROM (",
+        overtaken!(),
+        ") x WHERE versions.id = x.id"
+    );
+    let values = || -> Vec<JsValue> { vec![name.into(), now()] };
+    [(RECORD, values()), (HOLD, values())]
+}
+
+/// Versions of others, at most 500, that are at a URL which ?1 claims, in its latest or default version or in
+/// its version ?2, while that is active, from under the URL's own domain, while their own claim is not proven. Those that a person has moderated before
 /// stay as that person left them.
 macro_rules! outdone {
     () => {
         concat!(
             "SELECT DISTINCT w.id, o.name || '@' || w.version AS subject FROM servers t
-             JOIN versions d ON d.server_id = t.id AND (?2 IS NULL OR d.version = ?2) AND d.status = 'active'
+             JOIN versions d ON d.server_id = t.id AND d.status = 'active'
+               AND (?2 IS NULL OR d.version = ?2 OR d.id IN (t.latest_version, t.default_version))
              JOIN remotes a ON a.version_id = d.id AND a.is_own
              CROSS JOIN remotes r ON r.url = a.url
              JOIN versions w ON w.id = r.version_id JOIN servers o ON o.id = w.server_id
@@ -326,7 +384,7 @@ impl Store {
             return done(nth_version(&mut results, last)?);
         }
         let facts = nth_row(&mut results, 0)?.unwrap_or_default();
-        Ok(Written::Refused(obstacle(&facts).unwrap_or(
+        Ok(Written::Refused(obstacle(&facts, &entry.claims).unwrap_or(
             if facts.flag("is_known") {
                 Obstacle::Duplicate
             } else if facts.flag("is_full") {
@@ -434,7 +492,7 @@ impl Store {
         let Some(facts) = nth_row(&mut results, 0)? else {
             return Ok(Written::Refused(Obstacle::NotFound));
         };
-        Ok(match obstacle(&facts) {
+        Ok(match obstacle(&facts, &entry.claims) {
             Some(obstacle) => Written::Refused(obstacle),
             None if facts.text("content_hash") == hash => Written::Unchanged,
             None if facts.flag("is_spent") => Written::Refused(Obstacle::QuotaSpent),
@@ -507,9 +565,10 @@ impl Store {
                     .map(|sql| (sql.as_str(), vec![names.as_str().into()])),
             );
         }
+        statements.extend(hold_overtaken(name));
+        statements.extend(choose(&names, Flipped::Updated));
         let outdone = statements.len();
         statements.extend(hold_outdone(name, version));
-        statements.extend(choose(&names, Flipped::Updated));
         let mut results = self.batch(statements).await?;
         let changed = nth_rows(&mut results, 1)?;
         if !changed.is_empty() {
@@ -520,7 +579,7 @@ impl Store {
             }));
         }
         let facts = nth_row(&mut results, 0)?.unwrap_or_default();
-        Ok(match obstacle(&facts) {
+        Ok(match obstacle(&facts, &[]) {
             Some(obstacle) => Written::Refused(obstacle),
             None if facts.flag("is_spent") => Written::Refused(Obstacle::QuotaSpent),
             None => Written::Unchanged,
@@ -565,13 +624,18 @@ fn content(entry: &Entry) -> [JsValue; 6] {
     ]
 }
 
-fn obstacle(facts: &Row) -> Option<Obstacle> {
+/// `claims` are those of the request.
+fn obstacle(facts: &Row, claims: &[Claim]) -> Option<Obstacle> {
     if let Some(upstream) = facts.optional("upstream") {
         return Some(Obstacle::Mirrored(upstream.to_owned()));
     }
     if let Some(url) = facts.optional("url") {
         return Some(Obstacle::RemoteTaken {
             url: url.to_owned(),
+            written: claims
+                .iter()
+                .find(|claim| claim.url == url)
+                .map(|claim| claim.written.clone()),
             by: facts.text("owner").to_owned(),
             version: facts.text("owner_version").to_owned(),
         });

@@ -20,10 +20,16 @@ pub struct Claim {
     /// Whether the URL's host is the domain of the server's namespace, or lies below it. Whoever
     /// publishes in the namespace has proven to own the domain, so such a claim comes before others.
     pub is_own: bool,
+    /// The URL as its server.json spells it, in the first of several spellings.
+    #[serde(skip)]
+    pub written: String,
 }
 
 /// Stands for a variable, whatever its name is.
 const VARIABLE: &str = "variable";
+
+/// Another one: a host that differs with it has a variable.
+const OTHER_VARIABLE: &str = "other";
 
 #[derive(Deserialize)]
 struct ServerJson {
@@ -38,13 +44,11 @@ struct Remote {
 impl Claim {
     /// The claims of a server to several URLs, each once.
     pub(crate) fn all<'a>(server: &ServerName, urls: impl Iterator<Item = &'a str>) -> Vec<Self> {
-        let claims = urls.filter(|url| !url.is_empty()).map(|url| {
-            let claim = Self::of(server, url);
-            (claim.url, claim.is_own)
-        });
-        let claims: BTreeMap<String, bool> = claims.collect();
-        let claims = claims.into_iter();
-        claims.map(|(url, is_own)| Self { url, is_own }).collect()
+        let mut claims = BTreeMap::new();
+        for claim in urls.filter_map(|url| Self::of(server, url)) {
+            claims.entry(claim.url.clone()).or_insert(claim);
+        }
+        claims.into_values().collect()
     }
 
     /// The claims of a version that was stored before there were claims.
@@ -59,29 +63,36 @@ impl Claim {
         })
     }
 
-    /// The claim of a server to a URL as it stands in its server.json.
-    pub fn of(server: &ServerName, url: &str) -> Self {
+    /// The claim of a server to a URL as it stands in its server.json. A URL whose host has a variable
+    /// claims nothing: each of its users has another host.
+    pub fn of(server: &ServerName, url: &str) -> Option<Self> {
+        if url.is_empty() {
+            return None;
+        }
         let templated = !template_variables(url).is_empty();
-        let filled = if templated {
-            fill_with(url, VARIABLE)
+        let parsed = if templated {
+            let filled = Url::parse(&fill_with(url, VARIABLE)).ok()?;
+            let other = Url::parse(&fill_with(url, OTHER_VARIABLE)).ok()?;
+            Some(filled).filter(|filled| filled.host() == other.host())?
+        } else if let Ok(parsed) = Url::parse(url) {
+            parsed
         } else {
-            url.to_owned()
-        };
-        let Ok(parsed) = Url::parse(&filled) else {
             // It leads nowhere; whoever has the same text has the same URL.
-            return Self {
+            return Some(Self {
                 url: url.trim().to_owned(),
                 is_own: false,
-            };
+                written: url.to_owned(),
+            });
         };
         let host = parsed.host_str().unwrap_or_default().trim_end_matches('.');
         let namespace = server.namespace();
-        Self {
+        Some(Self {
             url: normal_form(&parsed, host, templated),
             is_own: namespace.contains('.')
                 && parsed.domain().is_some()
                 && lies_under(host, &reversed(namespace)),
-        }
+            written: url.to_owned(),
+        })
     }
 }
 
@@ -143,7 +154,7 @@ mod tests {
     use crate::{Endpoint, EndpointRules};
 
     fn claim(name: &str, url: &str) -> Claim {
-        Claim::of(&name.parse().unwrap(), url)
+        Claim::of(&name.parse().unwrap(), url).unwrap()
     }
 
     fn normal(url: &str) -> String {
@@ -184,7 +195,7 @@ mod tests {
                 "https://xn--bcher-kva.example/",
                 "https://XN--BCHER-KVA.example/",
             ),
-            ("https://{a}.example.com/{b}", "https://{x}.example.com/{y}"),
+            ("https://example.com/{a}/{b}", "https://example.com/{x}/{y}"),
         ] {
             assert_eq!(normal(one), normal(other), "{one}");
         }
@@ -207,6 +218,38 @@ mod tests {
     }
 
     #[test]
+    fn what_has_a_variable_for_a_host_claims_nothing() {
+        let server = "com.example/one".parse().unwrap();
+        for url in [
+            "",
+            "https://{host}/mcp",
+            "https://{host}:8443/mcp",
+            "https://{host}:{port}/mcp",
+            "https://{tenant}.example.com/mcp",
+            "https://mcp-{n}.example.com/mcp",
+            "https://mcp.{zone}",
+            "https://user@{host}/mcp",
+            "https:\\\\{host}\\mcp",
+            "{base}/mcp",
+            "{url}",
+        ] {
+            assert_eq!(Claim::of(&server, url), None, "{url}");
+        }
+        for url in [
+            "https://variable/mcp",
+            "https://other/mcp",
+            "https://example.com/{host}",
+            "https://example.com:{port}/",
+            "https://{user}@example.com/mcp",
+            "https://example.com/?key={key}",
+            "{scheme}://example.com/mcp",
+        ] {
+            let claim = Claim::of(&server, url).unwrap();
+            assert_eq!(claim.written, url);
+        }
+    }
+
+    #[test]
     fn other_urls_stay_others() {
         for (one, other) in [
             ("https://example.com/a", "https://example.com/A"),
@@ -217,7 +260,9 @@ mod tests {
             ("https://example.com/a?b", "https://example.com/a"),
             ("https://example.com/?a=%26b", "https://example.com/?a=&b"),
             ("https://example.com/%2561", "https://example.com/a"),
-            ("https://{a}.example.com/", "https://a.example.com/"),
+            ("https://example.com/{a}", "https://example.com/a"),
+            ("https://example.com/{a}", "https://example.com/variable"),
+            ("https://example.com:{a}/", "https://example.com:8080/"),
         ] {
             assert_ne!(normal(one), normal(other), "{one}");
         }
@@ -230,7 +275,7 @@ mod tests {
             ("com.example/one", "https://example.com/mcp", true),
             ("com.example/one", "https://MCP.example.com.:8443/mcp", true),
             ("com.Example/one", "https://mcp.example.com/mcp", true),
-            ("com.example/one", "https://{tenant}.example.com/mcp", true),
+            ("com.example/one", "https://example.com/{tenant}/mcp", true),
             ("com.example.sub/one", "https://example.com/mcp", false),
             ("com.example/one", "https://evilexample.com/mcp", false),
             ("com.example/one", "https://example.com.evil.net/mcp", false),
@@ -259,7 +304,7 @@ mod tests {
 
         #[test]
         fn any_text_is_answered(text in "\\PC*") {
-            let _ = normal(&text);
+            let _ = Claim::of(&"com.example/one".parse().unwrap(), &text);
         }
     }
 }

@@ -135,10 +135,17 @@ pub(super) fn refused(failed: &'static str, obstacle: Obstacle) -> Refusal {
             format!("this name is mirrored from {upstream}; change it there")
         }
         Obstacle::NotFound => "there is no such version".to_owned(),
-        Obstacle::RemoteTaken { url, by, version } => {
-            let url = url.strip_prefix("template ").unwrap_or(&url);
+        Obstacle::RemoteTaken { url, written, by, version } => {
+            let template = url.strip_prefix("template ");
+            let (url, spelling) = match (template, written) {
+                (Some(_), Some(written)) => (written, String::new()),
+                (None, Some(written)) if written != url => {
+                    (url, format!(" ({written} is another spelling of it)"))
+                }
+                (template, _) => (template.unwrap_or(&url).to_owned(), String::new()),
+            };
             format!(
-                "remote URL {url} is already used by server {by}, in its version {version}. If the URL's \
+                "remote URL {url} is already used by server {by}, in its version {version}{spelling}. If the URL's \
                  domain is yours, publish in the namespace of the domain, which comes before others; if {by} \
                  is yours, deprecate or delete that version, or publish a later one without the URL; else \
                  ask the operator of this registry"
