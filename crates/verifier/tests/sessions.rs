@@ -299,6 +299,10 @@ async fn a_session_id_that_a_server_could_read_as_another_is_refused() {
         b",s",
         b"\"s\"",
         b"s\"",
+        b"'s'",
+        b"`s`",
+        b"\\s",
+        b"s;x",
         b"s x",
         b"s\tx",
         b"s\xa0",
@@ -318,7 +322,7 @@ async fn a_session_id_that_a_server_could_read_as_another_is_refused() {
         let ungoverned = optional.client.post(&optional.url).header(SESSION, id(odd));
         assert_eq!(ungoverned.send().await.unwrap().status(), 403, "{odd:?}");
     }
-    for plain in ["t", "a-b_c.d~e", "a+/b==", "a:b;c|d'e", "!#$%&*@"] {
+    for plain in ["t", "a-b_c.d~e", "a+/b==", "a:b|d%e", "!#$%&*@"] {
         assert_eq!(required.status(Method::POST, plain, &another).await, 200);
     }
     let request = required.request(Method::GET, &another);
@@ -343,7 +347,7 @@ async fn revisions_without_sessions_ignore_them_and_so_does_the_server_behind() 
     let short = server.authority.descriptor(1);
     server.begin("ended", &short).await;
     let own = server.authority.descriptor(60);
-    server.begin("another's", &server.of_another_client()).await;
+    server.begin("another", &server.of_another_client()).await;
     // A request of it before would renew it.
     support::eventually("a session has ended", async || {
         now() > Duration::from_secs(short.expires_at) + GRACE
@@ -361,11 +365,11 @@ async fn revisions_without_sessions_ignore_them_and_so_does_the_server_behind() 
         (status, response.text().await.unwrap())
     };
     let ignored = (200, "[false, false]".to_owned());
-    for id in ["ended", "another's", "unknown", "a, b"] {
+    for id in ["ended", "another", "unknown", "a, b"] {
         assert_eq!(shown("2026-07-28", id).await, ignored, "{id}");
     }
     assert_eq!(shown("2025-11-25", "ended").await.0, 404);
-    assert_eq!(shown("2025-11-25", "another's").await.0, 403);
+    assert_eq!(shown("2025-11-25", "another").await.0, 403);
     let passed = (200, "[true, true]".to_owned());
     assert_eq!(shown("2025-11-25", "unknown").await, passed);
 }
