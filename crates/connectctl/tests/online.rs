@@ -267,11 +267,11 @@ async fn answer(
             detail["versions"] = json!([{"version": "1.2.0", "status": "active"}]);
             detail
         }
-        ("GET", "/v1/admin/audit?limit=2") => {
+        ("GET", "/v1/admin/audit?limit=2&imports=exclude") => {
             json!({"entries": [audit_entry(3, Some("\u{1b}[31mmalware")), audit_entry(2, None)],
                 "next_cursor": "2"})
         }
-        ("GET", "/v1/admin/audit?limit=2&cursor=2") => {
+        ("GET", "/v1/admin/audit?limit=2&imports=exclude&cursor=2") => {
             json!({"entries": [audit_entry(1, None)]})
         }
         (
