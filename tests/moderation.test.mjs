@@ -61,8 +61,8 @@ describe("a quarantine", () => {
     assert.ok(!("server" in held));
     for (const reference of [NAME, `${NAME}@1.0.0`, `${NAME}@2.0.0`]) {
       const answer = await authority.connect(reference, key);
-      assertProblem(answer, 403, "server_revoked");
-      assert.ok(!answer.text.includes("odd traffic"), "why is for discovery");
+      assertProblem(answer, 403, "server_revoked", "quarantined");
+      assert.ok(answer.text.includes("odd traffic"), "why is told, as discovery tells it");
     }
     for (const reference of [NAME, `${NAME}@1.0.0`]) {
       const { status, status_reason } = await shown(reference);
