@@ -1,3 +1,5 @@
+//! Keeps a change going on after its client has broken off.
+
 use js_sys::{Function, Promise};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;

@@ -1,3 +1,5 @@
+//! The names of what an audit trail records.
+
 /// Every action that an authority writes into its audit trail, in the order of the alphabet.
 pub const ACTIONS: [&str; 43] = [
     "administrator.access_identity",

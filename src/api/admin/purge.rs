@@ -1,3 +1,5 @@
+//! Purges versions that could never be connected to.
+
 use http::StatusCode;
 use mcp_connect_catalog::{Namespace, date_micros};
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Lists servers by pattern, state, level and source, for those who decide about many at once.
+
 use http::StatusCode;
 use mcp_connect_catalog::ServerName;
 

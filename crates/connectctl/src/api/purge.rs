@@ -1,3 +1,5 @@
+//! Asks the authority to purge what could never be connected to.
+
 use mcp_connect_client::ConnectError;
 use serde::{Deserialize, Serialize};
 

@@ -1,3 +1,5 @@
+//! Asks the authority for servers as administrators find them.
+
 use mcp_connect_catalog::ServerName;
 use mcp_connect_client::ConnectError;
 use serde::{Deserialize, Serialize};
