@@ -275,6 +275,22 @@ describe("the keys of a provider", () => {
     }
   });
 
+  test("are tried up to eight", async () => {
+    const more = await Promise.all(Array.from({ length: 9 }, async () => {
+      const { publicKey, privateKey } = await generateKeyPair("ES256", { extractable: true });
+      return { jwk: await exportJWK(publicKey), privateKey };
+    }));
+    const sign = ({ privateKey }, aud) =>
+      new SignJWT({ iss: provider.issuer, aud, client_id: "agent" })
+        .setProtectedHeader({ alg: "ES256", typ: "at+jwt" })
+        .setIssuedAt()
+        .setExpirationTime("10m")
+        .sign(privateKey);
+    assert.equal((await publish("urn:many", more.map(({ jwk }) => jwk))).status, 201);
+    for (const pair of more.slice(0, 8)) await granted(await sign(pair, "urn:many"));
+    assert.match((await refusal(await sign(more[8], "urn:many"))).problem, /first 8 keys that fit/);
+  });
+
   test("are looked for once when a signature is another's, however often that is shown", async () => {
     const audience = "urn:kept";
     assert.equal((await publish(audience, [{ ...pairs.one.jwk, kid: "k" }])).status, 201);

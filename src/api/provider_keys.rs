@@ -124,7 +124,7 @@ impl Wanted {
         TokenFault::new(match (self.tried, fitting) {
             (Some(_), ..=MAX_CANDIDATES) => "the signature is not the key's",
             (Some(_), _) => {
-                "the signature is not that of the first 4 keys that fit; more are not tried, and kid would say which it is"
+                "the signature is not that of the first 8 keys that fit; more are not tried, and kid would say which it is"
             }
             (None, _) => "no key of the provider fits",
         })

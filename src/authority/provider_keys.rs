@@ -11,7 +11,7 @@ use super::discovery::{ServedFault, read_served};
 const MAX_KEYS: usize = 64;
 /// The most keys that are tried for one token. More than that fit only if a provider names none of
 /// many keys.
-pub(crate) const MAX_CANDIDATES: usize = 4;
+pub(crate) const MAX_CANDIDATES: usize = 8;
 const MIN_RSA_BITS: usize = 2048;
 const MAX_RSA_BITS: usize = 8192;
 /// The longest text of a provider that an administrator is shown.
