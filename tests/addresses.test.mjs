@@ -134,12 +134,22 @@ describe("pages", () => {
       assert.equal(headers.get("access-control-allow-credentials"), null, path);
     }
     assert.equal((await authority.request("//openapi.yaml")).headers.get("access-control-allow-origin"), "*");
-    for (const path of [...PUBLIC, "/openapi.yaml", "/openapi.json"]) {
+    for (const path of [...PUBLIC, "/openapi.yaml", "/openapi.json", "/", "/docs"]) {
       const { status, headers } = await preflight(path, "https://any.example", "GET", "if-none-match");
       assert.equal(status, 204, path);
       assert.equal(headers.get("access-control-allow-origin"), "*");
       assert.ok(list(headers, "access-control-allow-methods").includes("get"));
       assert.ok(list(headers, "access-control-allow-headers").includes("*"));
+    }
+  });
+
+  test("are told the methods of whatever they ask without a preflight", async () => {
+    for (const path of [...PUBLIC, "/openapi.yaml", "/openapi.json", "/docs"]) {
+      for (const method of ["OPTIONS", "PROPFIND"]) {
+        const answer = await authority.request(path, { method });
+        assert.equal(answer.status, 405, `${method} ${path}`);
+        assert.match(answer.headers.get("allow"), /^GET,.*HEAD/, path);
+      }
     }
   });
 

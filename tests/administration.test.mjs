@@ -377,12 +377,12 @@ describe("an import", () => {
       "name:": { ...good, server: { ...good.server, name: "org.import" } },
       "version: is \"latest\"": { ...good, server: { ...good.server, version: "latest" } },
       "version: looks like a range": { ...good, server: { ...good.server, version: "^1.0.0" } },
-      "missing field `version`": { ...good, server: { ...good.server, version: undefined } },
+      "server: version: is missing": { ...good, server: { ...good.server, version: undefined } },
       "not an object": "org.import/good",
-      "missing field `server`": { name: "org.import/good" },
+      "server: is missing": { name: "org.import/good" },
       "server: not an object": { server: ["org.import/good", "1.0.0", null, "d", []] },
       "_meta publishedAt": entry("org.import/good", { publishedAt: "yesterday" }),
-      "unknown variant `odd`": entry("org.import/good", { status: "odd" }),
+      'status: must be one of "active", "deleted", "deprecated", but is "odd"': entry("org.import/good", { status: "odd" }),
       "larger than 256 KiB": entry("org.import/large", { readme: "x".repeat(256 * 1024) }),
     };
     const results = await outcomes(...Object.values(refused), null, 7, [], good);

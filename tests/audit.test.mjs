@@ -157,6 +157,10 @@ describe("the list", () => {
     for (const query of ["actor=", "since=yesterday", "until=1", "order=up", "cursor=x", `subject=${"x".repeat(601)}`]) {
       assertProblem(await authority.admin(`/audit?${query}`), 400, "request_invalid", query.split("=")[0]);
     }
+    for (const query of ["since=2026-11-02&until=2026-11-01", `since=${at}&until=2020-01-01T00:00:00Z`]) {
+      assertProblem(await authority.admin(`/audit?${query}`), 400, "request_invalid", "until: is not after since");
+    }
+    assert.deepEqual((await authority.admin("/audit?since=2020-11-01&until=2020-11-01")).body.entries, []);
     const { code, stdout } = await run("list", "--actor", "ann", "--action", "server.quarantine");
     assert.deepEqual([code, /ann +server\.quarantine +com\.audited\/two/.test(stdout)], [0, true], stdout);
   });

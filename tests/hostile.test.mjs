@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 
 import { REPOSITORY, startAuthority } from "./support/authority.mjs";
+import { assertDescribed, operations } from "./support/description.mjs";
 import { assertProblem } from "./support/problem.mjs";
 
 const SERVER = "com.example/weather";
@@ -180,6 +181,104 @@ for (const { path } of ENDPOINTS.filter(({ method }) => method === "GET")) {
     }
   });
 }
+
+test("a parameter that an endpoint does not have is refused by each that has some, or none", async () => {
+  const real = (template) =>
+    template.replace("{namespace}/{name}", SERVER).replace("{client_id}", "client")
+      .replace("{change}", template.includes("/servers/") ? "revoke" : "suspend").replaceAll(/\{\w+\}/g, "x");
+  for (const { path, method, query } of operations().filter(({ path }) => path.startsWith("/v1/"))) {
+    const ask = (name) => send(method.toUpperCase(), `${real(path)}?${name}=1`);
+    const refused = await ask("unheard_of");
+    assertProblem(refused, 400, "request_invalid", "unheard_of: is not a parameter of this endpoint; there are ");
+    assertDescribed(method, path, refused);
+    const listed = refused.body.detail.replace(/.*; there are /, "").split(", ");
+    assert.deepEqual(listed.toSorted(), query.length > 0 ? query.toSorted() : ["none"], `${method} ${path}`);
+    for (const name of query) assert.doesNotMatch((await ask(name)).body?.detail ?? "", /is not a parameter/, `${path}?${name}`);
+  }
+  for (const path of ["/healthz", "/.well-known/jwks.json", "/.well-known/mcp-connect-authority", "/v0.1/servers", "/v0.1/ping"]) {
+    assert.equal((await send("GET", `${path}?unheard_of=1`)).status, 200, path);
+  }
+});
+
+describe("a body of the wrong shape", () => {
+  const RUST = /struct|enum\b|variant|field|sequence|expected|invalid type|u32|u64|line \d/;
+  const reason = "a test";
+  const level = `"none", "namespace", "endpoint", "operator"`;
+  for (const [method, path, body, detail] of [
+    ["POST", "/administrators", { name: "ann", role: "viewer" }, `role: must be one of "metrics", "auditor", "moderator", "operator", but is "viewer"`],
+    ["POST", "/administrators", { name: "ann", role: null }, "role: must be a string"],
+    ["POST", "/administrators", { name: 7, role: "operator" }, "name: must be a string, but is 7"],
+    ["POST", "/administrators", { role: "operator" }, "name: is missing"],
+    ["POST", "/administrators", { name: "ann", role: "auditor", admin: true }, `admin: is no member; there are "name", "role", "label", "expires_in", "expires_at", "reason"`],
+    ["POST", "/administrators/ann/role", [], "the body is not a JSON object"],
+    ["POST", "/policy", { policy: [], reason }, "policy: must be an object, but is a list"],
+    ["POST", "/policy", { policy: [["*"]], reason }, "policy: must be an object, but is a list"],
+    ["POST", "/policy", { policy: null, reason }, "policy: must be an object, but is null"],
+    ["POST", "/policy", { policy: { allow: ["*"], clients: [] }, reason }, "policy.clients: must be an object, but is a list"],
+    ["POST", "/policy", { policy: { allow: ["*"], clients: [["*"], []] }, reason }, "policy.clients: must be an object, but is a list"],
+    ["POST", "/policy", { policy: { allow: ["*"], clients: null }, reason }, "policy.clients: must be an object, but is null"],
+    ["POST", "/policy", { policy: { allow: ["*"], clients: { allow: "*" } }, reason }, `policy.clients.allow: must be a list, but is the string "*"`],
+    ["POST", "/policy", { policy: { allow: ["*"], versions: [["a/b"]] }, reason }, "policy.versions[0]: must be an object, but is a list"],
+    ["POST", "/policy", { policy: { allow: ["*"], versions: [{ pin: "1" }] }, reason }, "policy.versions[0].servers: is missing"],
+    ["POST", "/policy", { policy: { allow: ["*"], publishers: ["-"] }, reason }, "policy.publishers[0]: the namespace before"],
+    ["POST", "/policy", { policy: { allow: ["*"], require_verification: "high" }, reason }, `policy.require_verification: must be one of ${level}, but is "high"`],
+    ["POST", "/policy", { policy: { allow: ["*"] }, reason, if_version: -1 }, "if_version: must be a whole number from 0 to 4294967295, but is -1"],
+    ["POST", "/clients", { client_id: "c", expires_in: 1.5 }, "expires_in: must be a whole number from 0 to 18446744073709551615, but is 1.5"],
+    ["POST", "/clients", { client_id: "c", api_key: "no" }, `api_key: must be true or false, but is the string "no"`],
+    ["POST", "/revocations", { kind: "server", id: "x", reason }, `kind: must be one of "client", "jti", "key", "tenant", but is "server"`],
+    ["POST", "/purge", { reason, namespace: "-" }, "namespace: the namespace before"],
+    ["POST", "/import", { servers: null }, "servers: must be a list, but is null"],
+    ["POST", "/import", {}, "servers: is missing"],
+    ["POST", "/tenants/acme/identity-providers", { issuer: "https://id.example", audience: "a", reason, required_claims: { a: 1 } }, "required_claims.a: must be a string, but is 1"],
+    ["POST", "/servers/com.example/weather/prove", { level: "operator" }, "level: must be one of"],
+  ]) {
+    test(`${method} ${path} ${JSON.stringify(body)}`, async () => {
+      const { status, body: problem } = await send(method, `/v1/admin${path}`, { body: JSON.stringify(body) });
+      assert.deepEqual([status, problem.code], [400, "request_invalid"]);
+      assert.ok(problem.detail.startsWith(detail), problem.detail);
+      assert.doesNotMatch(problem.detail, RUST);
+    });
+  }
+
+  test("syntax errors keep their place", async () => {
+    const { body } = await send("POST", "/v1/connect", { body: `{"server_ref" "x"}` });
+    assert.equal(body.detail, "the body: is not JSON: expected `:` at line 1 column 15");
+  });
+
+  test("of every endpoint is told without a word of Rust", async () => {
+    for (const { method, path } of ENDPOINTS.filter(({ method, path }) => method !== "GET" && !path.endsWith("/probe"))) {
+      for (const body of [`{"x":1}`, `{"reason":[]}`, `{"reason":null,"server_ref":{}}`, "[]", "{}", `{"client_id":1,"name":{},"issuer":[],"token":0}`]) {
+        const { status, text, body: problem } = await send(method, path, { body });
+        if (status === 400) assert.doesNotMatch(problem.detail, RUST, `${path} ${body}: ${text}`);
+      }
+    }
+  });
+});
+
+test("what does not show has no place in what administrators write", async () => {
+  const post = (path, body) => authority.admin(path, body);
+  for (const hidden of ["\u202e", "\u2066", "\u200b", "\u200d", "\ufeff", "\u00ad", "\ufffe", "\ufdd0", "\u{1ffff}", "\u0007", "\n", "\u3164"]) {
+    const text = `odd${hidden}traffic`;
+    const code = `U+${hidden.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+    for (const [path, body] of [
+      [`/servers/${SERVER}/quarantine`, {}],
+      [`/servers/${SERVER}@1.0.0/revoke`, {}],
+      ["/clients/client/suspend", {}],
+      ["/policy", { policy: { allow: ["*"] } }],
+      ["/revocations", { kind: "jti", id: "x" }],
+      ["/tenants", { tenant_id: "odd" }],
+      ["/import", { servers: [{}] }],
+    ]) {
+      const refused = await post(path, { ...body, reason: text });
+      assertProblem(refused, 400, "request_invalid", `reason: has the control, format or blank character ${code}`);
+    }
+    assertProblem(await post("/tenants", { tenant_id: "odd", name: text }), 400, "request_invalid", "name");
+    assertProblem(await post("/clients", { client_id: "odd", label: text }), 400, "request_invalid", "label");
+  }
+  const shown = await post("/clients/client/suspend", { reason: "鍵が\u3000漏れた: 🎉 fuite\u00a0!" });
+  assert.equal(shown.status, 200, shown.text);
+  assert.equal((await post("/clients/client/resume", { reason: "well again" })).status, 200);
+});
 
 describe("a path", () => {
   for (const path of [

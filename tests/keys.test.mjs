@@ -236,6 +236,27 @@ describe("the feed", () => {
     assert.deepEqual([audited.action, audited.subject, audited.reason], ["jti.revoke", "-by-hand", "a test"]);
   });
 
+  test("a key's id that was not copied whole is unknown: nothing is revoked, and the held ones are told", async () => {
+    const { kid } = (await authority.admin("/keys")).body.keys[0];
+    const revocations = async () => (await authority.admin("/revocations?limit=100")).body.revocations.length;
+    const before = await revocations();
+    for (const id of [kid.slice(0, -1), kid.slice(1), `${kid}=`, `${kid} `, ` ${kid}`, `${kid}\n`, `"${kid}"`, "", "x", "x".repeat(500), `${kid.slice(0, -1)}\u202e`]) {
+      for (const even_if_unknown of [false, true]) {
+        const answer = await authority.admin("/revocations", { kind: "key", id, reason: "a test", even_if_unknown });
+        assertProblem(answer, 400, "request_invalid", "id: this authority holds no signing key ");
+        assert.match(answer.body.detail, /nothing was revoked/);
+        assert.ok(answer.body.detail.includes(`it holds ${kid} (`), answer.body.detail);
+        assert.ok(!answer.body.detail.includes("\u202e"));
+      }
+      const shown = await control("keys", "revoke", "--reason", "a test", "--", id);
+      assert.notEqual(shown.code, 0, id);
+    }
+    const other = await authority.admin("/revocations", { kind: "key", id: "A".repeat(43), reason: "a test" });
+    assertProblem(other, 404, "key_not_found", "id: this authority holds no signing key ");
+    assert.equal(await revocations(), before);
+    assert.ok((await kids()).includes(kid));
+  });
+
   test("what is no revocation is refused", async () => {
     for (const [members, detail] of [
       [{ kind: "server" }, "kind"],

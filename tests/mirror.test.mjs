@@ -253,7 +253,7 @@ describe("a mirrored registry", () => {
     await assertConnects(c);
     assertProblem(await connect(b), 403, "server_revoked");
     const found = await poison();
-    assert.match(found[`${a}@1.0.0`], /^server: missing field `description`/);
+    assert.match(found[`${a}@1.0.0`], /^server: description: is missing/);
     assert.equal(Object.keys(found).length, 4);
     assert.equal((await status()).poison, 4);
 
@@ -261,7 +261,7 @@ describe("a mirrored registry", () => {
     const listed = await connectctl([...settings, "mirror", "rejected"]);
     assert.equal(listed.code, 0, listed.stderr);
     assert.equal((await connectctl([...settings, "mirror", "poison"])).stdout, listed.stdout, "the old name goes on working");
-    assert.match(listed.stdout, new RegExp(`${a}@1.0.0 .*missing field`));
+    assert.match(listed.stdout, new RegExp(`${a}@1.0.0 .*description: is missing`));
 
     upstream.entries.delete("?1");
     upstream.entries.delete("?2");
@@ -560,7 +560,7 @@ describe("a mirrored registry", () => {
       problems.push((await status()).problem);
     }
     assert.match(problems[0], /^the upstream's list: /);
-    assert.match(problems[1], /missing field `servers`/);
+    assert.match(problems[1], /servers: is missing/);
     assert.match(problems[2], /cursor is too long/);
     assert.equal(problems[3], "the upstream answers 429");
     assert.match(problems[4], /^the upstream/);

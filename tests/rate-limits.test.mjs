@@ -229,6 +229,18 @@ test("administrators who are known have no limit; who guesses has the address's"
   assert.equal(nowhere.at(-1), 429);
 });
 
+test("health is counted apart: nothing else that its network asks for makes it look down", async () => {
+  await freshPeriod();
+  const headers = from(nextAddress());
+  const flood = await statuses(LIMITS.ADDRESS + 5, () => authority.request("/v1/servers", { headers }));
+  assert.equal(flood.at(-1), 429);
+  for (const path of ["/healthz", "/v0.1/health", "/v0.1/ping"]) {
+    assert.equal((await authority.request(path, { headers })).status, 200, path);
+  }
+  const answers = await statuses(LIMITS.ADDRESS + 5, () => authority.request("/healthz", { headers }));
+  assert.deepEqual([...new Set(answers)].sort(), [200, 429], "it reads the database, so it has a limit of its own");
+});
+
 test("a flood leaves a line now and then, not one for each request", async () => {
   await freshPeriod();
   authority.clearLog();

@@ -3,12 +3,12 @@
 
 use std::{future::Future, pin::Pin, str::FromStr};
 
-use mcp_connect_catalog::{ServerName, ServerRef};
+use mcp_connect_catalog::{self as catalog, ServerName, ServerRef};
 use mcp_connect_descriptor::strict_json;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
-use super::{App, json_path, limits::Visitor, problem::Problem};
+use super::{App, limits::Visitor, problem::Problem};
 use crate::{
     authority::{AccessToken, Administrator, ApiKey, Presented, Role, bearer},
     platform::{
@@ -84,7 +84,7 @@ impl Call {
             })
     }
 
-    /// A parameter of the query, which may be there once. Others than are asked for don't matter.
+    /// A parameter of the query, which may be there once.
     pub(super) fn query(&self, name: &str) -> Result<Option<String>, Problem> {
         let query = self.head.target.query().unwrap_or_default();
         let mut values = form_urlencoded::parse(query.as_bytes())
@@ -97,12 +97,6 @@ impl Call {
             )));
         }
         Ok(value)
-    }
-
-    /// The names of the query's parameters.
-    pub(super) fn query_names(&self) -> impl Iterator<Item = String> {
-        let query = self.head.target.query().unwrap_or_default();
-        form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned())
     }
 
     /// How many entries a page may have; the default where nothing is said.
@@ -140,10 +134,7 @@ fn misread(body: &[u8], error: &serde_json::Error) -> Problem {
     if let Some(fault) = strict_json::explain(body) {
         return unreadable(fault);
     }
-    let member = error.is_data().then(|| json_path::at(body, error));
-    let member = member.filter(|path| !path.is_empty());
-    let member = member.as_deref().unwrap_or("the body");
-    Problem::request_invalid(format!("{member}: {error}"))
+    Problem::request_invalid(catalog::misread(body, error, "the body"))
 }
 
 /// Somebody who may do everything.

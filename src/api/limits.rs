@@ -153,6 +153,8 @@ pub(crate) fn family(method: &Method, target: &PathAndQuery) -> &'static str {
         FEED
     } else if path.starts_with("/.well-known/") {
         "metadata"
+    } else if is_health(path) {
+        "health"
     } else if path.starts_with("/v0/auth/") || path.starts_with("/v0.1/auth/") {
         "login"
     } else if method == Method::GET && target.query().is_none() && is_version(path) {
@@ -160,6 +162,15 @@ pub(crate) fn family(method: &Method, target: &PathAndQuery) -> &'static str {
     } else {
         "discovery"
     }
+}
+
+/// Asked by load balancers and monitors, which take an authority that answers 429 for one that is down: what else their
+/// network asks for must not use their limit up.
+fn is_health(path: &str) -> bool {
+    matches!(
+        path,
+        "/healthz" | "/v0/health" | "/v0.1/health" | "/v0/ping" | "/v0.1/ping"
+    )
 }
 
 /// `/v0.1/servers/{name}/versions/{version}`, which comes from a copy near the reader.
@@ -219,6 +230,11 @@ mod tests {
             ("/.well-known/jwks.json2", "metadata"),
             ("/v0/auth/dns", "login"),
             ("/v0.1/auth/github-at", "login"),
+            ("/healthz", "health"),
+            ("/healthz?probe=1", "health"),
+            ("/v0.1/health", "health"),
+            ("/v0/ping", "health"),
+            ("/healthz/x", "discovery"),
             ("/v0/servers", "discovery"),
             ("/v0/servers/a%2Fb/versions/latest", VERSION),
             ("/v0.1/servers/a%2Fb/versions/1.0.0", VERSION),

@@ -15,9 +15,9 @@ mod copies;
 mod front_page;
 mod gating;
 mod health;
-mod json_path;
 mod key_use;
 mod limits;
+mod parameters;
 mod problem;
 mod provider_keys;
 mod publishers;
@@ -171,6 +171,7 @@ async fn handle(
         .with(|router| router.find(&head.method, head.path()))
         .map_err(|fault| Problem::no_endpoint(head.path(), fault))?;
     let admitted = authenticate::admit(found.handler, found.route, &head, &app, &visitor).await?;
+    found.parameters.check(head.target.query())?;
     let body = read_body(request, found.max_body_bytes).await??;
     let call = Call {
         app,

@@ -12,6 +12,7 @@ use super::{
     },
     call::{Answer, Auditor, Call, MetricsReader, Moderator, Operator},
     changes, connect, health,
+    parameters::Parameters::{self, Any, Only},
     registry::{self, Refusal},
     revocations, servers, well_known,
 };
@@ -79,123 +80,128 @@ const PUT: Method = Method::PUT;
 const PATCH: Method = Method::PATCH;
 const DELETE: Method = Method::DELETE;
 
-type Route = (Method, &'static str, Handler);
+/// Method, path, the parameters of its query, and who answers.
+type Route = (Method, &'static str, Parameters, Handler);
+
+const NONE: Parameters = Only(&[]);
+/// Of a list without filters.
+const LIST: Parameters = Only(&["cursor", "limit"]);
 
 #[rustfmt::skip]
 static ROUTES: [Route; 68] = [
-    (POST, "/v1/connect", anyone!(connect::connect)),
-    (GET, "/v1/servers", anyone!(servers::list)),
-    (GET, "/v1/servers/{namespace}/{name}", anyone!(servers::detail)),
-    (GET, "/v1/servers/{namespace}/{name}/challenge", anyone!(servers::challenge)),
-    (GET, "/v1/changes", anyone!(changes::list)),
-    (GET, "/v1/revocations", anyone!(revocations::feed_of_all)),
-    (GET, "/.well-known/jwks.json", anyone!(well_known::jwks)),
-    (GET, "/.well-known/mcp-connect-authority", anyone!(well_known::authority)),
-    (GET, "/healthz", anyone!(health::health)),
+    (POST, "/v1/connect", NONE, anyone!(connect::connect)),
+    (GET, "/v1/servers", Only(&["query", "cursor", "limit"]), anyone!(servers::list)),
+    (GET, "/v1/servers/{namespace}/{name}", NONE, anyone!(servers::detail)),
+    (GET, "/v1/servers/{namespace}/{name}/challenge", NONE, anyone!(servers::challenge)),
+    (GET, "/v1/changes", Only(&["after", "limit"]), anyone!(changes::list)),
+    (GET, "/v1/revocations", NONE, anyone!(revocations::feed_of_all)),
+    (GET, "/.well-known/jwks.json", Any, anyone!(well_known::jwks)),
+    (GET, "/.well-known/mcp-connect-authority", Any, anyone!(well_known::authority)),
+    (GET, "/healthz", Any, anyone!(health::health)),
 
-    (GET, "/v1/admin/whoami", metrics_reader!(administrators::whoami)),
-    (GET, "/v1/admin/administrators", auditor!(administrators::list)),
-    (POST, "/v1/admin/administrators", operator!(administrators::create)),
-    (POST, "/v1/admin/administrators/{name}/suspend", operator!(administrators::suspend)),
-    (POST, "/v1/admin/administrators/{name}/resume", operator!(administrators::resume)),
-    (POST, "/v1/admin/administrators/{name}/role", operator!(administrators::set_role)),
-    (POST, "/v1/admin/administrators/{name}/access-identity", operator!(administrators::set_access_identity)),
-    (GET, "/v1/admin/administrators/{name}/keys", auditor!(administrators::list_keys)),
-    (POST, "/v1/admin/administrators/{name}/keys", operator!(administrators::create_key)),
-    (POST, "/v1/admin/administrators/{name}/keys/rotate", operator!(administrators::rotate_keys)),
-    (POST, "/v1/admin/administrators/{name}/keys/{key_id}/revoke", operator!(administrators::revoke_key)),
+    (GET, "/v1/admin/whoami", NONE, metrics_reader!(administrators::whoami)),
+    (GET, "/v1/admin/administrators", LIST, auditor!(administrators::list)),
+    (POST, "/v1/admin/administrators", NONE, operator!(administrators::create)),
+    (POST, "/v1/admin/administrators/{name}/suspend", NONE, operator!(administrators::suspend)),
+    (POST, "/v1/admin/administrators/{name}/resume", NONE, operator!(administrators::resume)),
+    (POST, "/v1/admin/administrators/{name}/role", NONE, operator!(administrators::set_role)),
+    (POST, "/v1/admin/administrators/{name}/access-identity", NONE, operator!(administrators::set_access_identity)),
+    (GET, "/v1/admin/administrators/{name}/keys", NONE, auditor!(administrators::list_keys)),
+    (POST, "/v1/admin/administrators/{name}/keys", NONE, operator!(administrators::create_key)),
+    (POST, "/v1/admin/administrators/{name}/keys/rotate", NONE, operator!(administrators::rotate_keys)),
+    (POST, "/v1/admin/administrators/{name}/keys/{key_id}/revoke", NONE, operator!(administrators::revoke_key)),
 
-    (GET, "/v1/admin/tenants", auditor!(tenants::list)),
-    (POST, "/v1/admin/tenants", operator!(tenants::create)),
-    (GET, "/v1/admin/tenants/{tenant_id}", auditor!(tenants::show)),
-    (POST, "/v1/admin/tenants/{tenant_id}/suspend", operator!(tenants::suspend)),
-    (POST, "/v1/admin/tenants/{tenant_id}/resume", operator!(tenants::resume)),
-    (GET, "/v1/admin/tenants/{tenant_id}/identity-providers", auditor!(providers::list)),
-    (POST, "/v1/admin/tenants/{tenant_id}/identity-providers", operator!(providers::add)),
-    (POST, "/v1/admin/tenants/{tenant_id}/identity-providers/remove", operator!(providers::remove)),
-    (POST, "/v1/admin/identity-providers/test", moderator!(token_test::test)),
-    (GET, "/v1/admin/tenants/{tenant_id}/policy", auditor!(policy::show)),
-    (POST, "/v1/admin/tenants/{tenant_id}/policy", operator!(policy::write)),
-    (GET, "/v1/admin/tenants/{tenant_id}/policy/history", auditor!(policy::history)),
-    (GET, "/v1/admin/policy", auditor!(policy::show)),
-    (POST, "/v1/admin/policy", operator!(policy::write)),
-    (GET, "/v1/admin/policy/history", auditor!(policy::history)),
-    (POST, "/v1/admin/policy/explain", auditor!(policy::explain)),
+    (GET, "/v1/admin/tenants", LIST, auditor!(tenants::list)),
+    (POST, "/v1/admin/tenants", NONE, operator!(tenants::create)),
+    (GET, "/v1/admin/tenants/{tenant_id}", NONE, auditor!(tenants::show)),
+    (POST, "/v1/admin/tenants/{tenant_id}/suspend", NONE, operator!(tenants::suspend)),
+    (POST, "/v1/admin/tenants/{tenant_id}/resume", NONE, operator!(tenants::resume)),
+    (GET, "/v1/admin/tenants/{tenant_id}/identity-providers", NONE, auditor!(providers::list)),
+    (POST, "/v1/admin/tenants/{tenant_id}/identity-providers", NONE, operator!(providers::add)),
+    (POST, "/v1/admin/tenants/{tenant_id}/identity-providers/remove", NONE, operator!(providers::remove)),
+    (POST, "/v1/admin/identity-providers/test", NONE, moderator!(token_test::test)),
+    (GET, "/v1/admin/tenants/{tenant_id}/policy", Only(&["version"]), auditor!(policy::show)),
+    (POST, "/v1/admin/tenants/{tenant_id}/policy", NONE, operator!(policy::write)),
+    (GET, "/v1/admin/tenants/{tenant_id}/policy/history", LIST, auditor!(policy::history)),
+    (GET, "/v1/admin/policy", Only(&["version"]), auditor!(policy::show)),
+    (POST, "/v1/admin/policy", NONE, operator!(policy::write)),
+    (GET, "/v1/admin/policy/history", LIST, auditor!(policy::history)),
+    (POST, "/v1/admin/policy/explain", NONE, auditor!(policy::explain)),
 
-    (GET, "/v1/admin/clients", auditor!(clients::list)),
-    (POST, "/v1/admin/clients", operator!(clients::create)),
-    (POST, "/v1/admin/clients/{client_id}/suspend", moderator!(clients::suspend)),
-    (POST, "/v1/admin/clients/{client_id}/resume", moderator!(clients::resume)),
-    (GET, "/v1/admin/clients/{client_id}/keys", auditor!(client_keys::list)),
-    (POST, "/v1/admin/clients/{client_id}/keys", operator!(client_keys::create)),
-    (POST, "/v1/admin/clients/{client_id}/keys/rotate", operator!(client_keys::rotate)),
-    (POST, "/v1/admin/clients/{client_id}/keys/{key_id}/revoke", operator!(client_keys::revoke)),
+    (GET, "/v1/admin/clients", LIST, auditor!(clients::list)),
+    (POST, "/v1/admin/clients", NONE, operator!(clients::create)),
+    (POST, "/v1/admin/clients/{client_id}/suspend", NONE, moderator!(clients::suspend)),
+    (POST, "/v1/admin/clients/{client_id}/resume", NONE, moderator!(clients::resume)),
+    (GET, "/v1/admin/clients/{client_id}/keys", NONE, auditor!(client_keys::list)),
+    (POST, "/v1/admin/clients/{client_id}/keys", NONE, operator!(client_keys::create)),
+    (POST, "/v1/admin/clients/{client_id}/keys/rotate", NONE, operator!(client_keys::rotate)),
+    (POST, "/v1/admin/clients/{client_id}/keys/{key_id}/revoke", NONE, operator!(client_keys::revoke)),
 
-    (POST, "/v1/admin/import", operator!(import::import)),
-    (POST, "/v1/admin/cache/rebuild", operator!(cache::rebuild)),
-    (POST, "/v1/admin/purge", operator!(purge::purge)),
-    (GET, "/v1/admin/servers", auditor!(admin_servers::list)),
-    (GET, "/v1/admin/servers/{namespace}/{name}/proofs", auditor!(proofs::list)),
-    (POST, "/v1/admin/servers/{namespace}/{name}/prove", moderator!(proofs::prove)),
-    (POST, "/v1/admin/servers/{namespace}/{name}/verify", moderator!(proofs::verify)),
-    (POST, "/v1/admin/servers/{namespace}/{name}/unverify", moderator!(proofs::unverify)),
-    (GET, "/v1/admin/servers/{namespace}/{name}/health", auditor!(endpoint_health::show)),
-    (POST, "/v1/admin/servers/{namespace}/{name}/probe", moderator!(endpoint_health::probe)),
-    (GET, "/v1/admin/moderation", auditor!(moderation::list)),
-    (POST, "/v1/admin/servers/{namespace}/{name}/quarantine", moderator!(moderation::quarantine)),
-    (POST, "/v1/admin/servers/{namespace}/{name}/revoke", moderator!(moderation::revoke)),
-    (POST, "/v1/admin/servers/{namespace}/{name}/reinstate", moderator!(moderation::reinstate)),
+    (POST, "/v1/admin/import", NONE, operator!(import::import)),
+    (POST, "/v1/admin/cache/rebuild", NONE, operator!(cache::rebuild)),
+    (POST, "/v1/admin/purge", NONE, operator!(purge::purge)),
+    (GET, "/v1/admin/servers", Only(&["servers", "state", "level", "source", "cursor", "limit"]), auditor!(admin_servers::list)),
+    (GET, "/v1/admin/servers/{namespace}/{name}/proofs", NONE, auditor!(proofs::list)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/prove", NONE, moderator!(proofs::prove)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/verify", NONE, moderator!(proofs::verify)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/unverify", NONE, moderator!(proofs::unverify)),
+    (GET, "/v1/admin/servers/{namespace}/{name}/health", NONE, auditor!(endpoint_health::show)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/probe", NONE, moderator!(endpoint_health::probe)),
+    (GET, "/v1/admin/moderation", Only(&["state", "namespace", "cursor", "limit"]), auditor!(moderation::list)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/quarantine", NONE, moderator!(moderation::quarantine)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/revoke", NONE, moderator!(moderation::revoke)),
+    (POST, "/v1/admin/servers/{namespace}/{name}/reinstate", NONE, moderator!(moderation::reinstate)),
 
-    (GET, "/v1/admin/mirror", auditor!(mirror::show)),
-    (GET, "/v1/admin/mirror/poison", auditor!(mirror::list_poison)),
-    (POST, "/v1/admin/mirror/sync", operator!(mirror::sync)),
+    (GET, "/v1/admin/mirror", NONE, auditor!(mirror::show)),
+    (GET, "/v1/admin/mirror/poison", LIST, auditor!(mirror::list_poison)),
+    (POST, "/v1/admin/mirror/sync", NONE, operator!(mirror::sync)),
 
-    (GET, "/v1/admin/keys", auditor!(keys::list)),
-    (GET, "/v1/admin/revocations", auditor!(withdrawals::list)),
-    (POST, "/v1/admin/revocations", operator!(withdrawals::revoke)),
-    (GET, "/v1/admin/audit", auditor!(audit::list)),
-    (GET, "/v1/admin/audit/export", auditor!(audit::export)),
-    (GET, "/v1/admin/stats", auditor!(stats::stats)),
-    (GET, "/v1/admin/metrics", metrics_reader!(stats::metrics)),
+    (GET, "/v1/admin/keys", NONE, auditor!(keys::list)),
+    (GET, "/v1/admin/revocations", LIST, auditor!(withdrawals::list)),
+    (POST, "/v1/admin/revocations", NONE, operator!(withdrawals::revoke)),
+    (GET, "/v1/admin/audit", Only(&audit::FILTERS), auditor!(audit::list)),
+    (GET, "/v1/admin/audit/export", Only(&["after"]), auditor!(audit::export)),
+    (GET, "/v1/admin/stats", NONE, auditor!(stats::stats)),
+    (GET, "/v1/admin/metrics", NONE, metrics_reader!(stats::metrics)),
 ];
 
-/// Each is below both prefixes.
+/// Each is below both prefixes. Stock clients send more than registries know.
 #[rustfmt::skip]
 static REGISTRY_ROUTES: [Route; 19] = [
-    (GET, "/servers", registry!(registry::servers::list)),
-    (GET, "/servers/{name}/versions", registry!(registry::servers::versions)),
-    (GET, "/servers/{name}/versions/{version}", registry!(registry::servers::version)),
-    (PUT, "/servers/{name}/versions/{version}", registry!(registry::publish::edit)),
-    (DELETE, "/servers/{name}/versions/{version}", registry!(registry::service::not_offered)),
-    (PATCH, "/servers/{name}/versions/{version}/status", registry!(registry::status::set)),
-    (PATCH, "/servers/{name}/status", registry!(registry::status::set_all)),
-    (POST, "/publish", registry!(registry::publish::publish)),
-    (POST, "/validate", registry!(registry::publish::validate)),
-    (GET, "/x/org.mcp-connect/search", registry!(registry::search::search)),
-    (POST, "/auth/dns", registry!(registry::auth::dns)),
-    (POST, "/auth/http", registry!(registry::auth::http)),
-    (POST, "/auth/github-at", registry!(registry::auth::github_token)),
-    (POST, "/auth/github-oidc", registry!(registry::auth::github_workflow)),
-    (POST, "/auth/oidc", registry!(registry::auth::oidc)),
-    (POST, "/auth/none", registry!(registry::auth::nobody)),
-    (GET, "/health", registry!(registry::service::health)),
-    (GET, "/ping", registry!(registry::service::ping)),
-    (GET, "/version", registry!(registry::service::version)),
+    (GET, "/servers", Any, registry!(registry::servers::list)),
+    (GET, "/servers/{name}/versions", Any, registry!(registry::servers::versions)),
+    (GET, "/servers/{name}/versions/{version}", Any, registry!(registry::servers::version)),
+    (PUT, "/servers/{name}/versions/{version}", Any, registry!(registry::publish::edit)),
+    (DELETE, "/servers/{name}/versions/{version}", Any, registry!(registry::service::not_offered)),
+    (PATCH, "/servers/{name}/versions/{version}/status", Any, registry!(registry::status::set)),
+    (PATCH, "/servers/{name}/status", Any, registry!(registry::status::set_all)),
+    (POST, "/publish", Any, registry!(registry::publish::publish)),
+    (POST, "/validate", Any, registry!(registry::publish::validate)),
+    (GET, "/x/org.mcp-connect/search", Any, registry!(registry::search::search)),
+    (POST, "/auth/dns", Any, registry!(registry::auth::dns)),
+    (POST, "/auth/http", Any, registry!(registry::auth::http)),
+    (POST, "/auth/github-at", Any, registry!(registry::auth::github_token)),
+    (POST, "/auth/github-oidc", Any, registry!(registry::auth::github_workflow)),
+    (POST, "/auth/oidc", Any, registry!(registry::auth::oidc)),
+    (POST, "/auth/none", Any, registry!(registry::auth::nobody)),
+    (GET, "/health", Any, registry!(registry::service::health)),
+    (GET, "/ping", Any, registry!(registry::service::ping)),
+    (GET, "/version", Any, registry!(registry::service::version)),
 ];
 
 /// What the platform serves beside the Worker and clients ask for by name.
-pub(super) const FILES: [&str; 3] = ["/docs", "/openapi.json", "/openapi.yaml"];
+pub(super) use crate::platform::files::FILES;
 
 /// The paths of all routes: a prefix, and what follows it.
 pub(super) fn templates() -> impl Iterator<Item = (&'static str, &'static str)> {
     let registry = registry::PREFIXES.into_iter().flat_map(|prefix| {
         REGISTRY_ROUTES
             .iter()
-            .map(move |(_, path, _)| (prefix, *path))
+            .map(move |(_, path, ..)| (prefix, *path))
     });
     ROUTES
         .iter()
-        .map(|(_, path, _)| ("", *path))
+        .map(|(_, path, ..)| ("", *path))
         .chain(registry)
 }
 
@@ -203,6 +209,7 @@ pub(super) fn templates() -> impl Iterator<Item = (&'static str, &'static str)> 
 pub(super) struct Found {
     /// The path with names in braces; of the registry's, without its prefix.
     pub(super) route: &'static str,
+    pub(super) parameters: Parameters,
     pub(super) handler: Handler,
     pub(super) max_body_bytes: usize,
     pub(super) members: Vec<(String, String)>,
@@ -241,10 +248,16 @@ impl Router {
     }
 
     pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found, NotFound> {
-        let matched = self.0.at(path).map_err(|_| NotFound::Path)?;
+        let matched = self.0.at(path).map_err(|_| {
+            if FILES.contains(&path) {
+                NotFound::Method(vec!["GET", "HEAD"])
+            } else {
+                NotFound::Path
+            }
+        })?;
         let wanted = if method == Method::HEAD { &GET } else { method };
         let route = matched.value.iter().find(|(known, ..)| known == wanted);
-        let Some((_, route, handler)) = route else {
+        let Some((_, route, parameters, handler)) = route else {
             return Err(NotFound::Method(methods(matched.value)));
         };
         let members = matched
@@ -263,6 +276,7 @@ impl Router {
         }
         Ok(Found {
             route,
+            parameters: *parameters,
             handler: *handler,
             max_body_bytes: max_body_bytes(method, route),
             members,
@@ -314,7 +328,7 @@ mod tests {
             ("/v0.1", &REGISTRY_ROUTES),
         ];
         for (prefix, routes) in all {
-            for (method, route, _) in routes {
+            for (method, route, ..) in routes {
                 let path = format!("{prefix}{}", route.replace(['{', '}'], ""));
                 let found = router.find(method, &path).ok().unwrap();
                 assert_eq!(found.route, *route);
@@ -325,8 +339,8 @@ mod tests {
     #[test]
     fn none_is_there_twice() {
         for routes in [&ROUTES[..], &REGISTRY_ROUTES] {
-            for (n, (method, route, _)) in routes.iter().enumerate() {
-                let twin = |(other, path, _): &Route| other == method && path == route;
+            for (n, (method, route, ..)) in routes.iter().enumerate() {
+                let twin = |(other, path, ..): &Route| other == method && path == route;
                 assert!(!routes[n + 1..].iter().any(twin), "{method} {route}");
             }
         }
@@ -334,7 +348,7 @@ mod tests {
 
     #[test]
     fn who_administers_is_asked_for_below_admin_and_nowhere_else() {
-        for (method, route, handler) in &ROUTES {
+        for (method, route, _, handler) in &ROUTES {
             let is_open = matches!(handler, Handler::Anyone(_));
             let is_admin = route.starts_with("/v1/admin/");
             assert_eq!(is_open, !is_admin, "{method} {route}");
@@ -469,9 +483,9 @@ mod tests {
         ] {
             for prefix in prefixes {
                 routes.extend(
-                    table
-                        .iter()
-                        .map(|(method, route, _)| (method.to_string(), format!("{prefix}{route}"))),
+                    table.iter().map(|(method, route, ..)| {
+                        (method.to_string(), format!("{prefix}{route}"))
+                    }),
                 );
             }
         }

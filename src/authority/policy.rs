@@ -13,10 +13,8 @@ use std::{
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mcp_connect_catalog::{Namespace, ServerName, Version};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, Visitor},
-};
+use mcp_connect_descriptor::strict_json;
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::is_client_id;
@@ -72,22 +70,26 @@ pub(crate) struct PolicyDocument {
     deny: Vec<Pattern>,
     #[serde(
         default,
-        deserialize_with = "given",
+        deserialize_with = "strict_json::present",
         skip_serializing_if = "Option::is_none"
     )]
     require_verification: Option<Level>,
     /// Whose servers may be connected to; a namespace covers what lies below it, too.
     #[serde(
         default,
-        deserialize_with = "given",
+        deserialize_with = "strict_json::present",
         skip_serializing_if = "Option::is_none"
     )]
     publishers: Option<Vec<Namespace>>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "strict_json::objects",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     versions: Vec<VersionRule>,
     #[serde(
         default,
-        deserialize_with = "given",
+        deserialize_with = "strict_json::maybe_object",
         skip_serializing_if = "Option::is_none"
     )]
     clients: Option<ClientRules>,
@@ -105,20 +107,20 @@ struct VersionRule {
     servers: Pattern,
     #[serde(
         default,
-        deserialize_with = "given",
+        deserialize_with = "strict_json::present",
         skip_serializing_if = "Option::is_none"
     )]
     pin: Option<String>,
     /// What the pinned version has to say: the digest of its server.json.
     #[serde(
         default,
-        deserialize_with = "given",
+        deserialize_with = "strict_json::present",
         skip_serializing_if = "Option::is_none"
     )]
     digest: Option<String>,
     #[serde(
         default,
-        deserialize_with = "given",
+        deserialize_with = "strict_json::present",
         skip_serializing_if = "Option::is_none"
     )]
     minimum: Option<String>,
@@ -131,11 +133,6 @@ struct ClientRules {
     allow: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deny: Vec<String>,
-}
-
-/// What may be left out, but not be null: whoever wrote that meant something, and not surely "everybody".
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(member: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(member).map(Some)
 }
 
 /// Why a document is no policy: which member, and what to do.
@@ -392,24 +389,9 @@ impl FromStr for Pattern {
     }
 }
 
-/// By a visitor, since only so does an error of `serde_json` say where the text stands.
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(PatternVisitor)
-    }
-}
-
-struct PatternVisitor;
-
-impl Visitor<'_> for PatternVisitor {
-    type Value = Pattern;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a pattern")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Pattern, E> {
-        text.parse().map_err(E::custom)
+        strict_json::parsed(deserializer)
     }
 }
 

@@ -8,11 +8,14 @@ use worker::Env;
 
 use super::http::target;
 
+/// What clients ask for by name.
+pub(crate) const FILES: [&str; 3] = ["/docs", "/openapi.json", "/openapi.yaml"];
+
 /// The file that is asked for, if it is one of these and the question is not a browser's.
 pub(crate) async fn serve(request: &web_sys::Request, env: &Env) -> Option<web_sys::Response> {
     let url = request.url();
     let path = target(&url).split('?').next()?;
-    if !matches!(path, "/openapi.json" | "/openapi.yaml") || request.method() == "OPTIONS" {
+    if !FILES.contains(&path) || request.method() == "OPTIONS" {
         return None;
     }
     let files = Reflect::get(env, &JsValue::from_str("ASSETS")).ok()?;

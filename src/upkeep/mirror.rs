@@ -4,7 +4,7 @@
 use std::{collections::HashSet, fmt, time::Duration};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use mcp_connect_catalog::{Endpoint, EndpointRules, Entry, VersionStatus, format_date};
+use mcp_connect_catalog::{Endpoint, EndpointRules, Entry, VersionStatus, format_date, misread};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
@@ -424,7 +424,7 @@ fn judge(answer: &Answer, sent_at: u64, size: usize, has_cursor: bool) -> Result
     let text = String::from_utf8_lossy(&answer.body);
     let text = text.trim_start_matches('\u{feff}');
     let page: RawPage = serde_json::from_str(text)
-        .map_err(|error| Stop::Problem(format!("the upstream's list: {error}")))?;
+        .map_err(|error| Stop::Problem(misread(text.as_bytes(), &error, "the upstream's list")))?;
     let servers = page.servers.unwrap_or_default();
     // Its cursor stands after all of them, so a part can't be taken in alone.
     if servers.len() > size {

@@ -89,6 +89,11 @@ export function operations() {
   return PATHS.flatMap(({ template, item }) =>
     ["get", "post", "put", "patch", "delete"]
       .filter((method) => method in item)
-      .map((method) => ({ path: template, method, operation: item[method], tags: item[method].tags ?? [] })),
+      .map((method) => {
+        const operation = item[method];
+        const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(resolve);
+        const query = parameters.filter((parameter) => parameter.in === "query").map(({ name }) => name);
+        return { path: template, method, operation, query, tags: operation.tags ?? [] };
+      }),
   );
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     Claim, Endpoint, EndpointRules, MAX_STATUS_MESSAGE_CHARS, NameError, OFFICIAL_META, ServerName,
-    Version, VersionError, date::date_micros, meta::is_own, text::has_nul,
+    Version, VersionError, date::date_micros, meta::is_own, misread::misread, text::has_nul,
 };
 
 /// One version of one server, as registries exchange it: `{"server": server.json, "_meta": {…}}`.
@@ -275,8 +275,10 @@ fn from_str<'a, T: Deserialize<'a>>(json: &'a str, context: &str) -> Result<T, E
     if !json.trim_start().starts_with('{') {
         return Err(EntryError::Shape(format!("{context}not an object")));
     }
-    serde_json::from_slice(json.as_bytes())
-        .map_err(|error| EntryError::Shape(format!("{context}{error}")))
+    serde_json::from_slice(json.as_bytes()).map_err(|error| {
+        let problem = misread(json.as_bytes(), &error, "the entry");
+        EntryError::Shape(format!("{context}{problem}"))
+    })
 }
 
 fn strict<T: DeserializeOwned>(json: &RawValue, context: &str) -> Result<T, EntryError> {
@@ -479,12 +481,12 @@ mod tests {
                 .unwrap_err(),
                 "_meta: not JSON",
             ),
-            (parse(r#"{"server":{},"server":{}}"#).unwrap_err(), "duplicate field"),
-            (parse("{}").unwrap_err(), "missing field `server`"),
-            (server(r#""version":"1","description":"d""#), "server: missing field `name`"),
+            (parse(r#"{"server":{},"server":{}}"#).unwrap_err(), "server: stands there twice"),
+            (parse("{}").unwrap_err(), "server: is missing"),
+            (server(r#""version":"1","description":"d""#), "server: name: is missing"),
             (server(r#""name":"x","version":"1","description":"d""#), "name: "),
             (server(r#""name":"ab/cd","version":"latest","description":"d""#), "version: "),
-            (server(r#""name":"ab/cd","version":1,"description":"d""#), "server: invalid type"),
+            (server(r#""name":"ab/cd","version":1,"description":"d""#), "server: version: must be a string, but is 1"),
             (
                 parse(r#"{"server":{"name":"ab/cd","version":"1","description":"d"},
                     "_meta":{"io.modelcontextprotocol.registry/official":{"publishedAt":"yesterday"}}}"#)
@@ -495,7 +497,7 @@ mod tests {
                 parse(r#"{"server":{"name":"ab/cd","version":"1","description":"d"},
                     "_meta":{"io.modelcontextprotocol.registry/official":{"status":"odd"}}}"#)
                 .unwrap_err(),
-                "_meta io.modelcontextprotocol.registry/official: unknown variant",
+                "_meta io.modelcontextprotocol.registry/official: status: must be one of \"active\", \"deleted\", \"deprecated\"",
             ),
         ] {
             assert!(error.to_string().starts_with(begins), "{error}");

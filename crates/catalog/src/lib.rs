@@ -9,7 +9,9 @@ mod date;
 mod domain;
 mod endpoint;
 mod entry;
+mod json_path;
 mod meta;
+mod misread;
 mod model;
 mod name;
 mod permission;
@@ -27,7 +29,9 @@ pub use date::{DateError, date_micros, day_micros, format_date, query_date};
 pub use domain::{Domain, DomainError, lies_under};
 pub use endpoint::{Endpoint, EndpointError, EndpointRules};
 pub use entry::{Entry, EntryError, VersionStatus, canonical_server_json};
+pub use json_path::shown;
 pub use meta::{AUTHORITY_META, OFFICIAL_META, Official, PUBLISHER_META};
+pub use misread::misread;
 pub use name::{NameError, Namespace, ServerName, ServerRef};
 pub use permission::{Action, Permission};
 pub use rules::{
@@ -35,7 +39,7 @@ pub use rules::{
     oversized_publisher_meta,
 };
 pub use search::{QueryError, SearchQuery};
-pub use text::{has_nul, is_dot_segment, is_format, is_invisible, is_label};
+pub use text::{find_hidden, has_nul, is_dot_segment, is_format, is_invisible, is_label};
 pub use version::{Version, VersionError};
 pub use vocabulary::Vocabulary;
 

@@ -1,6 +1,7 @@
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use mcp_connect_strict_json as strict_json;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Version, VersionError};
 
@@ -53,8 +54,8 @@ impl ServerName {
 
 /// Whose servers they are: the half of a [`ServerName`] before the slash, such as
 /// `com.example` or `io.github.example`.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
+#[serde(into = "String")]
 pub struct Namespace(String);
 
 impl Namespace {
@@ -78,11 +79,9 @@ impl FromStr for Namespace {
     }
 }
 
-impl TryFrom<String> for Namespace {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
+impl<'de> Deserialize<'de> for Namespace {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        strict_json::parsed(deserializer)
     }
 }
 

@@ -243,10 +243,10 @@ impl Check {
     }
 
     fn schema(&mut self, server: &Value, url: &str, depth: Depth) {
-        let path = || "schema".to_owned();
+        let path = || "$schema".to_owned();
         if url.is_empty() {
             let message = "$schema field is required";
-            return self.error(&["schema"], "schema-field-required", &[message]);
+            return self.error(&["$schema"], "schema-field-required", &[message]);
         }
         let date = schema_date(url);
         let schema = date.and_then(Schema::published);
@@ -300,8 +300,8 @@ impl Check {
                 "server name cannot contain multiple slashes"
             }
             Err(_) => {
-                "server name must be \"namespace/name\", with non-empty namespace and name parts of \
-                 letters, digits, \".\" and \"-\" that begin and end with a letter or digit"
+                "server name must be \"namespace/name\": two or more letters, digits, \".\" or \"-\" before the \
+                 \"/\", and two or more of them or of \"_\" after it; each part begins and ends with a letter or digit"
             }
         };
         self.error(&["name"], "invalid-server-name", &[message]);

@@ -37,6 +37,14 @@ fn is_blank(c: char) -> bool {
     )
 }
 
+/// Finds a character that keeps people from seeing all of a text, or in its order: a control or format character, or
+/// one that shows as nothing. Spaces of all widths are none, nor the separators of lines, nor what is `allowed`.
+pub fn find_hidden(text: &str, allowed: &[char]) -> Option<char> {
+    let is_space = |c: char| c.is_whitespace() && !c.is_control();
+    text.chars()
+        .find(|c| is_invisible(*c) && !is_space(*c) && !allowed.contains(c))
+}
+
 /// Whether a text can be what people call something: not empty, no more than `max_chars` characters,
 /// all of them visible, but for single spaces between the words.
 pub fn is_label(text: &str, max_chars: usize) -> bool {
@@ -122,6 +130,42 @@ mod tests {
             'a', '~', 'º', 'é', '中', '🎉', '{', '\u{301}', '\u{fdf0}', '\u{fffd}',
         ] {
             assert!(!is_invisible(c), "{c}");
+        }
+    }
+
+    #[test]
+    fn what_hides_in_a_text_is_found() {
+        for c in [
+            '\0',
+            '\n',
+            '\t',
+            '\u{7f}',
+            '\u{85}',
+            '\u{ad}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{feff}',
+            '\u{fe0f}',
+            '\u{3164}',
+            '\u{fdd0}',
+            '\u{fffe}',
+            '\u{10ffff}',
+            '\u{e0041}',
+        ] {
+            let text = format!("a leaked{c} key");
+            assert_eq!(find_hidden(&text, &[]), Some(c), "U+{:04X}", u32::from(c));
+            assert_eq!(find_hidden(&text, &[c]), None);
+        }
+        for text in [
+            "",
+            "a leaked key",
+            "鍵が\u{3000}漏れた",
+            "fuite\u{a0}: clé",
+            "🎉 é\u{301}",
+        ] {
+            assert_eq!(find_hidden(text, &[]), None, "{text}");
         }
     }
 

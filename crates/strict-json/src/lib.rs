@@ -2,7 +2,7 @@
 //! `serde_json` alone lets the last of two equal members win, which is how one token can mean two
 //! things to two readers.
 
-use std::{borrow::Cow, cell::Cell, collections::BTreeSet, fmt, marker::PhantomData};
+use std::{borrow::Cow, cell::Cell, collections::BTreeSet, fmt, marker::PhantomData, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer,
@@ -155,6 +155,39 @@ where
 {
     let objects = Vec::<Strict<T>>::deserialize(deserializer)?;
     Ok(objects.into_iter().map(|Strict(value)| value).collect())
+}
+
+/// For such an object that may be left out, but that must not be `null`.
+pub fn maybe_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    object(deserializer).map(Some)
+}
+
+/// For a string that has a form of its own. By a visitor, since only so does an error of `serde_json` say where
+/// the string stands.
+pub fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    struct Parsed<T>(PhantomData<T>);
+
+    impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Parsed<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Parsed(PhantomData))
 }
 
 /// For a string that may stand in a list, alone (RFC 7519, section 4.1.3, has `aud` so).

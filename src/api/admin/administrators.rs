@@ -3,8 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Changed, KeyBody, ReasonBody, check_reason, check_reason_given, list_answer, list_limit,
-    new_key, rotation,
+    Changed, KeyBody, ReasonBody, check_reason, check_reason_given, list_answer, new_key, rotation,
 };
 use crate::{
     api::{
@@ -83,7 +82,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
 }
 
 pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
-    let limit = list_limit(call, &[])?;
+    let limit = call.page_size()?;
     let cursor = call.query("cursor")?;
     if let Some(cursor) = &cursor {
         check_administrator("cursor", cursor)?;

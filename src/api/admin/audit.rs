@@ -2,7 +2,7 @@ use http::StatusCode;
 use mcp_connect_audit::{ACTIONS, AuditEntry};
 use serde::Serialize;
 
-use super::{Day, List, list_limit, moment};
+use super::{Day, List, moment};
 use crate::{
     api::{
         call::{Auditor, Call},
@@ -19,24 +19,37 @@ const MAX_FILTER_CHARS: usize = 600;
 const MAX_EXPORT_ENTRIES: u32 = 1000;
 const MAX_EXPORT_BYTES: usize = 512 * 1024;
 
-const FILTERS: [&str; 7] = [
-    "actor", "action", "subject", "since", "until", "order", "imports",
+/// The parameters of the list.
+pub(crate) const FILTERS: [&str; 9] = [
+    "actor", "action", "subject", "since", "until", "order", "imports", "cursor", "limit",
 ];
 
 pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
-    let limit = list_limit(call, &FILTERS)?;
+    let limit = call.page_size()?;
     let after = seq(call, "cursor")?;
     let [actor, action, subject] = ["actor", "action", "subject"].map(|name| filtered(call, name));
     let (actor, action, subject) = (actor?, action?, subject?);
     if let Some(action) = &action {
         check_action(action)?;
     }
+    let (since, until) = (
+        time(call, "since", Day::Begins)?,
+        time(call, "until", Day::Ends)?,
+    );
+    if since
+        .zip(until)
+        .is_some_and(|(since, until)| until <= since)
+    {
+        return Err(Problem::request_invalid(
+            "until: is not after since, so nothing lies between them",
+        ));
+    }
     let filter = AuditFilter {
         actor: actor.as_deref(),
         action: action.as_deref(),
         subject: subject.as_deref(),
-        since: time(call, "since", Day::Begins)?,
-        until: time(call, "until", Day::Ends)?,
+        since,
+        until,
         oldest_first: match call.query("order")?.as_deref() {
             None | Some("newest") => false,
             Some("oldest") => true,

@@ -2,8 +2,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Changed, ReasonBody, check_name, check_reason, check_reason_given, list_answer, list_limit,
-    new_key, tenants,
+    Changed, ReasonBody, check_name, check_reason, check_reason_given, list_answer, new_key,
+    tenants,
 };
 use crate::{
     api::{
@@ -109,7 +109,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
 }
 
 pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
-    let limit = list_limit(call, &[])?;
+    let limit = call.page_size()?;
     let cursor = call.query("cursor")?;
     if let Some(cursor) = &cursor {
         check_client_id("cursor", cursor)?;

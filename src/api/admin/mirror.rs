@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{check_reason_given, list_answer, list_limit};
+use super::{check_reason_given, list_answer};
 use crate::{
     api::{
         call::{Auditor, Call, Operator},
@@ -43,7 +43,7 @@ pub(crate) async fn list_poison(call: &Call, _: &Auditor) -> Result<Response, Pr
     let page = call
         .app
         .store
-        .list_poison(cursor.as_deref(), list_limit(call, &[])?)
+        .list_poison(cursor.as_deref(), call.page_size()?)
         .await?;
     list_answer("poison", page, |entry| entry.text("subject").to_owned())
 }

@@ -25,10 +25,10 @@ pub(super) mod tenants;
 pub(super) mod token_test;
 
 use http::StatusCode;
-use mcp_connect_catalog::{day_micros, is_label, query_date};
+use mcp_connect_catalog::{day_micros, find_hidden, is_label, query_date};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
-use super::{call::Call, problem::Problem, respond};
+use super::{problem::Problem, respond};
 use crate::{
     authority::{Holder, KeyOf, NewKey},
     platform::{http::Response, now_millis},
@@ -70,26 +70,6 @@ fn list_answer<T: Serialize>(
         rows: page.rows,
     };
     respond(StatusCode::OK, &list)
-}
-
-/// How many entries a page may have. Refuses parameters other than `filters` and those of every list: whoever
-/// misspells a filter must not take everything for what it lets through.
-fn list_limit(call: &Call, filters: &[&str]) -> Result<u32, Problem> {
-    const OF_EVERY_LIST: [&str; 2] = ["limit", "cursor"];
-    let known = || filters.iter().chain(&OF_EVERY_LIST);
-    match call
-        .query_names()
-        .find(|name| !known().any(|known| known == name))
-    {
-        None => call.page_size(),
-        Some(unknown) => {
-            let known: Vec<&str> = known().copied().collect();
-            Err(Problem::request_invalid(format!(
-                "{unknown}: is not a parameter of this list; there are {}",
-                known.join(", ")
-            )))
-        }
-    }
 }
 
 /// Something after a change, and whether there was one.
@@ -140,8 +120,11 @@ fn check_reason(reason: &str) -> Result<&str, Problem> {
             "reason: say why, in 1 to 500 characters; it goes into the audit trail",
         ));
     }
-    if reason.chars().any(char::is_control) {
-        return Err(Problem::request_invalid("reason: has a control character"));
+    if let Some(hidden) = find_hidden(reason, &[]) {
+        return Err(Problem::request_invalid(format!(
+            "reason: has the control, format or blank character U+{:04X}, which does not show; leave it out",
+            u32::from(hidden)
+        )));
     }
     Ok(reason)
 }

@@ -2,7 +2,7 @@ use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
 use serde::Deserialize;
 
-use super::{Changed, check_reason, expiry, list_answer, list_limit};
+use super::{Changed, check_reason, expiry, list_answer};
 use crate::{
     api::{
         call::{Auditor, Call, Moderator},
@@ -88,7 +88,7 @@ async fn moderate(
 }
 
 pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
-    let limit = list_limit(call, &["state", "namespace"])?;
+    let limit = call.page_size()?;
     let state = call.query("state")?;
     let state = state.as_deref();
     if state.is_some_and(|state| !matches!(state, "quarantined" | "revoked")) {

@@ -2,13 +2,14 @@
 
 use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
+use mcp_connect_descriptor::strict_json;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::to_raw_value};
 
 use super::{
     Changed, check_reason,
     clients::{check_client_id, check_id},
-    list_answer, list_limit,
+    list_answer,
     tenants::{self, tenant_id},
 };
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WriteBody {
+    #[serde(deserialize_with = "strict_json::object")]
     policy: PolicyDocument,
     reason: String,
     /// The version that this policy was made of.
@@ -117,7 +119,7 @@ pub(crate) async fn show(call: &Call, _: &Auditor) -> Result<Response, Problem> 
 
 pub(crate) async fn history(call: &Call, _: &Auditor) -> Result<Response, Problem> {
     let scope = scope(call)?;
-    let limit = list_limit(call, &[])?;
+    let limit = call.page_size()?;
     let before = call
         .query("cursor")?
         .map(|cursor| cursor.parse::<u32>())

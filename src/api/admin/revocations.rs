@@ -1,11 +1,12 @@
 use http::StatusCode;
-use mcp_connect_catalog::date_micros;
+use mcp_connect_catalog::{date_micros, shown};
+use mcp_connect_descriptor::{KeyEntry, SigningKeys};
 use serde::Deserialize;
 
 use super::{
     Changed, check_reason,
     clients::{check_client_id, check_id},
-    list_answer, list_limit, tenants,
+    list_answer, tenants,
 };
 use crate::{
     api::{
@@ -49,7 +50,8 @@ pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response,
     let reason = check_reason(&body.reason)?;
     match body.kind {
         Kind::Client => check_client_id("id", &body.id)?,
-        Kind::Jti | Kind::Key | Kind::Tenant => check_id("id", &body.id)?,
+        Kind::Jti | Kind::Tenant => check_id("id", &body.id)?,
+        Kind::Key => check_key_id(&call.app, &body.id)?,
     }
     if let Some(tenant_id) = &body.tenant_id {
         check_id("tenant_id", tenant_id)?;
@@ -73,11 +75,6 @@ pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response,
                 .await?
         }
         Kind::Key => {
-            if id.len() != KEY_ID_CHARS {
-                return Err(Problem::request_invalid(
-                    "id: must be a key's kid: the 43 characters of its RFC 7638 thumbprint",
-                ));
-            }
             if !body.even_if_unknown {
                 check_is_known(&call.app, id).await?;
             }
@@ -93,17 +90,42 @@ pub(crate) async fn revoke(call: &Call, operator: &Operator) -> Result<Response,
     respond(StatusCode::OK, &Changed { subject, changed })
 }
 
-/// Refuses a key that this authority neither holds nor has revoked: a typo would leave the leaked key signing.
-async fn check_is_known(app: &App, key_id: &str) -> Result<(), Problem> {
-    let keys = app.settings.signing_keys();
-    let held: Vec<_> = keys.iter().flat_map(|keys| keys.iter()).collect();
-    if held.iter().any(|entry| entry.key.id() == key_id)
-        || app.store.is_withdrawn(key_id, "").await?
-    {
+/// Refuses what is no key's id at all, such as one that was not copied whole.
+fn check_key_id(app: &App, key_id: &str) -> Result<(), Problem> {
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if key_id.len() == KEY_ID_CHARS && key_id.bytes().all(is_base64url) {
         return Ok(());
     }
-    let held: Vec<String> = held
-        .iter()
+    Err(Problem::request_invalid(format!(
+        "{}. A kid has {KEY_ID_CHARS} characters of base64url (RFC 7638): was it copied whole, with nothing around it?",
+        not_held(app, key_id)
+    )))
+}
+
+/// Refuses a key that this authority neither holds nor has revoked: a typo would leave the leaked key signing.
+async fn check_is_known(app: &App, key_id: &str) -> Result<(), Problem> {
+    let is_held = held_keys(app).any(|entry| entry.key.id() == key_id);
+    if is_held || app.store.is_withdrawn(key_id, "").await? {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::NOT_FOUND,
+        "key_not_found",
+        format!(
+            "{}. If the key is not put here yet, or no longer, say \"even_if_unknown\": true",
+            not_held(app, key_id)
+        ),
+    ))
+}
+
+fn held_keys(app: &App) -> impl Iterator<Item = &KeyEntry> {
+    let keys = app.settings.signing_keys();
+    keys.into_iter().flat_map(SigningKeys::iter)
+}
+
+/// Says that a key is unknown, and which are known.
+fn not_held(app: &App, key_id: &str) -> String {
+    let held: Vec<String> = held_keys(app)
         .map(|entry| format!("{} ({})", entry.key.id(), entry.status.as_str()))
         .collect();
     let held = if held.is_empty() {
@@ -111,14 +133,10 @@ async fn check_is_known(app: &App, key_id: &str) -> Result<(), Problem> {
     } else {
         format!("it holds {}", held.join(", "))
     };
-    Err(Problem::new(
-        StatusCode::NOT_FOUND,
-        "key_not_found",
-        format!(
-            "id: this authority holds no signing key {key_id}, so nothing was revoked; {held}. If the key is not put \
-             here yet, or no longer, say \"even_if_unknown\": true"
-        ),
-    ))
+    format!(
+        "id: this authority holds no signing key {}, so nothing was revoked; {held}",
+        shown(key_id)
+    )
 }
 
 /// Each key takes room in the feed from everything else for a day, so the number of those is bounded that
@@ -196,7 +214,7 @@ async fn revoke_tenant(
 }
 
 pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
-    let limit = list_limit(call, &[])?;
+    let limit = call.page_size()?;
     let cursor = call.query("cursor")?;
     let after = match &cursor {
         None => None,

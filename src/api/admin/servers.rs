@@ -3,7 +3,7 @@
 use http::StatusCode;
 use mcp_connect_catalog::ServerName;
 
-use super::{List, list_limit};
+use super::List;
 use crate::{
     api::{
         call::{Auditor, Call},
@@ -15,11 +15,9 @@ use crate::{
     store::ServerFilter,
 };
 
-const FILTERS: [&str; 4] = ["servers", "state", "level", "source"];
-
 /// The servers that a change of many would touch.
 pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
-    let limit = list_limit(call, &FILTERS)?;
+    let limit = call.page_size()?;
     let servers: Option<Pattern> = call
         .query("servers")?
         .map(|pattern| pattern.parse())

@@ -3,7 +3,7 @@ use serde::Deserialize;
 
 use super::{
     Changed, ReasonBody, check_name, check_reason, check_reason_given, clients::check_id,
-    list_answer, list_limit,
+    list_answer,
 };
 use crate::{
     api::{
@@ -57,7 +57,7 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
 }
 
 pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {
-    let limit = list_limit(call, &[])?;
+    let limit = call.page_size()?;
     let cursor = call.query("cursor")?;
     if let Some(cursor) = &cursor {
         check_id("cursor", cursor)?;

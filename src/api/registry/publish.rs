@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 use mcp_connect_catalog::{
-    Action, Depth, Entry, MAX_VERSIONS, PUBLISHER_META, Severity, VersionStatus, excess_remotes,
-    faults, issues, other_spelling, oversized_publisher_meta,
+    Action, Claim, Depth, Entry, MAX_VERSIONS, PUBLISHER_META, Permission, ServerName, Severity,
+    VersionStatus, excess_remotes, faults, issues, other_spelling, oversized_publisher_meta,
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -29,16 +29,9 @@ pub(in crate::api) async fn publish(call: &Call) -> Result<Response, Refusal> {
     let publisher = writer(call).await?;
     let name = text(&body, "name");
     if !publisher.may(Action::Publish, name) {
-        let mine: Vec<&str> = publisher
-            .permissions
-            .iter()
-            .filter(|permission| permission.action == Action::Publish)
-            .map(|permission| permission.resource.as_str())
-            .collect();
-        return Err(Refusal::forbidden(format!(
-            "You do not have permission to publish this server. You have permission to publish: \
-             {}. Attempting to publish: {name}",
-            mine.join(", ")
+        return Err(Refusal::forbidden(not_permitted(
+            &publisher.permissions,
+            name,
         )));
     }
     if let Some(message) = other_spelling(&body) {
@@ -57,8 +50,8 @@ pub(in crate::api) async fn publish(call: &Call) -> Result<Response, Refusal> {
     let publication = call.app.store.publish(&entry, by);
     match copies::renewed(&call.app, name, publication).await? {
         Written::Done(version) => Ok(server_response(&call.app, &version).await),
-        Written::Unchanged => Err(refused(FAILED, Obstacle::Duplicate)),
-        Written::Refused(obstacle) => Err(refused(FAILED, obstacle)),
+        Written::Unchanged => Err(refused(FAILED, name, Obstacle::Duplicate)),
+        Written::Refused(obstacle) => Err(refused(FAILED, name, obstacle)),
     }
 }
 
@@ -105,7 +98,7 @@ pub(in crate::api) async fn edit(call: &Call) -> Result<Response, Refusal> {
         Written::Done(version) => Ok(server_response(&call.app, &version).await),
         Written::Unchanged => Ok(server_response(&call.app, &known).await),
         Written::Refused(Obstacle::NotFound) => Err(not_found()),
-        Written::Refused(obstacle) => Err(refused(FAILED, obstacle)),
+        Written::Refused(obstacle) => Err(refused(FAILED, name, obstacle)),
     }
 }
 
@@ -113,8 +106,63 @@ fn not_found() -> Refusal {
     Refusal::not_found("Server not found")
 }
 
-/// What stood against a change that was sound in itself.
-pub(super) fn refused(failed: &'static str, obstacle: Obstacle) -> Refusal {
+/// Why somebody with these permissions may not publish under this name.
+fn not_permitted(permissions: &[Permission], name: &str) -> String {
+    let mine: Vec<&str> = permissions
+        .iter()
+        .filter(|permission| permission.action == Action::Publish)
+        .map(|permission| permission.resource.as_str())
+        .collect();
+    let mine = if mine.is_empty() {
+        "This token has no permission to publish in any namespace: log in again, as the owner of the name's namespace, \
+         or ask the operator of this registry"
+            .to_owned()
+    } else {
+        format!("You have permission to publish: {}", mine.join(", "))
+    };
+    format!(
+        "You do not have permission to publish this server. {mine}. Attempting to publish: {name}"
+    )
+}
+
+/// Who has a URL, and what `name` can do to have it.
+fn taken(name: &str, url: &str, written: Option<&str>, by: &str, version: &str) -> String {
+    let template = url.strip_prefix("template ");
+    let (shown, spelling) = match (template, written) {
+        (Some(_), Some(written)) => (written, String::new()),
+        (None, Some(written)) if written != url => {
+            (url, format!(" ({written} is another spelling of it)"))
+        }
+        (template, _) => (template.unwrap_or(url), String::new()),
+    };
+    // The namespace of a server, if the URL is from under that namespace's own domain.
+    let of_domain = |server: &str| {
+        let server: ServerName = server.parse().ok()?;
+        let claim = Claim::of(&server, shown)?;
+        claim.is_own.then(|| server.namespace().to_owned())
+    };
+    let way_out = match (of_domain(name), of_domain(by)) {
+        (Some(mine), Some(theirs)) if theirs.len() > mine.len() => format!(
+            "The URL lies under the domain of {theirs}, a namespace nearer to it than {mine}, and whoever holds it there \
+             has proven to own that domain: publish in {theirs}, if it is yours"
+        ),
+        (_, Some(theirs)) => format!(
+            "The URL lies under the domain of the namespace {theirs}, so a claim in another namespace does not come before it"
+        ),
+        (Some(mine), None) => format!(
+            "The URL lies under the domain of your namespace, {mine}, but {by} was verified at it"
+        ),
+        (None, None) => "If the URL's domain is yours, publish in the namespace of the domain, which comes before others".to_owned(),
+    };
+    format!(
+        "remote URL {shown} is already used by server {by}, in its version {version}{spelling}. {way_out}; if {by} \
+         is yours, deprecate or delete that version, or publish a later one without the URL; else \
+         ask the operator of this registry"
+    )
+}
+
+/// What stood against a change of `name` that was sound in itself.
+pub(super) fn refused(failed: &'static str, name: &str, obstacle: Obstacle) -> Refusal {
     Refusal::bad_request(failed).because(match obstacle {
         Obstacle::FeedFull => return Refusal::too_many(
             failed,
@@ -136,20 +184,7 @@ pub(super) fn refused(failed: &'static str, obstacle: Obstacle) -> Refusal {
         }
         Obstacle::NotFound => "there is no such version".to_owned(),
         Obstacle::RemoteTaken { url, written, by, version } => {
-            let template = url.strip_prefix("template ");
-            let (url, spelling) = match (template, written) {
-                (Some(_), Some(written)) => (written, String::new()),
-                (None, Some(written)) if written != url => {
-                    (url, format!(" ({written} is another spelling of it)"))
-                }
-                (template, _) => (template.unwrap_or(&url).to_owned(), String::new()),
-            };
-            format!(
-                "remote URL {url} is already used by server {by}, in its version {version}{spelling}. If the URL's \
-                 domain is yours, publish in the namespace of the domain, which comes before others; if {by} \
-                 is yours, deprecate or delete that version, or publish a later one without the URL; else \
-                 ask the operator of this registry"
-            )
+            taken(name, &url, written.as_deref(), &by, &version)
         }
         Obstacle::TooMany => format!(
             "maximum number of versions for this server reached ({MAX_VERSIONS}): use another name, \
@@ -189,4 +224,87 @@ fn entry(call: &Call, body: &Value, failed: &'static str) -> Result<Entry, Refus
 
 fn text<'a>(body: &'a Value, member: &str) -> &'a str {
     body.get(member).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_publish_nowhere_is_told_so() {
+        let may = |action, resource: &str| Permission {
+            action,
+            resource: resource.to_owned(),
+        };
+        let told = |permissions: &[Permission]| not_permitted(permissions, "com.example/a");
+        for permissions in [vec![], vec![may(Action::Edit, "com.example/*")]] {
+            let told = told(&permissions);
+            assert!(
+                told.contains("no permission to publish in any namespace"),
+                "{told}"
+            );
+            assert!(!told.contains(": ."), "{told}");
+        }
+        let some = [
+            may(Action::Publish, "org.a/*"),
+            may(Action::Publish, "org.b/*"),
+        ];
+        assert!(
+            told(&some).contains("You have permission to publish: org.a/*, org.b/*. Attempting")
+        );
+    }
+
+    #[test]
+    fn the_namespace_that_is_nearer_to_a_url_is_named() {
+        const URL: &str = "https://mcp.api.example.com/mcp";
+        let told = |name, by| taken(name, URL, Some(URL), by, "1.0.0");
+        for (name, by, expected) in [
+            (
+                "com.example/aa",
+                "com.example.api/bb",
+                "under the domain of com.example.api, a namespace nearer to it than com.example,",
+            ),
+            (
+                "com.example.api/aa",
+                "com.example/bb",
+                "under the domain of the namespace com.example, so a claim in another",
+            ),
+            (
+                "org.other/aa",
+                "com.example/bb",
+                "under the domain of the namespace com.example,",
+            ),
+            (
+                "com.example/aa",
+                "org.other/bb",
+                "under the domain of your namespace, com.example, but org.other/bb was verified at it",
+            ),
+            (
+                "org.other/aa",
+                "org.another/bb",
+                "publish in the namespace of the domain",
+            ),
+        ] {
+            let told = told(name, by);
+            assert!(told.contains(expected), "{told}");
+            assert!(
+                told.contains(&format!(
+                    "already used by server {by}, in its version 1.0.0. "
+                )),
+                "{told}"
+            );
+        }
+        let template = taken(
+            "com.example/aa",
+            "template https://mcp.api.example.com/variable",
+            Some("https://mcp.api.example.com/{id}"),
+            "com.example.api/bb",
+            "1.0.0",
+        );
+        assert!(
+            template.starts_with("remote URL https://mcp.api.example.com/{id} is"),
+            "{template}"
+        );
+        assert!(template.contains("nearer"), "{template}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What publishers say of the state of what they published.
 
-use mcp_connect_catalog::{Action, Fault, MAX_STATUS_MESSAGE_CHARS, VersionStatus};
+use mcp_connect_catalog::{Action, Fault, MAX_STATUS_MESSAGE_CHARS, VersionStatus, find_hidden};
 use serde_json::Value;
 
 use super::{
@@ -16,6 +16,9 @@ use crate::{
     platform::http::Response,
     store::{Connectable, LATEST, StatusChange, StatusChanged, Written},
 };
+
+/// Line breaks, and what emoji and some scripts need between letters: a message is a text of its publisher's.
+const SHOWN_IN_MESSAGES: [char; 6] = ['\n', '\r', '\t', '\u{200c}', '\u{200d}', '\u{fe0f}'];
 
 /// `PATCH /servers/{name}/versions/{version}/status`.
 pub(in crate::api) async fn set(call: &Call) -> Result<Response, Refusal> {
@@ -88,7 +91,9 @@ async fn change(call: &Call, version: Option<&str>) -> Result<StatusChanged, Ref
         Written::Unchanged => Err(Refusal::bad_request(
             "No changes to apply: all versions already have the requested status and message",
         )),
-        Written::Refused(obstacle) => Err(refused("Failed to update server status", obstacle)),
+        Written::Refused(obstacle) => {
+            Err(refused("Failed to update server status", name, obstacle))
+        }
     }
 }
 
@@ -140,14 +145,16 @@ fn status_faults(body: &Value) -> Vec<Fault> {
         Some(Value::String(text)) if text.chars().count() > MAX_STATUS_MESSAGE_CHARS => {
             find("body.statusMessage", "expected length <= 500", None);
         }
-        Some(Value::String(text)) if text.contains('\0') => {
-            find(
-                "body.statusMessage",
-                "has the character U+0000; leave it out",
-                None,
-            );
+        Some(Value::String(text)) => {
+            if let Some(hidden) = find_hidden(text, &SHOWN_IN_MESSAGES) {
+                let hidden = u32::from(hidden);
+                let message = format!(
+                    "has the control, format or blank character U+{hidden:04X}; leave it out"
+                );
+                find("body.statusMessage", &message, None);
+            }
         }
-        Some(Value::String(_)) | None => {}
+        None => {}
         other => find("body.statusMessage", "expected string", other),
     }
     for (member, value) in members {
@@ -187,12 +194,23 @@ mod tests {
                 json!({"status": "deleted", "statusMessage": "a\0"}),
                 "body.statusMessage",
             ),
+            (
+                json!({"status": "deleted", "statusMessage": "a\u{202e}b"}),
+                "body.statusMessage",
+            ),
+            (
+                json!({"status": "deprecated", "statusMessage": "a\u{fffe}"}),
+                "body.statusMessage",
+            ),
             (json!({"status": "active", "reason": "x"}), "body.reason"),
         ] {
             let faults = status_faults(&body);
             let locations: Vec<_> = faults.iter().map(|fault| &*fault.location).collect();
             assert_eq!(locations, [location], "{body}");
         }
+        let joined =
+            json!({"status": "deleted", "statusMessage": "⚠\u{fe0f} 👩\u{200d}💻\n\tdone"});
+        assert!(status_faults(&joined).is_empty());
         let longest = json!({"status": "deleted", "statusMessage": "é".repeat(500)});
         assert!(status_faults(&longest).is_empty());
         assert_eq!(wanted(&longest).0, VersionStatus::Deleted);

@@ -1,16 +1,21 @@
 //! Where in a JSON document a reader stopped.
 
+use crate::text::is_invisible;
+
 /// The member that was read when this error came up, as `policy.allow[3]`; nothing for the document
 /// as a whole. Found from line and column, since tracking it while reading (`serde_path_to_error`)
 /// costs a copy of the reader for each type, a tenth of the Worker's size.
-pub(super) fn at(json: &[u8], error: &serde_json::Error) -> String {
+pub(crate) fn at(json: &[u8], error: &serde_json::Error) -> String {
     let line = error.line().saturating_sub(1);
     let before: usize = json
         .split_inclusive(|byte| *byte == b'\n')
         .take(line)
         .map(<[u8]>::len)
         .sum();
-    let read = json.get(..before + error.column()).unwrap_or(json);
+    // A value that can't begin as it does was looked at, not read.
+    let looked_at = usize::from(error.is_syntax());
+    let column = error.column().saturating_sub(looked_at);
+    let read = json.get(..before + column).unwrap_or(json);
     path(read)
 }
 
@@ -43,11 +48,28 @@ fn path(read: &[u8]) -> String {
         .iter()
         .map(|step| match step {
             Step::Item(index) => format!("[{index}]"),
-            Step::Member(Some(name)) => format!(".{}", String::from_utf8_lossy(name)),
+            Step::Member(Some(name)) => format!(".{}", shown(&String::from_utf8_lossy(name))),
             Step::Member(None) => String::new(),
         })
         .collect();
     path.trim_start_matches('.').to_owned()
+}
+
+/// A text of a request as an error shows it: its first 64 characters, all of them visible.
+pub fn shown(text: &str) -> String {
+    const MAX_CHARS: usize = 64;
+    let mut shown = String::new();
+    for c in text.chars().take(MAX_CHARS) {
+        if c != ' ' && is_invisible(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    if text.chars().nth(MAX_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 enum Step<'a> {
