@@ -385,6 +385,25 @@ describe("a pin", () => {
   });
 });
 
+describe("a remote with a password or a fragment", () => {
+  test("is published with a warning, and a refused connect says why", async () => {
+    for (const [name, url, problem] of [
+      ["com.secretive/tool", "https://user:s3cret@mcp.secretive.example/mcp", "has a user name or password"],
+      ["com.anchored/tool", "https://mcp.anchored.example/mcp#top", "has a fragment"],
+    ]) {
+      const server = { ...serverJson(name), remotes: [{ type: "streamable-http", url }] };
+      const { body } = await authority.request("/v0.1/validate", { body: server });
+      const issues = body.issues.map(({ path, severity, reference }) => [path, severity, reference]);
+      assert.deepEqual([body.valid, issues], [true, [["remotes[0].url", "warning", "remote-not-connectable"]]]);
+      assert.ok(body.issues[0].message.includes(problem), body.issues[0].message);
+      await published(server);
+      const answer = await authority.connect(name, key);
+      assertProblem(answer, 403, "transport_not_supported", problem);
+      assert.ok(!answer.text.includes("s3cret"), answer.text);
+    }
+  });
+});
+
 describe("a remote with variables", () => {
   test("is told as that to who wants to connect", async () => {
     const remote = { type: "streamable-http", url: "https://{tenant}.example.net/mcp", variables: { tenant: {} } };

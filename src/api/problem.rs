@@ -58,6 +58,21 @@ impl Problem {
         Denial::ServerNotFound.into()
     }
 
+    /// `versions` are some that there are; `more` says that these are not all.
+    pub(crate) fn version_not_found(versions: &[&str], more: bool) -> Self {
+        let mut detail = Denial::VersionNotFound.to_string();
+        if !versions.is_empty() {
+            detail = format!("{detail}; it has {}", versions.join(", "));
+            if more {
+                detail.push_str(" and others");
+            }
+        }
+        Self {
+            detail,
+            ..Denial::VersionNotFound.into()
+        }
+    }
+
     pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "caller_unauthenticated", detail)
     }
@@ -157,8 +172,8 @@ impl From<Denial> for Problem {
             | Denial::ServerRevoked(_)
             | Denial::ServerUnverified { .. }
             | Denial::TenantSuspended
-            | Denial::TemplatedRemote
             | Denial::TransportNotSupported
+            | Denial::UnusableRemote(_)
             | Denial::VersionDeleted
             | Denial::VersionRevoked(_) => StatusCode::FORBIDDEN,
             Denial::ServerUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,

@@ -3,7 +3,7 @@
 
 use std::{fmt, slice, sync::Arc};
 
-use mcp_connect_catalog::{ServerRef, VersionStatus};
+use mcp_connect_catalog::{Endpoint, EndpointError, EndpointRules, ServerRef, VersionStatus};
 
 use crate::authority::{
     AccessToken, ApiKey, CredentialHash, Expected, KeySource, MAX_ACCESS_TOKEN_LIFETIME,
@@ -153,8 +153,8 @@ pub(crate) struct VersionFacts {
     /// When somebody last replaced its server.json, in milliseconds since the Unix epoch.
     pub(crate) edited_at: Option<u64>,
     pub(crate) endpoint: Option<String>,
-    /// Whether it has no endpoint because the URLs of its remotes have variables.
-    pub(crate) has_variables: bool,
+    /// The URL of its first streamable-http remote, if it has no endpoint: no client can be sent there.
+    pub(crate) unusable_url: Option<String>,
     pub(crate) moderation: ModerationFacts,
     /// How far the server was verified where this version is reached.
     pub(crate) level: Level,
@@ -280,9 +280,9 @@ pub(crate) enum Denial {
     #[error("the version offers no streamable-http remote that a client can be sent to")]
     TransportNotSupported,
     #[error(
-        "the URL of the version's streamable-http remote has variables in braces, which this authority does not fill in; its publisher can offer a remote without variables"
+        "the URL of the version's streamable-http remote {0}, so this authority sends no client there; its publisher can offer a remote without that"
     )]
-    TemplatedRemote,
+    UnusableRemote(EndpointError),
     #[error("the policy of {scope} says no: {reason}")]
     PolicyBlocked {
         scope: Scope,
@@ -322,7 +322,7 @@ impl Denial {
             Self::ServerRevoked(_) | Self::VersionRevoked(_) | Self::VersionDeleted => {
                 "server_revoked"
             }
-            Self::TemplatedRemote | Self::TransportNotSupported => "transport_not_supported",
+            Self::TransportNotSupported | Self::UnusableRemote(_) => "transport_not_supported",
             Self::ServerUnverified { .. } => "server_unverified",
             Self::ServerUnavailable { .. } => "server_unavailable",
         }
@@ -457,11 +457,8 @@ pub(crate) fn decide(
     if version.status == VersionStatus::Deleted {
         return Err(Denial::VersionDeleted);
     }
-    let endpoint = version.endpoint.as_ref().ok_or(if version.has_variables {
-        Denial::TemplatedRemote
-    } else {
-        Denial::TransportNotSupported
-    })?;
+    let endpoint = version.endpoint.as_ref();
+    let endpoint = endpoint.ok_or_else(|| unreachable_version(version))?;
     apply_policies(&policy_findings(request, caller, facts, version, admission))?;
 
     // What pins a server is the operator's word, about the origin where the operator verified it.
@@ -552,6 +549,17 @@ fn refuse_other(
     Ok(())
 }
 
+/// Says why a version without an endpoint has none.
+fn unreachable_version(version: &VersionFacts) -> Denial {
+    // What is wrong beside a host of development is told there, too.
+    let url = version.unusable_url.as_deref();
+    let parsed = url.map(|url| Endpoint::parse(url, EndpointRules::PublicOrLoopback));
+    match parsed {
+        Some(Err(problem)) => Denial::UnusableRemote(problem),
+        Some(Ok(_)) | None => Denial::TransportNotSupported,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use base64ct::{Base64UrlUnpadded, Encoding};
@@ -614,7 +622,7 @@ mod tests {
                 digest: "digest".into(),
                 edited_at: None,
                 endpoint: Some("https://mcp.example/mcp".into()),
-                has_variables: false,
+                unusable_url: None,
                 moderation: ACTIVE,
                 level: Level::Operator,
             }),
@@ -749,14 +757,30 @@ mod tests {
     }
 
     #[test]
-    fn a_remote_with_variables_is_told_as_that() {
-        let denial = with(|_, f| {
-            version(f).endpoint = None;
-            version(f).has_variables = true;
-        });
-        let denial = denial.unwrap_err();
-        assert_eq!(denial.code(), "transport_not_supported");
-        assert!(denial.to_string().contains("variables"), "{denial}");
+    fn a_remote_that_is_no_endpoint_is_told_with_the_reason() {
+        for (url, reason) in [
+            ("https://{tenant}.example/mcp", "has variables in braces"),
+            (
+                "https://user:s3cret@mcp.example/mcp",
+                "has a user name or password",
+            ),
+            ("https://mcp.example/mcp#top", "has a fragment"),
+            ("http://mcp.example/mcp", "is not https"),
+            ("https://10.0.0.1/mcp", "names a host that is not public"),
+            (
+                "http://localhost/mcp",
+                "no streamable-http remote that a client",
+            ),
+        ] {
+            let denial = with(|_, f| {
+                version(f).endpoint = None;
+                version(f).unusable_url = Some(url.to_owned());
+            });
+            let denial = denial.unwrap_err();
+            assert_eq!(denial.code(), "transport_not_supported");
+            let told = denial.to_string();
+            assert!(told.contains(reason) && !told.contains("s3cret"), "{told}");
+        }
     }
 
     #[test]

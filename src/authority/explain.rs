@@ -91,9 +91,9 @@ impl Obstacle {
                 Subject::Version,
                 format!("{named} has no streamable-http endpoint that a client can be sent to"),
             ),
-            Denial::TemplatedRemote => (
+            Denial::UnusableRemote(problem) => (
                 Subject::Version,
-                format!("the streamable-http remotes of {named} have variables in their URLs"),
+                format!("the URL of the streamable-http remote of {named} {problem}"),
             ),
             Denial::ServerUnavailable { last_success } => {
                 let last = last_success.map_or_else(
@@ -157,7 +157,7 @@ mod tests {
                 digest: "digest".into(),
                 edited_at: None,
                 endpoint: None,
-                has_variables: false,
+                unusable_url: None,
                 moderation: active(),
                 level: Level::None,
             }),

@@ -127,10 +127,10 @@ fn facts_query(
            s.moderation, s.moderation_expires_at, s.moderation_reason, s.jwks_uri, s.tls_pin_sha256,
            {version} AS version, {status} AS version_status, {endpoint} AS endpoint,
            {digest} AS digest, {edited_at} AS edited_at,
-           CASE WHEN {endpoint} IS NULL THEN EXISTS (
-             SELECT 1 FROM json_each({server_json}, '$.remotes')
-             WHERE value ->> 'type' = 'streamable-http' AND value ->> 'url' LIKE '%{{%'
-           ) END AS has_variables,
+           CASE WHEN {endpoint} IS NULL THEN (
+             SELECT value ->> 'url' FROM json_each({server_json}, '$.remotes')
+             WHERE value ->> 'type' = 'streamable-http' LIMIT 1
+           ) END AS unusable_url,
            {moderation} AS version_moderation,
            {moderation_expires_at} AS version_moderation_expires_at,
            {moderation_reason} AS version_moderation_reason,
@@ -299,7 +299,7 @@ fn version(row: &Row) -> Result<Option<VersionFacts>, StoreError> {
         digest: row.required("digest")?,
         edited_at: row.number("edited_at"),
         endpoint: row.owned("endpoint"),
-        has_variables: row.flag("has_variables"),
+        unusable_url: row.owned("unusable_url"),
         moderation: ModerationFacts {
             state: row.one_of("version_moderation")?,
             expires_at: row.number("version_moderation_expires_at"),

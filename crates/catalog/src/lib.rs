@@ -36,7 +36,7 @@ pub use name::{NameError, Namespace, ServerName, ServerRef};
 pub use permission::{Action, Permission};
 pub use rules::{
     Depth, Fault, Issue, IssueKind, Severity, excess_remotes, faults, issues, other_spelling,
-    oversized_publisher_meta,
+    oversized_publisher_meta, unconnectable_remotes,
 };
 pub use search::{QueryError, SearchQuery};
 pub use text::{find_hidden, has_nul, is_dot_segment, is_format, is_invisible, is_label};

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    Endpoint, EndpointRules, MAX_PUBLISHER_META_BYTES, MAX_REMOTES, NameError, PUBLISHER_META,
-    ServerName, Version, VersionError,
+    Endpoint, EndpointError, EndpointRules, MAX_PUBLISHER_META_BYTES, MAX_REMOTES, NameError,
+    PUBLISHER_META, ServerName, Version, VersionError,
     endpoint::is_at_public_host,
     model::{self, CURRENT_URL, Finding, Schema},
     template::leads_to_private_host,
@@ -112,6 +112,31 @@ pub fn excess_remotes(server: &Value) -> Option<String> {
     (count > MAX_REMOTES).then(|| format!("has {count} remotes, more than {MAX_REMOTES}"))
 }
 
+/// The remotes that may be published and that no client is sent to, each with the reason. Those with another fault are
+/// not among them, nor those with variables: clients of registries fill these in, if this authority does not.
+pub fn unconnectable_remotes(server: &Value, rules: EndpointRules) -> Vec<Issue> {
+    let nothing = Map::new();
+    let members = server.as_object().unwrap_or(&nothing);
+    items(members, "remotes")
+        .into_iter()
+        .filter(|(_, remote)| text(remote, "type") == "streamable-http")
+        .filter_map(|(place, remote)| {
+            let url = text(remote, "url");
+            let problem = Endpoint::parse(url, rules).err()?;
+            let is_told = problem != EndpointError::Template && is_remote_url(url, rules);
+            is_told.then(|| Issue {
+                kind: IssueKind::Semantic,
+                path: format!("{place}url"),
+                message: format!(
+                    "this URL {problem}: it may be published, but no client is sent there"
+                ),
+                severity: Severity::Warning,
+                reference: "remote-not-connectable",
+            })
+        })
+        .collect()
+}
+
 /// What is wrong with the spelling of the namespace, unless it is in lower case. Domains, and names
 /// at GitHub, are the same in every case; so one owner has one namespace.
 pub fn other_spelling(server: &Value) -> Option<String> {
@@ -178,6 +203,17 @@ pub fn issues(server: &Value, depth: Depth, rules: EndpointRules) -> Vec<Issue> 
     {
         let message = ["version ", &error.to_string()];
         check.error(&["version"], "invalid-version", &message);
+    }
+    if depth == Depth::Full {
+        for issue in unconnectable_remotes(server, rules) {
+            check.add(
+                issue.kind,
+                issue.severity,
+                issue.path,
+                issue.reference,
+                issue.message,
+            );
+        }
     }
     check.issues
 }
@@ -617,6 +653,42 @@ mod tests {
             ),
         ] {
             assert_eq!(found(&with(member, &value)), [], "{member} {value}");
+        }
+    }
+
+    #[test]
+    fn a_remote_that_no_client_is_sent_to_is_a_warning() {
+        for (url, problem) in [
+            ("https://mcp.example.com/mcp", None),
+            (
+                "https://user:pw@mcp.example.com/mcp",
+                Some("has a user name or password"),
+            ),
+            ("https://user@mcp.example.com/mcp", Some("has a user name")),
+            ("https://mcp.example.com/mcp#top", Some("has a fragment")),
+            ("https://{tenant}.example.com/mcp", None),
+        ] {
+            let remote =
+                json!([{"type": "streamable-http", "url": url, "variables": {"tenant": {}}}]);
+            let server = with("remotes", &remote);
+            assert_eq!(found(&server), [], "{url}");
+            let issues = issues(&server, Depth::Full, EndpointRules::Public);
+            assert_eq!(
+                issues,
+                unconnectable_remotes(&server, EndpointRules::Public)
+            );
+            let told: Vec<_> = issues
+                .iter()
+                .map(|issue| {
+                    (
+                        &*issue.path,
+                        issue.severity,
+                        issue.message.contains(problem.unwrap_or("?")),
+                    )
+                })
+                .collect();
+            let expected = problem.map(|_| ("remotes[0].url", Severity::Warning, true));
+            assert_eq!(told, Vec::from_iter(expected), "{url}");
         }
     }
 

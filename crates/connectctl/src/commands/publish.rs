@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use mcp_connect_catalog::ServerRef;
+use mcp_connect_catalog::{EndpointRules, ServerRef, unconnectable_remotes};
 use mcp_connect_client::{Authority, ConnectError};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,11 @@ pub(crate) async fn publish(
         .call(Method::POST, "/v0/publish", Some(&server))
         .await;
     match published {
-        Ok(entry) => show(&[entry], as_json),
+        Ok(entry) => {
+            show(&entries(entry)?, as_json)?;
+            warn_of_unconnectable(&server, registry.issuer());
+            Ok(())
+        }
         Err(ConnectError::Denied(denial)) if denial.status == 422 => {
             let verdict = judge(&registry, &server).await?;
             if verdict.valid {
@@ -69,7 +73,9 @@ pub(crate) async fn validate(
     }
     verdict.show(as_json)?;
     if !as_json {
-        output::note("The server.json is valid.");
+        output::note(
+            "The server.json is valid. Whether its version and its URLs are still free, publishing it tells.",
+        );
     }
     Ok(())
 }
@@ -106,10 +112,41 @@ pub(crate) async fn set_status(
         members.insert("statusMessage".to_owned(), message.as_str().into());
     }
     let path = format!("{path}/status");
-    let mut answer: Value = registry.call(Method::PATCH, &path, Some(&body)).await?;
-    match answer.get_mut("servers").and_then(Value::as_array_mut) {
-        Some(entries) => show(&std::mem::take(entries), as_json),
-        None => show(&[answer], as_json),
+    let answer = registry.call(Method::PATCH, &path, Some(&body)).await?;
+    show(&entries(answer)?, as_json)
+}
+
+/// The entries of a registry's answer: one, or a list.
+fn entries(mut answer: Value) -> Result<Vec<Value>, ConnectError> {
+    let list = answer.get_mut("servers").and_then(Value::as_array_mut);
+    let entries = match list.map(std::mem::take) {
+        Some(entries) => entries,
+        None => vec![answer],
+    };
+    let is_entry = |entry: &Value| {
+        let server = entry.get("server");
+        let has =
+            |member| server.is_some_and(|server| server.get(member).is_some_and(Value::is_string));
+        has("name") && has("version")
+    };
+    if entries.iter().all(is_entry) {
+        Ok(entries)
+    } else {
+        let problem = "it is not an entry of a registry".to_owned();
+        Err(ConnectError::InvalidAnswer(problem))
+    }
+}
+
+/// Registries publish URLs that no client is sent to: whoever publishes one should know.
+fn warn_of_unconnectable(server: &RawValue, registry: &str) {
+    let rules = if registry.starts_with("http:") {
+        EndpointRules::PublicOrLoopback
+    } else {
+        EndpointRules::Public
+    };
+    let server = serde_json::from_str(server.get()).unwrap_or_default();
+    for issue in unconnectable_remotes(&server, rules) {
+        output::warn(&format!("{}: {}", issue.path, issue.message));
     }
 }
 
