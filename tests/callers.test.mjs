@@ -34,10 +34,11 @@ function register(tenant, members) {
   return authority.admin(`/tenants/${tenant}/identity-providers`, body);
 }
 
+const ADMIN = () => ["--authority", authority.url, "--operator-token", authority.operatorToken];
+
 /// connectctl as an operator uses it; its JSON.
 async function operate(...args) {
-  const options = ["--authority", authority.url, "--operator-token", authority.operatorToken, "--json"];
-  const { code, stdout, stderr } = await connectctl([...args, ...options]);
+  const { code, stdout, stderr } = await connectctl([...args, ...ADMIN(), "--json"]);
   assert.equal(code, 0, stderr);
   return stdout && JSON.parse(stdout);
 }
@@ -329,7 +330,9 @@ describe("a provider", () => {
 
     assert.equal((await operate("providers", "remove", ...options, "--reason", "left")).changed, true);
     await assertRefused(both);
-    assert.equal((await operate("providers", "remove", ...options, "--reason", "left")).changed, false);
+    const { code, stderr } = await connectctl([...ADMIN(), "providers", "remove", ...options, "--reason", "left"]);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /provider_not_found: .*no identity provider at all/);
     const { body } = await authority.admin("/audit?limit=2");
     const trail = body.entries.map(({ action, subject, reason, detail }) => ({ action, subject, reason, detail }));
     const detail = `${other.issuer} for urn:third`;
@@ -337,6 +340,19 @@ describe("a provider", () => {
       { action: "provider.remove", subject: "third", reason: "left", detail },
       { action: "provider.add", subject: "third", reason: "they use it", detail },
     ]);
+  });
+
+  test("that is not there can't be removed, and what is there is named", async () => {
+    const remove = (tenant, members) =>
+      authority.admin(`/tenants/${tenant}/identity-providers/remove`, { reason: "left", audience: AUDIENCE, ...members });
+    const slip = `${provider.issuer}/`;
+    assertProblem(await remove("acme", { issuer: slip }), 404, "provider_not_found", `${provider.issuer} for ${AUDIENCE}`);
+    assertProblem(await remove("acme", { issuer: provider.issuer, audience: "x" }), 404, "provider_not_found");
+    // Another tenant's is not this one's.
+    assertProblem(await remove("third", { issuer: provider.issuer }), 404, "provider_not_found");
+    assertProblem(await remove("nobody", { issuer: provider.issuer }), 404, "tenant_not_found");
+    const { body } = await authority.admin("/tenants/acme/identity-providers");
+    assert.equal(body.identity_providers.length, 1);
   });
 
   test("belongs to one tenant", async () => {
@@ -413,8 +429,17 @@ describe("the API keys of a client", () => {
   const keys = async (client) => (await operate("clients", "keys", "list", client)).keys;
   const refused = async (key, detail) => assertProblem(await authority.connect(WEATHER, key), 401, "caller_unauthenticated", detail);
 
+  test("are shown with label and end when the client is made", async () => {
+    const { key } = await operate("clients", "create", "ending", "--label", "laptop", "--for", "90d");
+    const [{ key_id, label, expires_at }] = await keys("ending");
+    assert.deepEqual(key, { key_id, label: "laptop", expires_at });
+    const endless = await operate("clients", "create", "endless");
+    assert.deepEqual(Object.keys(endless.key), ["key_id"]);
+  });
+
   test("are several, with a label each, and are revoked one by one", async () => {
-    await operate("clients", "create", "many", "--tenant", "acme", "--no-key");
+    const created = await operate("clients", "create", "many", "--tenant", "acme", "--no-key");
+    assert.equal(created.key, undefined);
     assert.deepEqual(await keys("many"), []);
     const one = await operate("clients", "keys", "create", "many", "--label", "laptop");
     const two = await operate("clients", "keys", "create", "many", "--for", "90d");

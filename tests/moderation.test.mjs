@@ -159,8 +159,11 @@ describe("a quarantine", () => {
       [`${NAME}/revoke`, { reason, expires_in: 5 }, 400, "expires_in"],
       [`${NAME}/reinstate`, { reason, expires_in: 5 }, 400, "expires_in"],
       [`${NAME}@latest/quarantine`, { reason }, 400, "the path"],
-      [`${NAME}@9.9.9/quarantine`, { reason }, 404, ""],
-      ["com.held/nothing/quarantine", { reason }, 404, ""],
+      [`${NAME}@9.9.9/quarantine`, { reason }, 404, "the server has no such version; it has "],
+      [`${NAME}@9.9.9/revoke`, { reason }, 404, "the server has no such version; it has "],
+      [`${NAME}@9.9.9/reinstate`, { reason }, 404, "the server has no such version; it has "],
+      ["com.held/nothing/quarantine", { reason }, 404, "no such server"],
+      ["com.held/nothing@9.9.9/revoke", { reason }, 404, "no such server"],
     ]) {
       const answer = await ask(`/servers/${path}`, body);
       assertProblem(answer, status, status === 404 ? "server_not_found" : "request_invalid", detail);

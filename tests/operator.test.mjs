@@ -80,6 +80,22 @@ describe("revoking what is not there", () => {
     }
   });
 
+  test("of a version that a server does not have names some that it has", async () => {
+    const versions = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"];
+    await authority.importServers(...versions.map((version) => entry("com.example/versions", { version })));
+    const unknown = "com.example/versions@9.9.9";
+    for (const args of [
+      ["servers", "revoke", unknown, "--reason", reason],
+      ["servers", "quarantine", unknown, "--reason", reason],
+      ["servers", "reinstate", unknown, "--reason", reason],
+      ["servers", "show", unknown],
+    ]) {
+      const done = await ctl(...args);
+      assert.equal(done.code, 1, done.shown);
+      assert.match(done.stderr, /the server has no such version; it has 1\.5\.0, 1\.4\.0, 1\.3\.0, 1\.2\.0, 1\.1\.0 and others/);
+    }
+  });
+
   test("a client that only an identity provider knows is said to be new here", async () => {
     const done = await ctl("revoke", "client", "from-idp", "--tenant", "acme", "--reason", reason);
     assert.equal(done.code, 0, done.shown);

@@ -7,7 +7,7 @@
 use futures_util::future::join_all;
 use mcp_connect_catalog::ServerName;
 
-use super::App;
+use super::{App, problem::Problem};
 use crate::{
     platform::{log, metrics},
     store::{ServerCopy, StoreError, Written},
@@ -15,6 +15,17 @@ use crate::{
 
 /// The most servers whose copies are renewed while the caller waits.
 const BEFORE_ANSWER: usize = 5;
+
+/// The most versions that a problem names.
+const MAX_NAMED: usize = 5;
+
+/// Says that a server has no such version, and names some that it has.
+pub(super) fn no_such_version(server: &ServerCopy) -> Problem {
+    let versions = server.version_names();
+    let named = versions.get(..MAX_NAMED).unwrap_or(&versions);
+    let more = named.len() < versions.len() || !server.is_complete();
+    Problem::version_not_found(named, more)
+}
 
 /// `None`: no such server. With `is_exact` a copy is looked for only when D1 is out, and none is kept: what
 /// anybody may ask for at any time must not write.

@@ -101,7 +101,7 @@ pub(crate) async fn detail(call: &Call) -> Result<Response, Problem> {
         }
         (detail, _) => detail,
     };
-    let detail = detail.ok_or_else(Problem::server_not_found)?;
+    let detail = detail.ok_or_else(|| copies::no_such_version(&server))?;
     Ok(cacheable(respond(StatusCode::OK, &detail)?, OF_ONE_SERVER))
 }
 

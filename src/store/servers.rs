@@ -149,6 +149,14 @@ impl Store {
 }
 
 impl ServerCopy {
+    /// The versions that the copy has, the newest first.
+    pub(crate) fn version_names(&self) -> Vec<&str> {
+        self.versions
+            .iter()
+            .map(|row| row.text("version"))
+            .collect()
+    }
+
     /// The server, or one version of it. `None`: no such version is in the copy.
     pub(crate) fn detail(&self, version: Option<&str>) -> Result<Option<ServerDetail>, StoreError> {
         let wanted = |row: &&Row| match version {

@@ -12,7 +12,7 @@ use crate::{
         respond,
     },
     authority::{ApiKey, CLIENT_ID_FORM, is_client_id, is_id},
-    platform::{http::Response, random_bytes},
+    platform::{http::Response, iso_date, random_bytes},
     store::{NewClient, Row, Status, StoreError},
 };
 
@@ -43,6 +43,18 @@ struct Created {
     /// Shown here and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<CreatedKey>,
+}
+
+/// What there is to know of the key beside its secret.
+#[derive(Serialize)]
+struct CreatedKey {
+    key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
 }
 
 pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response, Problem> {
@@ -104,6 +116,11 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
     let created = Created {
         client,
         api_key: key.as_ref().map(ApiKey::reveal),
+        key: new_key.map(|new| CreatedKey {
+            key_id: new.key.key_id().to_owned(),
+            label: new.label.map(str::to_owned),
+            expires_at: new.expires_at.map(iso_date),
+        }),
     };
     respond(StatusCode::CREATED, &created)
 }

@@ -71,9 +71,13 @@ async fn moderate(
     };
     let tried = app.store.moderate(&reference, change, &by).await;
     let is_change = matches!(tried, Ok(Some(ModerationOutcome::Done(..))));
-    let outcome = copies::renew_after(app, name, is_change, tried)
-        .await?
-        .ok_or_else(Problem::server_not_found)?;
+    let Some(outcome) = copies::renew_after(app, name, is_change, tried).await? else {
+        let server = copies::server(app, name, true).await?;
+        return Err(match server.filter(|_| reference.version.is_some()) {
+            Some(server) => copies::no_such_version(&server),
+            None => Problem::server_not_found(),
+        });
+    };
     let (subject, changed) = match outcome {
         ModerationOutcome::Done(subject, changed) => (subject, changed),
         ModerationOutcome::IsRevoked => {

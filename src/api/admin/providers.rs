@@ -28,7 +28,7 @@ const MAX_CLAIM_CHARS: usize = 128;
 const MAX_REQUIRED_CLAIMS: usize = 8;
 const MAX_VALUE_CHARS: usize = 256;
 const TOKEN_TYPES: [&str; 2] = ["at+jwt", "jwt"];
-/// How many keys a problem tells of.
+/// How many keys or providers a problem tells of.
 const MAX_TOLD: usize = 8;
 
 #[derive(Deserialize)]
@@ -156,13 +156,43 @@ pub(crate) async fn remove(call: &Call, operator: &Operator) -> Result<Response,
     let body: RemoveBody = call.json()?;
     let reason = check_reason(&body.reason)?;
     let (issuer, audience) = (&body.issuer, &body.audience);
-    let changed = call
-        .app
-        .store
+    let store = &call.app.store;
+    let changed = store
         .remove_provider(tenant_id, issuer, audience, operator.actor(), reason)
         .await?;
+    if !changed {
+        let providers = store.list_providers(tenant_id).await?;
+        return Err(no_such_provider(&providers.ok_or_else(tenants::not_found)?));
+    }
     let body = json!({ "issuer": issuer, "audience": audience, "changed": changed });
     respond(StatusCode::OK, &body)
+}
+
+/// Names what the tenant has: a slip in the issuer must not leave a provider that was to go.
+fn no_such_provider(providers: &[Row]) -> Problem {
+    let named: Vec<String> = providers
+        .iter()
+        .take(MAX_TOLD)
+        .map(|provider| {
+            format!(
+                "{} for {}",
+                provider.text("issuer"),
+                provider.text("audience")
+            )
+        })
+        .collect();
+    let has = match providers.len().checked_sub(named.len()) {
+        _ if named.is_empty() => "no identity provider at all".to_owned(),
+        None | Some(0) => named.join(", "),
+        Some(more) => format!("{} and {more} more", named.join(", ")),
+    };
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "provider_not_found",
+        format!(
+            "issuer, audience: the tenant has no such pair, so nothing was removed; it has {has}"
+        ),
+    )
 }
 
 /// An issuer is compared to the letter, so it is kept as it is; it only has to be a URL that could
