@@ -236,11 +236,10 @@ impl Authority {
         exchange::json(request, LIST_BYTES, &self.shared.clock).await
     }
 
-    /// … of an answer that is text of its own kind.
-    pub async fn text(&self, path: &str) -> Result<String, ConnectError> {
-        let body =
-            exchange::bytes(self.own(Method::GET, path)?, LIST_BYTES, &self.shared.clock).await?;
-        String::from_utf8(body).map_err(|error| ConnectError::InvalidAnswer(error.to_string()))
+    /// Asks for text of its own kind. An answer of another media type is not taken for one.
+    pub async fn text(&self, path: &str, media_type: &str) -> Result<String, ConnectError> {
+        let request = self.own(Method::GET, path)?;
+        exchange::text(request, LIST_BYTES, media_type, &self.shared.clock).await
     }
 
     /// A request for a path of this authority.

@@ -8,10 +8,11 @@ use std::{
 
 use http::{
     HeaderMap, HeaderName,
-    header::{AGE, DATE, RETRY_AFTER},
+    header::{AGE, CONTENT_TYPE, DATE, RETRY_AFTER},
 };
 use reqwest::{Identity, RequestBuilder, Response, redirect};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use url::{Host, Url};
 
 use crate::{
@@ -126,13 +127,42 @@ pub(crate) async fn bytes(
     max_bytes: usize,
     clock: &AuthorityClock,
 ) -> Result<Vec<u8>, ConnectError> {
+    capped_body(answer(request, clock).await?, max_bytes).await
+}
+
+/// Sends the request and reads the answer as text, which has to be of this media type: a success of anything else than
+/// an authority must not pass for one of an authority.
+pub(crate) async fn text(
+    request: RequestBuilder,
+    max_bytes: usize,
+    media_type: &str,
+    clock: &AuthorityClock,
+) -> Result<String, ConnectError> {
+    let response = answer(request, clock).await?;
+    let found = response.headers().get(CONTENT_TYPE);
+    let found = found.and_then(|found| found.to_str().ok());
+    let found = found.and_then(|found| found.split(';').next());
+    let found = found.unwrap_or("nothing").trim();
+    if !found.eq_ignore_ascii_case(media_type) {
+        let found = first_chars(found, CODE_CHARS);
+        return Err(ConnectError::InvalidAnswer(format!(
+            "its content type is {found}, not {media_type}"
+        )));
+    }
+    let body = capped_body(response, max_bytes).await?;
+    String::from_utf8(body)
+        .map_err(|_| ConnectError::InvalidAnswer("it is not text in UTF-8".to_owned()))
+}
+
+/// Sends the request; an answer of success is all that comes back.
+async fn answer(request: RequestBuilder, clock: &AuthorityClock) -> Result<Response, ConnectError> {
     let response = request.send().await.map_err(network)?;
     let now = Moment::now();
     if let Some(date) = date_of_sending(response.headers()) {
         clock.learn(date, &now);
     }
     if response.status().is_success() {
-        capped_body(response, max_bytes).await
+        Ok(response)
     } else {
         Err(refusal(response, clock.unix_now()).await)
     }
@@ -145,12 +175,38 @@ pub(crate) async fn json<T: DeserializeOwned>(
     clock: &AuthorityClock,
 ) -> Result<T, ConnectError> {
     let body = bytes(request, max_bytes, clock).await?;
-    serde_json::from_slice(&body).map_err(|error| {
-        ConnectError::InvalidAnswer(if error.is_data() {
-            error.to_string()
-        } else {
-            "it is not JSON".to_owned()
-        })
+    json_object(&body).map_err(ConnectError::InvalidAnswer)
+}
+
+/// Reads a JSON object. What is wrong with another text is told in words that continue "the answer: …", without the
+/// names of types.
+pub fn json_object<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    let text = text.trim_ascii();
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    // Anything else is refused before it is read: a list would fill the members of a struct in their order.
+    if !text.starts_with(b"{") {
+        let what = match serde_json::from_slice(text) {
+            Ok(Value::Array(_)) => "a list",
+            Ok(Value::Bool(_)) => "true or false",
+            Ok(Value::Null) => "null",
+            Ok(Value::Number(_)) => "a number",
+            Ok(Value::String(_)) => "a text",
+            Ok(Value::Object(_)) | Err(_) => return Err("it is not JSON".to_owned()),
+        };
+        return Err(format!("it is {what}, not an object"));
+    }
+    serde_json::from_slice(text).map_err(|error| {
+        if !error.is_data() {
+            return "it is not JSON".to_owned();
+        }
+        let error = error.to_string();
+        let missing = error.strip_prefix("missing field `");
+        missing.and_then(|rest| rest.split('`').next()).map_or_else(
+            || "one of its members is not what it should be".to_owned(),
+            |member| format!("it has no member {member:?}"),
+        )
     })
 }
 
@@ -294,6 +350,39 @@ mod tests {
         }
         let silent: Problem = serde_json::from_str(r#"{"status":502}"#).unwrap();
         assert!(silent.into_code_and_detail().is_none());
+    }
+
+    #[test]
+    fn what_is_not_the_object_is_told_without_types() {
+        #[derive(Debug, Deserialize, Eq, PartialEq)]
+        struct Whoami {
+            name: String,
+        }
+        for (text, problem) in [
+            ("", "it is empty"),
+            (" \n", "it is empty"),
+            ("<html>", "it is not JSON"),
+            ("{", "it is not JSON"),
+            ("[]", "it is a list, not an object"),
+            (r#"["name"]"#, "it is a list, not an object"),
+            ("null", "it is null, not an object"),
+            ("\"x\"", "it is a text, not an object"),
+            ("7", "it is a number, not an object"),
+            ("true", "it is true or false, not an object"),
+            ("{}", "it has no member \"name\""),
+            (
+                r#"{"name": []}"#,
+                "one of its members is not what it should be",
+            ),
+        ] {
+            assert_eq!(
+                json_object::<Whoami>(text.as_bytes()),
+                Err(problem.to_owned()),
+                "{text}"
+            );
+        }
+        assert!(json_object::<Whoami>(b" {\"name\": \"a\", \"more\": 1}\n").is_ok());
+        assert!(json_object::<Value>(b"[]").is_err());
     }
 
     #[test]

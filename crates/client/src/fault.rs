@@ -1,5 +1,7 @@
 //! Why a request to the MCP server had no result, in words for the person who asked.
 
+use std::{error::Error, iter::successors};
+
 use mcp_connect_descriptor::HEADER;
 use rmcp::{model::ServerJsonRpcMessage, transport::streamable_http_client::StreamableHttpError};
 use serde_json::Value;
@@ -31,6 +33,9 @@ pub enum ServerFault {
     /// The server knows the session no more.
     #[error("it has ended the session")]
     SessionEnded,
+    /// The answer is larger than is read; how many bytes that is at most.
+    #[error("its answer is larger than {}, which is the most that is read", size(*.0))]
+    AnswerTooLarge(usize),
     /// An HTTP status, without a reason.
     #[error("it answers HTTP {0}")]
     Status(u16),
@@ -88,11 +93,23 @@ impl ServerFault {
                 Self::NotMcp("what it sends is not JSON-RPC".to_owned())
             }
             StreamableHttpError::SessionExpired => Self::SessionEnded,
-            StreamableHttpError::Sse(_) | StreamableHttpError::UnexpectedEndOfStream => {
-                Self::BrokenOff
+            StreamableHttpError::ResponseBodyTooLarge { max_size } => {
+                Self::AnswerTooLarge(*max_size)
             }
+            StreamableHttpError::Sse(error) => Self::of_stream(error),
+            StreamableHttpError::UnexpectedEndOfStream => Self::BrokenOff,
             _ => return None,
         })
+    }
+
+    /// Reads why a stream of events ended. The library's type for one that is too large is its own, its text is not.
+    pub(crate) fn of_stream(error: &(dyn Error + 'static)) -> Self {
+        let limit = successors(Some(error), |&cause| cause.source()).find_map(|cause| {
+            let text = cause.to_string();
+            let (_, rest) = text.split_once("exceeded the maximum size of ")?;
+            rest.split(' ').next()?.parse().ok()
+        });
+        limit.map_or(Self::BrokenOff, Self::AnswerTooLarge)
     }
 
     /// Reads a message that is in truth a refusal of the descriptor.
@@ -157,6 +174,14 @@ fn of_challenge(challenge: &str) -> ServerFault {
             server_ref: parameter("server_ref"),
         }),
         _ => ServerFault::Challenge(first_chars(challenge)),
+    }
+}
+
+/// The number of bytes as a person reads it.
+fn size(bytes: usize) -> String {
+    match bytes >> 20 {
+        0 => format!("{bytes} bytes"),
+        mebibytes => format!("{mebibytes} MiB"),
     }
 }
 

@@ -52,7 +52,7 @@ pub use binding::{ClientCertificate, SenderKey};
 pub use clock::ClockOffset;
 pub use connection::{Connection, EndReason, NotConnected, State};
 pub use error::{ConnectError, Denial, DenialCode};
-pub use exchange::network_reason;
+pub use exchange::{json_object, network_reason};
 pub use fault::{ServerFault, ServerRefusal};
 pub use grant::Grant;
 pub use mcp_connect_descriptor::{Algorithm, Descriptor, ServerIdentity};

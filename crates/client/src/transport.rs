@@ -216,8 +216,8 @@ impl StreamableHttpClient for GovernedHttpClient {
             StreamableHttpPostResponse::Sse(stream, session_id) => {
                 let connection = self.connection.clone();
                 let stream = stream.inspect(move |event| {
-                    if event.is_err() {
-                        connection.note_fault(Some(ServerFault::BrokenOff));
+                    if let Err(error) = event {
+                        connection.note_fault(Some(ServerFault::of_stream(error)));
                     }
                 });
                 StreamableHttpPostResponse::Sse(self.until_ended(stream.boxed()), session_id)

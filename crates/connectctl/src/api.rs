@@ -63,6 +63,18 @@ pub(crate) struct CreatedClient {
     pub(crate) client: Client,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<FirstKey>,
+}
+
+/// What there is to know of a new client's key, beside its secret.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct FirstKey {
+    pub(crate) key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at: Option<String>,
 }
 
 /// Something, and whether the call has changed it.
@@ -229,8 +241,14 @@ impl Admin {
     }
 
     pub(crate) async fn stats(&self) -> Result<Value, ConnectError> {
-        let path = "/v1/admin/stats";
-        self.authority.call(Method::GET, path, None::<&()>).await
+        let stats: Value = self.get("/v1/admin/stats").await?;
+        for member in ["registry", "counters"] {
+            if !stats.get(member).is_some_and(Value::is_object) {
+                let problem = format!("it has no member {member:?}");
+                return Err(ConnectError::InvalidAnswer(problem));
+            }
+        }
+        Ok(stats)
     }
 
     pub(crate) async fn change_server(

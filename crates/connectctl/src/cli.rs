@@ -3,20 +3,30 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcp_connect_audit::ChainHash;
 use mcp_connect_catalog::{
-    Namespace, ServerName, ServerRef, date_micros, day_micros, is_dot_segment,
+    NameError, Namespace, ServerName, ServerRef, date_micros, day_micros, is_dot_segment,
 };
 use mcp_connect_descriptor::KeyStatus;
 
 use crate::{
+    output,
     pattern::{ServerPattern, Target},
     presets::Preset,
 };
+
+/// The greatest version of a policy.
+const MAX_VERSION: u64 = u32::MAX as u64;
+/// The greatest number of an entry of the audit trail.
+const MAX_SEQ: u64 = (1 << 53) - 1;
+/// The longest wait between the steps of a rotation, in seconds: 30 days.
+const MAX_WAIT: u64 = 30 * 86400;
+/// The longest overlap of keys, in seconds: 30 days.
+const MAX_OVERLAP: u64 = 30 * 86400;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; entries that an import refuses are reported, and still 0
   1  the answer is no: denied, refused, not found, or the tool reports an error
-  2  wrong usage, or an input that can't be read
+  2  wrong usage, or an input that can't be read or is not what it should be
   3  the authority or the server can't be reached, or failed
   4  this machine's clock is wrong, and has to be set first
 
@@ -58,7 +68,8 @@ pub(crate) struct Global {
         env = "CONNECT_OPERATOR_TOKEN",
         hide_env_values = true,
         // A token of random base64url begins with a hyphen now and then.
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = secret
     )]
     pub(crate) operator_token: Option<String>,
     /// The API key of a client, or an access token of its identity provider, for connect and call
@@ -263,7 +274,7 @@ pub(crate) struct RotateArgs {
     #[arg(long, default_value = "EdDSA")]
     pub(crate) alg: KeyAlgorithm,
     /// Waits only so long between steps: for development, where descriptors live for seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = whole::<u64, 0, MAX_WAIT>)]
     pub(crate) wait: Option<u64>,
 }
 
@@ -336,7 +347,7 @@ pub(crate) enum MirrorCommand {
     #[command(alias = "poison")]
     Rejected {
         /// The most entries on a page
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        #[arg(long, default_value_t = 30, allow_negative_numbers = true, value_parser = whole::<u32, 1, 100>)]
         limit: u32,
         /// Follows the pages to the end
         #[arg(long)]
@@ -349,7 +360,7 @@ pub(crate) enum RevocationsCommand {
     /// Lists what was revoked within the last day, and all keys, newest first
     List {
         /// The most entries on a page
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        #[arg(long, default_value_t = 30, allow_negative_numbers = true, value_parser = whole::<u32, 1, 100>)]
         limit: u32,
         /// Follows the pages to the end
         #[arg(long)]
@@ -441,7 +452,7 @@ pub(crate) enum ClientKeysCommand {
         #[command(flatten)]
         change: ClientChange,
         /// The key's id, as `clients keys list` shows it
-        #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true, value_parser = id)]
+        #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true, value_parser = key_id)]
         key_id: String,
     },
 }
@@ -598,7 +609,7 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         scope: PolicyScope,
         /// An older version, as `policy history` lists them
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32, 0, MAX_VERSION>)]
         version: Option<u32>,
     },
     /// Puts a policy into force, at once
@@ -609,7 +620,7 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         scope: PolicyScope,
         /// The most versions on a page
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        #[arg(long, default_value_t = 30, allow_negative_numbers = true, value_parser = whole::<u32, 1, 100>)]
         limit: u32,
         /// Follows the pages to the end
         #[arg(long)]
@@ -636,7 +647,7 @@ pub(crate) struct SetPolicyArgs {
     #[arg(long, value_parser = reason)]
     pub(crate) reason: String,
     /// Only where this is still the version in force, so that no change of another is lost
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", allow_negative_numbers = true, value_parser = whole::<u32, 0, MAX_VERSION>)]
     pub(crate) if_version: Option<u32>,
 }
 
@@ -660,7 +671,7 @@ pub(crate) enum ServersCommand {
         /// What to look for; everything without it
         query: Option<String>,
         /// The most servers on a page
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        #[arg(long, default_value_t = 30, allow_negative_numbers = true, value_parser = whole::<u32, 1, 100>)]
         limit: u32,
         /// Follows the pages to the end
         #[arg(long)]
@@ -676,11 +687,13 @@ pub(crate) enum ServersCommand {
     /// Shows what its publisher serves, and where, to prove the namespace and the endpoint
     Challenge {
         /// namespace/name
+        #[arg(value_parser = server_name)]
         server: ServerName,
     },
     /// Asks the publisher's host now, and notes what that proves
     Prove {
         /// namespace/name
+        #[arg(value_parser = server_name)]
         server: ServerName,
         /// What is to be proven
         level: Provable,
@@ -690,6 +703,7 @@ pub(crate) enum ServersCommand {
     /// Lists the proofs that hold, and how the last look at them went
     Proofs {
         /// namespace/name
+        #[arg(value_parser = server_name)]
         server: ServerName,
     },
     /// Verifies a server, or each that a pattern matches, because a person decided so: the highest level
@@ -705,11 +719,13 @@ pub(crate) enum ServersCommand {
     /// Shows whether the endpoint answered as an MCP server when it was last asked
     Health {
         /// namespace/name
+        #[arg(value_parser = server_name)]
         server: ServerName,
     },
     /// Asks the endpoint now
     Probe {
         /// namespace/name
+        #[arg(value_parser = server_name)]
         server: ServerName,
     },
     /// Holds a server, a version or each server of a pattern back, at once, for a time or until somebody reinstates it
@@ -787,7 +803,7 @@ impl Level {
 #[derive(Args)]
 pub(crate) struct ServerChange {
     /// namespace/name; or "namespace/*", "namespace/**" (with all below it) or "*", quoted
-    #[arg(value_parser = target::<ServerName>)]
+    #[arg(value_parser = target_server)]
     pub(crate) server: Target<ServerName>,
     #[command(flatten)]
     pub(crate) bulk: Bulk,
@@ -799,7 +815,7 @@ pub(crate) struct ServerChange {
 #[derive(Args)]
 pub(crate) struct Moderation {
     /// namespace/name or namespace/name@version; or "namespace/*", "namespace/**" (with all below it) or "*", quoted
-    #[arg(value_parser = target::<ServerRef>)]
+    #[arg(value_parser = str::parse::<Target<ServerRef>>)]
     pub(crate) server_ref: Target<ServerRef>,
     #[command(flatten)]
     pub(crate) bulk: Bulk,
@@ -834,7 +850,7 @@ pub(crate) struct ServerList {
     #[arg(long)]
     pub(crate) source: Option<ServerSource>,
     /// The most servers on a page
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 30, allow_negative_numbers = true, value_parser = whole::<u32, 1, 100>)]
     pub(crate) limit: u32,
     /// Follows the pages to the end
     #[arg(long)]
@@ -917,7 +933,7 @@ pub(crate) enum ModerationCommand {
         #[command(flatten)]
         filter: ModerationFilter,
         /// The most entries on a page
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+        #[arg(long, default_value_t = 30, allow_negative_numbers = true, value_parser = whole::<u32, 1, 100>)]
         limit: u32,
         /// Follows the pages to the end
         #[arg(long)]
@@ -1055,7 +1071,7 @@ pub(crate) struct NewKeyArgs {
 
 #[derive(Args)]
 pub(crate) struct RotationArgs {
-    /// How long the other keys go on working: 0, 30m, 24h
+    /// How long the other keys go on working: 30m, 24h, at most 30d; 0 (or 0s) ends them at once
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = span_or_none)]
     pub(crate) overlap: u64,
     /// What the new key is for; without it, the label of those before it
@@ -1073,6 +1089,15 @@ pub(crate) enum Life {
     Seconds(u64),
     /// Until it is revoked.
     Endless,
+}
+
+impl RotationArgs {
+    /// Says what became of the other keys where they did not go on working.
+    pub(crate) fn tell_end(&self) {
+        if self.overlap == 0 {
+            output::note("All other keys ended at once.");
+        }
+    }
 }
 
 impl Life {
@@ -1114,7 +1139,7 @@ pub(crate) enum AdminKeysCommand {
         #[command(flatten)]
         change: AdminChange,
         /// The key's id, as `admins keys list` shows it
-        #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true, value_parser = id)]
+        #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true, value_parser = key_id)]
         key_id: String,
     },
 }
@@ -1129,7 +1154,7 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Begins after the change of this number
-        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        #[arg(long, value_name = "SEQ", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64, 0, MAX_SEQ>)]
         after: u64,
     },
     /// Recomputes the hash chain over all changes: whether one was altered, removed or moved
@@ -1169,7 +1194,7 @@ pub(crate) struct AuditList {
     #[arg(long)]
     pub(crate) imports: bool,
     /// The most entries on a page
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 30, allow_negative_numbers = true, value_parser = whole::<u32, 1, 100>)]
     pub(crate) limit: u32,
     /// Follows the pages to the end
     #[arg(long)]
@@ -1302,7 +1327,7 @@ pub(crate) struct CallArgs {
     #[arg(value_name = "JSON")]
     pub(crate) arguments: Option<String>,
     /// How long everything together may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "60", allow_negative_numbers = true, value_parser = seconds)]
     pub(crate) timeout: Duration,
     /// Has the descriptor bound to a key made for this call, and proves it on every request
     #[arg(long)]
@@ -1335,11 +1360,57 @@ fn id(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn target<T>(text: &str) -> Result<Target<T>, String>
-where
-    Target<T>: std::str::FromStr<Err = String>,
-{
+/// The id of a key, which may begin with a hyphen. An option that stands there instead has no key before it.
+fn key_id(text: &str) -> Result<String, String> {
+    refuse_option(text)?;
+    id(text)
+}
+
+/// A secret, which may begin with a hyphen, too.
+fn secret(text: &str) -> Result<String, String> {
+    refuse_option(text)?;
+    Ok(text.to_owned())
+}
+
+/// An option has nothing but lower-case letters and hyphens, as no random id and no random secret has.
+fn refuse_option(text: &str) -> Result<(), String> {
+    let is_letters = text
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    if text.starts_with('-') && is_letters {
+        return Err("is an option, not a value: give the value before it".into());
+    }
+    Ok(())
+}
+
+/// A server with all its versions, or all that a pattern matches.
+fn target_server(text: &str) -> Result<Target<ServerName>, String> {
+    refuse_version(text)?;
     text.parse()
+}
+
+/// A server with all its versions.
+fn server_name(text: &str) -> Result<ServerName, String> {
+    refuse_version(text)?;
+    text.parse().map_err(|error: NameError| error.to_string())
+}
+
+fn refuse_version(text: &str) -> Result<(), String> {
+    match text.split_once('@') {
+        Some((name, _)) if name.parse::<ServerName>().is_ok() => Err(format!(
+            "is one version, and this is for a server with all its versions: write {name}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A whole number.
+fn whole<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(text: &str) -> Result<T, String> {
+    let number = text.parse().ok();
+    number
+        .filter(|number| (MIN..=MAX).contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("must be a whole number, {MIN} to {MAX}"))
 }
 
 fn reason(text: &str) -> Result<String, String> {
@@ -1375,9 +1446,18 @@ fn life(text: &str) -> Result<Life, String> {
     }
 }
 
-/// Seconds, which may be none.
+/// Seconds, which may be none, up to what a rotation may take.
 fn span_or_none(text: &str) -> Result<u64, String> {
-    if text == "0" { Ok(0) } else { span(text) }
+    if matches!(text, "0" | "0s" | "0m" | "0h" | "0d") {
+        return Ok(0);
+    }
+    span(text)
+        .ok()
+        .filter(|span| *span <= MAX_OVERLAP)
+        .ok_or_else(|| {
+            "must be a whole number with its unit, such as 30m or 24h, and at most 30d; 0 ends the other keys at once"
+                .into()
+        })
 }
 
 /// Seconds, of a number with its unit.
@@ -1435,6 +1515,17 @@ mod tests {
         }
         let good = ["connectctl", "policy", "show", "--tenant", "a.b"];
         assert!(Cli::try_parse_from(good).is_ok());
+    }
+
+    #[test]
+    fn no_overlap_may_have_a_unit() {
+        for text in ["0", "0s", "0m", "0h", "0d"] {
+            assert_eq!(span_or_none(text), Ok(0), "{text}");
+        }
+        assert_eq!(span_or_none("30d"), Ok(MAX_OVERLAP));
+        for text in ["", "00", "0w", "31d", "-1h", "90"] {
+            assert!(span_or_none(text).is_err(), "{text}");
+        }
     }
 
     #[test]

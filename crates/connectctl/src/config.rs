@@ -20,7 +20,7 @@ const DEFAULT_PROFILE: &str = "default";
 
 /// What is known of the authority and the caller.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section [profiles.NAME]")]
 pub(crate) struct Settings {
     authority: Option<String>,
     operator_token: Option<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "sections [profiles.NAME]")]
 struct ConfigFile {
     #[serde(default)]
     profiles: BTreeMap<String, Settings>,

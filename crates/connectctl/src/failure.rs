@@ -143,9 +143,9 @@ impl From<ConnectError> for Failure {
             ConnectError::OtherEndpoint { .. }
             | ConnectError::OtherVersion { .. }
             | ConnectError::Unverified(_) => Self::no(error.to_string()),
-            ConnectError::InvalidAnswer(_) | ConnectError::Status(..500) => {
-                Self::unavailable(error.to_string()).hint(IS_IT_RIGHT)
-            }
+            ConnectError::InvalidAnswer(_)
+            | ConnectError::KeySet(_)
+            | ConnectError::Status(..500) => Self::unavailable(error.to_string()).hint(IS_IT_RIGHT),
             ConnectError::Status(_) => Self::unavailable(error.to_string()).hint(
                 "something before the authority may have answered; try again, then look at its log",
             ),
@@ -203,6 +203,9 @@ fn lists(code: &str) -> Option<&'static str> {
             "`connectctl keys status` lists signing keys, `clients keys list` and `admins keys list` those of their holders"
         }
         "keys_differ" => "say it with --label and --for",
+        "provider_not_found" => {
+            "`connectctl providers list` lists those that the tenant has; issuer and audience must match to the letter"
+        }
         "role_insufficient" => "`connectctl whoami` shows your role",
         "tenant_not_found" => "`connectctl tenants list` lists the tenants that there are",
         _ => return None,

@@ -14,19 +14,21 @@ use crate::{cli::Cli, failure::Failure, output};
 const MAX_NAMED: usize = 4;
 
 /// Words that people try, each with the commands that do what they mean; the first that there is counts.
-const SYNONYMS: [(&[&str], &[&str]); 10] = [
+const SYNONYMS: [(&[&str], &[&str]); 11] = [
     (
         &["delete", "remove", "rm", "del", "destroy", "drop", "revoke"],
         &["remove", "revoke", "suspend"],
     ),
     (
         &["add", "new", "register", "make", "create", "generate"],
-        &["create", "add", "generate"],
+        &["create", "add", "generate", "set"],
     ),
-    (&["ls", "all"], &["list"]),
+    (&["ls", "all", "list"], &["list", "status", "history"]),
     (
-        &["get", "info", "describe", "view", "cat"],
-        &["show", "status"],
+        &[
+            "get", "info", "describe", "view", "cat", "print", "read", "show",
+        ],
+        &["show", "status", "list"],
     ),
     (
         &[
@@ -45,9 +47,16 @@ const SYNONYMS: [(&[&str], &[&str]); 10] = [
         &["disable", "deactivate", "block", "ban", "stop"],
         &["suspend", "revoke"],
     ),
-    (&["find", "query"], &["search"]),
+    (&["hold", "pause", "freeze"], &["quarantine", "suspend"]),
+    (
+        &["find", "query", "grep", "search"],
+        &["search", "explain", "list"],
+    ),
     (&["approve"], &["verify"]),
-    (&["update", "edit", "change", "put"], &["set", "role"]),
+    (
+        &["update", "edit", "change", "put", "modify", "replace"],
+        &["set", "role", "rotate"],
+    ),
     (
         &["renew", "roll", "refresh"],
         &["rotate", "rebuild", "sync"],
@@ -117,6 +126,9 @@ fn explain(error: &Error, arguments: &[OsString]) -> Failure {
         }
         ErrorKind::UnknownArgument => {
             let tried = text(ContextKind::InvalidArg).unwrap_or_default();
+            if let Some((option, value)) = option_before(command, arguments, tried) {
+                return begins_with_dash(option, value);
+            }
             let failure = if tried.starts_with('-') {
                 Failure::usage(format!("`{path}` has no option {tried}"))
             } else {
@@ -133,7 +145,7 @@ fn explain(error: &Error, arguments: &[OsString]) -> Failure {
             let argument = text(ContextKind::InvalidArg).unwrap_or("an argument");
             let value = text(ContextKind::InvalidValue).unwrap_or_default();
             let failure = match error.get(ContextKind::ValidValue) {
-                Some(ContextValue::Strings(valid)) => {
+                Some(ContextValue::Strings(valid)) if !valid.is_empty() => {
                     let valid = valid.join(", ");
                     if value.is_empty() {
                         Failure::usage(format!("{argument} needs a value, one of {valid}"))
@@ -172,6 +184,37 @@ fn joined(why: &str) -> String {
     } else {
         format!("can't be used: {why}")
     }
+}
+
+/// The option that was to have a value, and the value: clap took it for an option of its own, or the other way round.
+fn option_before<'a>(
+    command: &Command,
+    arguments: &'a [OsString],
+    tried: &str,
+) -> Option<(&'a str, &'a str)> {
+    let known = |word: &str| {
+        let name = word.strip_prefix("--")?;
+        command
+            .get_arguments()
+            .find(|known| known.get_long() == Some(name))
+    };
+    let words = || arguments.iter().filter_map(|argument| argument.to_str());
+    words().zip(words().skip(1)).find(|(option, value)| {
+        known(option).is_some_and(|option| {
+            let is_tried = tried.starts_with('-') && value.starts_with(tried);
+            let took_option = option.is_allow_hyphen_values_set() && known(value).is_some();
+            option.get_action().takes_values() && (is_tried || took_option)
+        })
+    })
+}
+
+fn begins_with_dash(option: &str, value: &str) -> Failure {
+    Failure::usage(format!(
+        "{option} needs a value, and {value:?} begins with a dash, as options do"
+    ))
+    .hint(format!(
+        "give {option} its value; if it does begin with a dash, write {option}={value}"
+    ))
 }
 
 /// The whole tree of commands, with the global options in each.
@@ -240,7 +283,8 @@ fn meant(root: &Command, command: &Command, path: &str, tried: &str) -> String {
         .filter(|(words, _)| words.contains(&tried))
         .flat_map(|(_, commands)| *commands)
         .find_map(|name| names().find(|known| known == name));
-    if let Some(name) = nearest(tried, names()).or(synonym) {
+    // A word that means something else is no slip: `get` is not `set`.
+    if let Some(name) = synonym.or_else(|| nearest(tried, names())) {
         let about = command
             .find_subcommand(name)
             .and_then(Command::get_about)
@@ -291,9 +335,10 @@ fn lower_first(text: &str) -> String {
     })
 }
 
-/// The name that is a slip of the fingers away: one letter, or two of a long word.
+/// The name that is a slip of the fingers away: one letter, or two of a long word. Among short ones, two letters make
+/// another word: `rename` is not `resume`.
 fn nearest<'a>(tried: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let most = if tried.chars().count() < 6 { 1 } else { 2 };
+    let most = if tried.chars().count() < 8 { 1 } else { 2 };
     names
         .map(|name| (distance(tried, name), name))
         .filter(|(distance, _)| *distance <= most)
@@ -352,6 +397,24 @@ mod tests {
             (&["tenants", "enable"], "`connectctl tenants resume`"),
             (&["keys", "revok"], "`connectctl keys revoke`"),
             (&["keys", "create"], "`connectctl keys generate`"),
+            (&["keys", "list"], "`connectctl keys status`"),
+            (&["policy", "get"], "`connectctl policy show`"),
+            (&["policy", "cat"], "`connectctl policy show`"),
+            (&["policy", "list"], "`connectctl policy history`"),
+            (&["policy", "create"], "`connectctl policy set`"),
+            (&["policy", "edit"], "`connectctl policy set`"),
+            (&["policy", "sett"], "`connectctl policy set`"),
+            (&["clients", "get"], "`connectctl clients list`"),
+            (&["clients", "add"], "`connectctl clients create`"),
+            (&["clients", "ls"], "`connectctl clients list`"),
+            (&["clients", "rename"], "there are create, suspend"),
+            (&["tenants", "get"], "`connectctl tenants show`"),
+            (&["providers", "create"], "`connectctl providers add`"),
+            (&["providers", "revoke"], "`connectctl providers remove`"),
+            (&["servers", "approve"], "`connectctl servers verify`"),
+            (&["servers", "hold"], "`connectctl servers quarantine`"),
+            (&["mirror", "get"], "`connectctl mirror status`"),
+            (&["audit", "show"], "`connectctl audit list`"),
             (&["tenants", "craete"], "`connectctl tenants create`"),
             (&["quarantine"], "`connectctl servers quarantine`"),
             (&["bogus"], "there are keys, clients"),
@@ -408,11 +471,6 @@ mod tests {
                 "--action",
             ),
             (
-                &["audit", "list", "--limit", "900"],
-                "900 is not in 1..=100",
-                "--help",
-            ),
-            (
                 &["audit", "list", "--since", "yesterday"],
                 "must be a day of UTC",
                 "--help",
@@ -435,6 +493,96 @@ mod tests {
         ] {
             let (found, next) = refused(arguments);
             assert!(found.contains(message), "{found}");
+            assert!(next.contains(hint), "{next}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_told_with_what_it_may_be() {
+        for (arguments, message, hint) in [
+            (
+                &["audit", "list", "--limit", "900"][..],
+                "--limit <LIMIT>: \"900\" must be a whole number, 1 to 100",
+                "--help",
+            ),
+            (
+                &["audit", "list", "--limit", "x"],
+                "--limit <LIMIT>: \"x\" must be a whole number, 1 to 100",
+                "--help",
+            ),
+            (
+                &["audit", "list", "--limit", "-5"],
+                "--limit <LIMIT>: \"-5\" must be a whole number, 1 to 100",
+                "--help",
+            ),
+            (
+                &["audit", "export", "--after", "1.5"],
+                "--after <SEQ>: \"1.5\" must be a whole number, 0 to 9007199254740991",
+                "--help",
+            ),
+            (
+                &["policy", "show", "--version", "99999999999"],
+                "must be a whole number, 0 to 4294967295",
+                "--help",
+            ),
+            (
+                &["keys", "rotate", "f", "--wait", "-1"],
+                "\"-1\" must be a whole number, 0 to 2592000",
+                "--help",
+            ),
+            (
+                &["call", "a1/b1", "t", "--timeout", "-1"],
+                "\"-1\" must be 1 to 86400 seconds",
+                "--help",
+            ),
+            (
+                &["policy", "explain", "a1/b1", "--client"],
+                "--client <CLIENT> needs a value",
+                "--help",
+            ),
+            (
+                &["policy", "explain", "a1/b1", "--client", "-x"],
+                "--client needs a value, and \"-x\" begins with a dash",
+                "--client=-x",
+            ),
+            (
+                &["audit", "list", "--subject", "--acton"],
+                "--subject needs a value, and \"--acton\" begins with a dash",
+                "--subject=--acton",
+            ),
+            (
+                &["clients", "keys", "revoke", "a", "--key", "--reason", "r"],
+                "--key needs a value, and \"--reason\" begins with a dash",
+                "--key its value",
+            ),
+            (
+                &["whoami", "--operator-token", "--json"],
+                "\"--json\" is an option, not a value",
+                "--help",
+            ),
+            (
+                &["servers", "verify", "a1/b1@9.9.9", "--reason", "r"],
+                "for a server with all its versions: write a1/b1",
+                "--help",
+            ),
+            (
+                &[
+                    "clients",
+                    "keys",
+                    "rotate",
+                    "a",
+                    "--reason",
+                    "r",
+                    "--overlap",
+                    "31d",
+                ],
+                "at most 30d; 0 ends the other keys at once",
+                "--help",
+            ),
+        ] {
+            let (found, next) = refused(arguments);
+            assert!(found.contains(message), "{found}");
+            assert!(!found.trim_end().ends_with("one of"), "{found}");
             assert!(next.contains(hint), "{next}");
         }
     }

@@ -91,6 +91,15 @@ fn wrong_usage_is_exit_code_2() {
             authority[1],
         ],
         vec!["keys", "show", "/nowhere/keys.json"],
+        vec!["keys", "show", "/dev/null"],
+        vec!["keys", "generate", "--add", "/dev/null"],
+        vec!["keys", "rotate", "/dev/null"],
+        vec!["policy", "explain", "a1/b1", "--client"],
+        vec!["policy", "explain", "a1/b1", "--client", "-x"],
+        vec!["audit", "list", "--subject", "-x"],
+        vec!["clients", "keys", "revoke", "a", "--key", "--reason", "r"],
+        vec!["servers", "verify", "a1/b1@9.9.9", "--reason", "r"],
+        vec!["servers", "proofs", "a1/b1@9.9.9"],
         vec!["audit", "list", "--since", "yesterday"],
         vec!["clients", "create", "x", "--for", "soon"],
     ] {
@@ -191,7 +200,7 @@ fn showing_keys_shows_nothing_private() {
     let (code, _, stderr) = run(connectctl(home.path())
         .args(["keys", "show"])
         .write_stdin(set));
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(
         stderr.contains("keys[0].x: does not belong to d"),
         "{stderr}"

@@ -829,6 +829,28 @@ fn what_is_no_mcp_server_is_told_in_words() {
 }
 
 #[test]
+fn an_answer_that_is_too_large_names_the_limit() {
+    let world = World::start();
+    let large = |media_type: &'static str, begin: &'static str| {
+        move || {
+            let body = begin.to_owned() + &"x".repeat(20 << 20);
+            ([(header::CONTENT_TYPE, media_type)], body).into_response()
+        }
+    };
+    for (media_type, begin) in [
+        ("application/json", "{\"jsonrpc\": \""),
+        ("text/event-stream", "data: "),
+    ] {
+        let (code, stderr) = world.call_of(large(media_type, begin));
+        assert_eq!(code, 3, "{stderr}");
+        assert!(
+            stderr.contains("its answer is larger than 16 MiB"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
 fn a_stream_that_is_cut_is_told_as_that() {
     let world = World::start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -61,6 +61,6 @@ impl Admin {
     pub(crate) async fn export_audit(&self, after: u64) -> Result<String, ConnectError> {
         let after = after.to_string();
         let path = query("/v1/admin/audit/export", &[("after", Some(&after))]);
-        self.authority.text(&path).await
+        self.authority.text(&path, "application/x-ndjson").await
     }
 }

@@ -82,11 +82,11 @@ async fn keys(admin: &Admin, command: AdminKeysCommand, json: bool) -> Result<()
             with_key(&created, |key| key_list(&[key]), json)
         }
         AdminKeysCommand::Rotate { change, rotation } => {
-            let rotation = Rotation::new(&rotation, &change.reason);
-            let created = admin
-                .rotate_administrator_keys(&change.name, &rotation)
-                .await?;
-            with_key(&created, |key| key_list(&[key]), json)
+            let body = Rotation::new(&rotation, &change.reason);
+            let created = admin.rotate_administrator_keys(&change.name, &body).await?;
+            with_key(&created, |key| key_list(&[key]), json)?;
+            rotation.tell_end();
+            Ok(())
         }
         AdminKeysCommand::List { name } => {
             let keys = admin.administrator_keys(&name).await?;

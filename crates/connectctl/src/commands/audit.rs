@@ -6,6 +6,7 @@ use std::{
 };
 
 use mcp_connect_audit::{AuditEntry, ChainHash, Head, verify_chain};
+use mcp_connect_client::{ConnectError, json_object};
 use serde_json::json;
 
 use crate::{
@@ -31,18 +32,20 @@ pub(crate) async fn run(
         AuditCommand::Export { output, after } => {
             let admin = admin()?;
             match output {
-                None => export(&admin, *after, &mut io::stdout().lock()).await,
+                None => export(&admin, *after, || Ok(io::stdout().lock()))
+                    .await
+                    .map(drop),
                 Some(path) => {
                     let fault = |error| unwritable(path, &error);
-                    let mut file = File::create(path).map_err(fault)?;
-                    export(&admin, *after, &mut file).await?;
+                    let create = || File::create(path).map_err(fault);
+                    let file = export(&admin, *after, create).await?;
                     file.sync_all().map_err(fault)
                 }
             }
         }
         AuditCommand::Verify { file, head } => {
             let entries = match file {
-                Some(file) => parse(&output::read_input(file)?)?,
+                Some(file) => parse(&output::read_input(file)?).map_err(Failure::usage)?,
                 None => fetch(&admin()?).await?,
             };
             verify(&entries, *head, json)
@@ -87,22 +90,26 @@ async fn list(admin: &Admin, args: &AuditList, json: bool) -> Result<(), Failure
     Ok(())
 }
 
-/// As the authority gives it, part by part, so that it may be long.
-async fn export(admin: &Admin, mut after: u64, out: &mut impl Write) -> Result<(), Failure> {
+/// Writes the trail as the authority gives it, part by part, so that it may be long. What it is written to is opened
+/// once the first part is there: an earlier export stays if there is none.
+async fn export<W: Write>(
+    admin: &Admin,
+    mut after: u64,
+    open: impl FnOnce() -> Result<W, Failure>,
+) -> Result<W, Failure> {
+    let (mut lines, mut entries) = part(admin, after).await?;
+    let mut out = open()?;
     loop {
-        let lines = admin.export_audit(after).await?;
-        let Some(last) = parse(&lines)?.pop() else {
-            return Ok(());
+        let Some(last) = entries.last() else {
+            return Ok(out);
         };
-        if last.seq <= after {
-            return Err(not_further());
-        }
         after = last.seq;
         // Whatever is in it, no character of it may move a terminal.
         out.write_all(output::escape_json(&lines).as_bytes())
             .map_err(|error| {
                 Failure::unavailable(format!("can't write the output: {}", io_reason(&error)))
             })?;
+        (lines, entries) = part(admin, after).await?;
     }
 }
 
@@ -110,17 +117,24 @@ async fn fetch(admin: &Admin) -> Result<Vec<AuditEntry>, Failure> {
     let mut entries: Vec<AuditEntry> = Vec::new();
     loop {
         let after = entries.last().map_or(0, |last| last.seq);
-        let part = parse(&admin.export_audit(after).await?)?;
-        match part.last() {
-            None => return Ok(entries),
-            Some(last) if last.seq <= after => return Err(not_further()),
-            Some(_) => entries.extend(part),
+        let (_, part) = part(admin, after).await?;
+        if part.is_empty() {
+            return Ok(entries);
         }
+        entries.extend(part);
     }
 }
 
-fn not_further() -> Failure {
-    Failure::unavailable("the authority's export does not go on")
+/// The lines after an entry, and what they say; none at the trail's end.
+async fn part(admin: &Admin, after: u64) -> Result<(String, Vec<AuditEntry>), Failure> {
+    let lines = admin.export_audit(after).await?;
+    let entries = parse(&lines).map_err(ConnectError::InvalidAnswer)?;
+    if entries.last().is_some_and(|last| last.seq <= after) {
+        return Err(Failure::unavailable(
+            "the authority's export does not go on",
+        ));
+    }
+    Ok((lines, entries))
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
@@ -131,17 +145,17 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
     ))
 }
 
-fn parse(lines: &str) -> Result<Vec<AuditEntry>, Failure> {
+fn parse(lines: &str) -> Result<Vec<AuditEntry>, String> {
     lines
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(index, line)| {
-            serde_json::from_str(line).map_err(|error| {
-                Failure::usage(format!(
-                    "line {} is not an entry of an audit trail: {error}",
+            json_object(line.as_bytes()).map_err(|problem| {
+                format!(
+                    "line {} is not an entry of an audit trail: {problem}",
                     index + 1
-                ))
+                )
             })
         })
         .collect()
@@ -159,6 +173,14 @@ fn verify(entries: &[AuditEntry], noted: Option<ChainHash>, json: bool) -> Resul
         hash,
         unsealed,
     } = head;
+    if entries.is_empty() {
+        // Whoever asks only whether it is intact must not take nothing for a good trail.
+        if json {
+            return output::json(&json!({ "empty": true, "entries": 0, "head": hash }));
+        }
+        output::note("The trail is empty: there is nothing to verify.");
+        return Ok(());
+    }
     if json {
         return output::json(&json!({
             "intact": true, "entries": seq, "head": hash, "unsealed": unsealed,

@@ -18,11 +18,14 @@ pub(crate) async fn run(
             .rebuild_copies(&after, reason.take())
             .await
             .map_err(|error| {
-                Failure::from(error)
-                    .context(&format!("the rebuild stopped after {renewed} copies"))
-                    .hint(format!(
-                        "go on with connectctl cache rebuild --after '{after}'"
-                    ))
+                let failure = Failure::from(error)
+                    .context(&format!("the rebuild stopped after {renewed} copies"));
+                if renewed == 0 {
+                    return failure;
+                }
+                failure.hint(format!(
+                    "go on with connectctl cache rebuild --after '{after}'"
+                ))
             })?;
         renewed += part.renewed;
         match part.next {

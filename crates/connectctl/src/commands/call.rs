@@ -1,4 +1,6 @@
-use mcp_connect_client::{Algorithm, Connection, SenderKey, ServerFault, ServerRefusal};
+use mcp_connect_client::{
+    Algorithm, Connection, SenderKey, ServerFault, ServerRefusal, json_object,
+};
 use rmcp::{
     ClientServiceExt, ServiceError,
     model::{CallToolRequestParams, CallToolResult, ContentBlock, JsonObject, ProtocolVersion},
@@ -75,9 +77,9 @@ async fn call(args: CallArgs, settings: &Settings) -> Result<CallToolResult, Fai
 }
 
 fn parse_arguments(text: &str) -> Result<JsonObject, Failure> {
-    serde_json::from_str(text).map_err(|error| {
+    json_object(text.as_bytes()).map_err(|problem| {
         Failure::usage(format!(
-            "the tool's arguments are not a JSON object: {error}"
+            "the tool's arguments are not a JSON object: {problem}"
         ))
         .hint(r#"write them like '{"city": "Oslo"}'"#)
     })
@@ -134,6 +136,8 @@ fn of_fault(fault: &ServerFault, endpoint: &str, asked: &Asked) -> Failure {
         ServerFault::NotConnected(reason) => Failure::no(reason.to_string()),
         ServerFault::Challenge(_) => Failure::no(format!("the server at {endpoint}: {fault}"))
             .hint("connectctl shows servers nothing but the descriptor; use a client that can log in there"),
+        ServerFault::AnswerTooLarge(_) => Failure::unavailable(format!("the server at {endpoint}: {fault}"))
+            .hint("ask for less at a time, if the tool can; it may have run nevertheless"),
         ServerFault::BrokenOff => Failure::unavailable(format!("the answer of the server at {endpoint} broke off"))
             .hint("the tool may have run nevertheless"),
         _ => Failure::unavailable(format!("the server at {endpoint}: {fault}")),

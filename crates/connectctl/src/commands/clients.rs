@@ -34,6 +34,16 @@ pub(crate) async fn run(
                 return output::json(&created);
             }
             output::print_table(&list(&[created.client]))?;
+            if let Some(key) = &created.key {
+                output::print_table(&output::record([
+                    ("key", output::cell(&key.key_id)),
+                    ("label", output::maybe(key.label.as_deref())),
+                    (
+                        "expires",
+                        output::cell(key.expires_at.as_deref().unwrap_or("never")),
+                    ),
+                ]))?;
+            }
             created.api_key.map_or(Ok(()), |key| show_key(&key))
         }
         ClientsCommand::Suspend(change) => {
@@ -64,9 +74,11 @@ async fn keys(admin: &Admin, command: ClientKeysCommand, json: bool) -> Result<(
             new_key_made(created, json)
         }
         ClientKeysCommand::Rotate { change, rotation } => {
-            let rotation = Rotation::new(&rotation, &change.reason);
-            let created = admin.rotate_client_keys(&change.id, &rotation).await?;
-            new_key_made(created, json)
+            let body = Rotation::new(&rotation, &change.reason);
+            let created = admin.rotate_client_keys(&change.id, &body).await?;
+            new_key_made(created, json)?;
+            rotation.tell_end();
+            Ok(())
         }
         ClientKeysCommand::List { id } => {
             let keys = admin.client_keys(&id).await?;

@@ -116,6 +116,7 @@ async fn send_all(
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with the member servers")]
 struct Dump<'a> {
     #[serde(borrow)]
     servers: Vec<&'a RawValue>,

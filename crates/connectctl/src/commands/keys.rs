@@ -306,5 +306,5 @@ fn faulty(file: &Path, error: &SigningKeysError) -> Failure {
         Some("-") => "standard input".into(),
         _ => file.display().to_string(),
     };
-    Failure::no(format!("{file}: {error}"))
+    Failure::usage(format!("{file}: {error}"))
 }

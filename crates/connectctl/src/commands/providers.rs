@@ -42,14 +42,20 @@ pub(crate) async fn run(
                     &change.reason,
                 )
                 .await?;
+            if !answer.changed {
+                // An authority of an earlier version does not refuse it.
+                let problem = "the tenant has no such identity provider, so nothing was removed";
+                return Err(Failure::no(problem)
+                    .code("provider_not_found")
+                    .hint(format!(
+                        "`connectctl providers list --tenant {}` lists those that it has",
+                        change.tenant
+                    )));
+            }
             if json {
                 return output::json(&answer);
             }
-            output::note(if answer.changed {
-                "Removed: no token of it is taken any more."
-            } else {
-                "The tenant has no such identity provider: nothing changed."
-            });
+            output::note("Removed: no token of it is taken any more.");
             Ok(())
         }
     }

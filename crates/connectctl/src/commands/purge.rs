@@ -24,9 +24,12 @@ pub(crate) async fn run(settings: &Settings, args: &Purge, json: bool) -> Result
             reason: &args.reason,
         };
         let part = admin.purge(&request).await.map_err(|error| {
-            Failure::from(error)
-                .context(&format!("the purge stopped after {purged} versions"))
-                .hint("run it again: what is gone stays gone")
+            let failure =
+                Failure::from(error).context(&format!("the purge stopped after {purged} versions"));
+            if purged == 0 {
+                return failure;
+            }
+            failure.hint("run it again: what is gone stays gone")
         })?;
         purged += part.purged;
         // A server with very many versions comes more than once, with what is left of them.
