@@ -46,8 +46,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    // rmcp logs session ids, which are credentials, at the level of information.
-    let filter = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| "info,rmcp=warn".into());
+    // rmcp logs session ids, which are credentials, at the level of information, and a warning for each request
+    // that it refuses: anybody could fill the log.
+    let filter = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| "info,rmcp=error".into());
     let filter = EnvFilter::try_new(&filter)
         .with_context(|| format!("RUST_LOG is {filter:?}; write a level, such as info or debug"))?;
     tracing_subscriber::fmt()

@@ -1,28 +1,78 @@
 //! The binary: its line, its answer, its end.
 #![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions, not in their helpers"
+)]
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
+
+/// The binary, once it listens.
+struct Process {
+    child: Child,
+    /// What it said on its line.
+    line: String,
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hapi-server"))
+            .args(["--listen", "127.0.0.1:0", "--server-id", "com.example/hapi"])
+            .args(arguments)
+            .env_remove("RUST_LOG")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        Self { child, line }
+    }
+
+    fn address(&self) -> &str {
+        self.line.split_whitespace().nth(2).unwrap()
+    }
+
+    fn tell(&self, signal: &str) {
+        let told = Command::new("kill")
+            .args(["-s", signal, &self.child.id().to_string()])
+            .status();
+        assert!(told.unwrap().success());
+    }
+
+    /// Waits for its end; returns that, and what it logged.
+    async fn stopped(mut self) -> (ExitStatus, String) {
+        let until = Instant::now() + Duration::from_secs(10);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until, "it did not stop");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let mut log = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut log).unwrap();
+        (status, log)
+    }
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
 
 #[tokio::test]
 async fn pages_of_configured_origins_may_connect() {
     const PAGE: &str = "https://app.example";
-    let mut process = Command::new(env!("CARGO_BIN_EXE_hapi-server"))
-        .args(["--listen", "127.0.0.1:0", "--server-id", "com.example/hapi"])
-        .args(["--cors-origins", PAGE])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let url = format!("{}/mcp", line.split_whitespace().nth(2).unwrap());
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let process = Process::start(&["--cors-origins", PAGE]);
+    let url = format!("{}/mcp", process.address());
+    let client = client();
     let asks = client.request(reqwest::Method::OPTIONS, &url);
     let asks = asks.header("access-control-request-method", "POST");
     let preflight = asks.header("origin", PAGE).send().await.unwrap();
@@ -36,8 +86,30 @@ async fn pages_of_configured_origins_may_connect() {
         .unwrap();
     assert_eq!(refused.status(), 401);
     assert_eq!(refused.headers()["access-control-allow-origin"], PAGE);
-    process.kill().unwrap();
-    process.wait().unwrap();
+    process.tell("TERM");
+    process.stopped().await;
+}
+
+#[tokio::test]
+async fn who_is_refused_does_not_fill_the_log() {
+    const REFUSED: usize = 50;
+    // Whoever has no descriptor gets as far as the server itself, which looks at the headers.
+    let process = Process::start(&["--mode", "optional"]);
+    let url = format!("{}/mcp", process.address());
+    let client = client();
+    for n in 0..REFUSED {
+        for (header, value) in [
+            ("origin", format!("https://page-{n}.example")),
+            ("origin", format!("page {n}")),
+            ("host", format!("rebound-{n}.example")),
+        ] {
+            let refused = client.post(&url).header(header, &value).send().await;
+            assert_eq!(refused.unwrap().status(), 403, "{header}: {value}");
+        }
+    }
+    process.tell("TERM");
+    let (_, log) = process.stopped().await;
+    assert!(log.lines().count() < REFUSED / 10, "{log}");
 }
 
 #[tokio::test]
@@ -81,18 +153,9 @@ async fn says_in_one_line_why_it_can_not_start() {
 #[tokio::test]
 async fn says_where_it_listens_and_stops_when_told() {
     for signal in ["INT", "TERM"] {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_hapi-server"))
-            .args(["--listen", "127.0.0.1:0", "--server-id", "com.example/hapi"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line.split_whitespace().nth(2).unwrap();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let health = client
+        let process = Process::start(&[]);
+        let (line, address) = (&process.line, process.address());
+        let health = client()
             .get(format!("{address}/health"))
             .send()
             .await
@@ -103,18 +166,8 @@ async fn says_where_it_listens_and_stops_when_told() {
             "{line}"
         );
 
-        let told = Command::new("kill")
-            .args(["-s", signal, &process.id().to_string()])
-            .status();
-        assert!(told.unwrap().success());
-        let until = Instant::now() + Duration::from_secs(10);
-        let status = loop {
-            if let Some(status) = process.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < until, "it did not stop");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
+        process.tell(signal);
+        let (status, _) = process.stopped().await;
         assert!(status.success(), "{signal}: {status}");
     }
 }
