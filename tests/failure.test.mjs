@@ -58,7 +58,7 @@ describe("while D1 fails", () => {
   });
 
   test("a search that finds nothing says so, though the words to correct it by can't be read", async () => {
-    await authority.break({ d1: "error", containing: "search_terms" });
+    await authority.break({ d1: "error", containing: "words FROM search_vocabulary" });
     const found = await authority.request("/v1/servers?query=wether");
     assert.deepEqual([found.status, found.body.servers], [200, []]);
     assert.equal(authority.logged("words_unread").length, 1);

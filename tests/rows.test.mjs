@@ -15,7 +15,7 @@ const NEVER = "2099-01-01T00:00:00Z";
 const cursorOf = (members) => `_${Buffer.from(JSON.stringify(members)).toString("base64url")}`;
 const IN_THE_MIDDLE = cursorOf([null, null, null, false, null, null, 1, 50_000]);
 const AT_THE_END = cursorOf([null, null, null, false, null, null, 2 ** 53, 2 ** 53]);
-const SEARCHES = ["", "f", "fleet", "nowhere", "steam"];
+const SEARCHES = ["", "f", "fleet", "nowhere", "steam", "bulk1", "fleat"];
 const LISTS = product({
   cursor: ["", `${NAME}:1.0.0`, IN_THE_MIDDLE],
   updated_since: ["", OFTEN, NEVER],
@@ -90,8 +90,8 @@ for (const stages of CATALOGUES) {
       describe(name, () => {
         before(async () => {
           await fill(await authority.database(), statements);
-          // What corrections need is read by the isolate once for all.
-          await authority.request("/v0.1/servers?search=qqqqqqqqqq");
+          // Writing prepares the words that corrections come from; of what was written by SQL, the cron does.
+          await authority.scheduled("* * * * *");
         });
 
         test("a list reads a bounded number of rows, whatever is asked for", async () => {
@@ -100,6 +100,26 @@ for (const stages of CATALOGUES) {
 
         test("so does everything else that anyone may read", async () => {
           for (const path of OTHERS) await assertBounded(path);
+        });
+
+        const SEARCHED = ["/v0.1/servers?search=", "/v0.1/x/org.mcp-connect/search?q=", "/v1/servers?query="];
+
+        test("so does a mistyped word, for which an isolate must read the words first", async () => {
+          const database = await authority.database();
+          for (const path of SEARCHED) {
+            await database.prepare("UPDATE search_vocabulary SET prepared_at = prepared_at + 1").run();
+            await assertBounded(`${path}fleat&limit=100`);
+          }
+          const prepared = await database.prepare("SELECT words FROM search_vocabulary").first("words");
+          const indexed = await database.prepare("SELECT count(*) AS n FROM search_terms WHERE octet_length(term) BETWEEN 4 AND 30").first("n");
+          assert.equal(prepared.split("\n").filter(Boolean).length, indexed, "all words were there to be read");
+        });
+
+        test("so does a word that looks mistyped, and is not", async () => {
+          const database = await authority.database();
+          await database.prepare("UPDATE search_vocabulary SET words = 'bulk2 1', prepared_at = prepared_at + 1").run();
+          await authority.request("/v0.1/servers?search=qqqqqqqqqq");
+          for (const path of SEARCHED) await assertBounded(`${path}bulk1&limit=100`);
         });
 
         test("so does connect", async () => {

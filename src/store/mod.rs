@@ -134,7 +134,7 @@ impl Store {
         let tables =
             "SELECT 1 FROM servers, versions, search_fts, authority, tenants, clients, api_keys,
              revocations, audit, audit_seals, editions, remotes,
-             administrators, administrator_keys, spent_proofs, changes, mirror LIMIT 0";
+             administrators, administrator_keys, spent_proofs, changes, mirror, search_vocabulary LIMIT 0";
         self.rows(tables, Vec::new()).await?;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Which version of a server is its latest, for registries, and which its default, for connects; and
 //! when something changed.
 
-use super::Statement;
+use super::{Statement, corrections::prepare_words};
 
 /// The moment of a change, in microseconds since the Unix epoch, by D1's own clock; later than that of
 /// any change before, so that whoever asks for what came after one misses none.
@@ -67,10 +67,11 @@ pub(super) enum Flipped {
 }
 
 /// To stand after what changes versions of these servers, a JSON list of their names.
-pub(super) fn choose(names: &str, flipped: Flipped) -> [Statement<'static>; 2] {
+pub(super) fn choose(names: &str, flipped: Flipped) -> [Statement<'static>; 3] {
     let is_updated = matches!(flipped, Flipped::Updated);
     [
         (FLIP, vec![names.into(), u32::from(is_updated).into()]),
         (CHOOSE, vec![names.into()]),
+        prepare_words(),
     ]
 }

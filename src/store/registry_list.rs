@@ -8,7 +8,9 @@ use mcp_connect_catalog::{ListFilter, Position, SearchQuery};
 use wasm_bindgen::JsValue;
 
 use super::{
-    Row, Statement, Store, StoreError, now, nth_rows, number,
+    Row, Statement, Store, StoreError,
+    corrections::Correction,
+    now, nth_rows, number,
     page::{BYTES, Order, behind, fitting, listed, looking},
     registry::{LATEST, RegistryVersion, columns, is_active, is_shown, read},
     search::{ListSearch, list_search},
@@ -269,11 +271,8 @@ impl Store {
         limit: u32,
     ) -> Result<Listed, StoreError> {
         let sql = Walk::of(filter, after).sql();
-        let statements = |corrected: Option<&SearchQuery>| {
-            let search = corrected
-                .map(SearchQuery::text)
-                .or(filter.search.as_deref());
-            vec![(&*sql, values(filter, search, after, limit, &sql))] as Vec<Statement<'_>>
+        let statements = |correction: Option<Correction<'_>>| {
+            vec![(&*sql, values(filter, correction, after, limit, &sql))] as Vec<Statement<'_>>
         };
         let query = filter.search.as_deref().filter(|_| after.is_first_name());
         let query = query.and_then(|text| SearchQuery::parse(text).ok());
@@ -310,11 +309,14 @@ impl Store {
 /// D1 wants as many as the statement has.
 fn values(
     filter: &ListFilter,
-    search: Option<&str>,
+    correction: Option<Correction<'_>>,
     after: &Position,
     limit: u32,
     sql: &str,
 ) -> Vec<JsValue> {
+    let search = correction.map_or(filter.search.as_deref(), |correction| {
+        Some(correction.meant.text())
+    });
     let mut values: Vec<JsValue> = vec![
         now(),
         u32::from(filter.include_deleted).into(),
@@ -332,6 +334,7 @@ fn values(
     }
     if is_searched {
         values.extend(ListSearch::new(search.unwrap_or_default()).values());
+        values.extend(Correction::typed(correction));
     }
     values
 }

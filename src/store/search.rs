@@ -11,7 +11,9 @@ use mcp_connect_catalog::{SearchCursor, SearchQuery};
 use wasm_bindgen::JsValue;
 
 use super::{
-    Row, Store, StoreError, now, nth_rows, number,
+    Row, Store, StoreError,
+    corrections::{Correction, unless_there},
+    now, nth_rows, number,
     page::{BYTES, fitting, listed},
 };
 
@@ -55,11 +57,13 @@ impl<T> Found<T> {
 }
 
 /// ?1 is found anywhere, ?2 has whole words of names, ?3 is as it was typed; ?4 is the last key of the
-/// page before, ?5 how many there may be; ?7 is behind all places that are looked at.
+/// page before, ?5 how many there may be; ?7 is behind all places that are looked at; ?8 and ?9 are what was
+/// typed, of a correction.
 fn ranked() -> String {
+    let [anywhere, named] = ["?1", "?2"].map(|query| unless_there(query, ["?8", "?9"]));
     format!(
         "WITH found AS MATERIALIZED (
-           SELECT rowid AS place FROM search_fts WHERE search_fts MATCH ?1 AND rowid < ?7
+           SELECT rowid AS place FROM search_fts WHERE search_fts MATCH {anywhere} AND rowid < ?7
            ORDER BY rowid LIMIT {WINDOW}),
          amount AS MATERIALIZED (
            SELECT count(*) AS total, count(*) BETWEEN 2 AND {WINDOW} - 1
@@ -68,7 +72,7 @@ fn ranked() -> String {
            SELECT * FROM (
              SELECT rowid AS place,
                CAST((max(bm25(search_fts, 10, 4, 6, 1, 3), -250) + 250) * 1000 AS INTEGER) AS score
-             FROM search_fts WHERE search_fts MATCH ?1 AND rowid < ?7
+             FROM search_fts WHERE search_fts MATCH {anywhere} AND rowid < ?7
              LIMIT (SELECT iif(is_scored, {WINDOW}, 0) FROM amount))
            UNION ALL SELECT place, 0 FROM found, amount WHERE NOT is_scored),
          named AS (
@@ -78,7 +82,7 @@ fn ranked() -> String {
              WHERE lower(substr(name, instr(name, '/') + 1)) = lower(?3) AND place IS NOT NULL
              ORDER BY place LIMIT 100)
            UNION ALL SELECT * FROM (
-             SELECT rowid, 2 FROM search_fts WHERE search_fts MATCH ?2 ORDER BY rowid LIMIT 200)),
+             SELECT rowid, 2 FROM search_fts WHERE search_fts MATCH {named} ORDER BY rowid LIMIT 200)),
          ranked AS (
            SELECT place, min(level) AS level, max(score) AS score FROM (
              SELECT place, 3 AS level, score FROM scored UNION ALL SELECT place, level, 0 FROM named)
@@ -125,10 +129,10 @@ impl Store {
             shown.columns,
             fitting(&rows, "key"),
         );
-        let statements = |corrected: Option<&SearchQuery>| {
-            let query = corrected.unwrap_or(query);
+        let statements = |correction: Option<Correction<'_>>| {
+            let query = correction.map_or(query, |correction| correction.meant);
             let whole_words = query.to_whole_words();
-            let values = vec![
+            let mut values = vec![
                 query.to_fts5().into(),
                 format!("{{project namespace}} : ({whole_words})").into(),
                 query.text().into(),
@@ -137,6 +141,7 @@ impl Store {
                 now(),
                 number(if shown.held_back { ALL } else { SHOWN }),
             ];
+            values.extend(Correction::typed(correction));
             vec![(&*sql, values)]
         };
         let correctable = after.is_none().then_some(query);
@@ -172,11 +177,12 @@ pub(super) struct ListSearch {
 /// so, and all names are to be walked. `total` is how many servers there are; NULL if names are walked, or more
 /// is found than is looked at.
 pub(super) fn list_search(any: &str) -> String {
+    let [names, words] = ["?9", "?10"].map(|query| unless_there(query, ["?12", "?13"]));
     format!(
         "WITH names AS MATERIALIZED (
-           SELECT rowid AS id FROM names_fts WHERE names_fts MATCH ?9 LIMIT {WINDOW} + 1),
+           SELECT rowid AS id FROM names_fts WHERE names_fts MATCH {names} LIMIT {WINDOW} + 1),
          words AS MATERIALIZED (
-           SELECT rowid & {ID} AS id FROM search_fts WHERE search_fts MATCH ?10 ORDER BY rowid LIMIT {LISTED_BY_WORDS}),
+           SELECT rowid & {ID} AS id FROM search_fts WHERE search_fts MATCH {words} ORDER BY rowid LIMIT {LISTED_BY_WORDS}),
          dense AS MATERIALIZED (SELECT ?11 OR count(*) > {WINDOW} AS yes FROM names),
          few AS MATERIALIZED (
            SELECT s.id, s.name FROM (
@@ -217,7 +223,7 @@ impl ListSearch {
         }
     }
 
-    /// ?9 to ?11.
+    /// ?9 to ?11 of [`list_search`].
     pub(super) fn values(&self) -> [JsValue; 3] {
         let [names, words] = self.expressions();
         [names, words, self.is_dense.into()]

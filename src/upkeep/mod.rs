@@ -57,6 +57,16 @@ pub(crate) async fn run(cron: &str, settings: &Settings, store: &Store) {
             );
             report("claims", claim_urls(store).await);
             report(
+                "words",
+                store.prepare_words().await.map(|is_new| {
+                    if is_new {
+                        "prepared anew"
+                    } else {
+                        "as they were"
+                    }
+                }),
+            );
+            report(
                 "copies",
                 store
                     .repair_copies()

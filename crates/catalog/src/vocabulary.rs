@@ -76,11 +76,6 @@ impl Vocabulary {
         }
     }
 
-    /// How many words there are.
-    pub fn count(&self) -> usize {
-        self.words.len()
-    }
-
     /// What was probably meant by a query that finds nothing. `None`: no word is better known by another.
     pub fn correct(&self, query: &SearchQuery) -> Option<SearchQuery> {
         let better: Vec<(&str, &str)> = correctable(query)
