@@ -63,14 +63,7 @@ pub(crate) struct CreatedClient {
     pub(crate) client: Client,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) key: Option<FirstKey>,
-}
-
-/// What there is to know of a new client's key, beside its secret.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct FirstKey {
-    pub(crate) key_id: String,
+    /// What the key is for, and when it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -247,8 +247,8 @@ fn a_new_client_is_shown_with_the_end_and_the_label_of_its_key() {
     let created = async |_: Uri| {
         Json(
             json!({ "client_id": "desktop", "status": "active", "created_at": "2026-01-02T03:04:05.000Z",
-            "api_key": "mcpk_new", "key": { "key_id": "AAAAAAAAAAAAAAAA", "label": "laptop",
-            "expires_at": "2026-04-02T03:04:05.000Z" } }),
+            "api_key": "mcpk_AAAAAAAAAAAAAAAA_new", "label": "laptop",
+            "expires_at": "2026-04-02T03:04:05.000Z" }),
         )
     };
     let other = Other::start(Router::new().fallback(created));
@@ -260,8 +260,8 @@ fn a_new_client_is_shown_with_the_end_and_the_label_of_its_key() {
     for shown in ["AAAAAAAAAAAAAAAA", "laptop", "2026-04-02T03:04:05.000Z"] {
         assert!(stdout.contains(shown), "{shown}: {stdout}");
     }
-    assert_eq!(stdout.lines().last(), Some("mcpk_new"));
+    assert_eq!(stdout.lines().last(), Some("mcpk_AAAAAAAAAAAAAAAA_new"));
     let (_, stdout, _) = other.run(&[&create[..], &["--json"]].concat());
     let created: Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!(created["key"]["label"], "laptop", "{created}");
+    assert_eq!(created["label"], "laptop", "{created}");
 }

@@ -43,14 +43,7 @@ struct Created {
     /// Shown here and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<CreatedKey>,
-}
-
-/// What there is to know of the key beside its secret.
-#[derive(Serialize)]
-struct CreatedKey {
-    key_id: String,
+    /// What the key is for, and when it ends, if that was said.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,11 +109,10 @@ pub(crate) async fn create(call: &Call, operator: &Operator) -> Result<Response,
     let created = Created {
         client,
         api_key: key.as_ref().map(ApiKey::reveal),
-        key: new_key.map(|new| CreatedKey {
-            key_id: new.key.key_id().to_owned(),
-            label: new.label.map(str::to_owned),
-            expires_at: new.expires_at.map(iso_date),
-        }),
+        label: new_key
+            .as_ref()
+            .and_then(|key| key.label.map(str::to_owned)),
+        expires_at: new_key.and_then(|key| key.expires_at).map(iso_date),
     };
     respond(StatusCode::CREATED, &created)
 }

@@ -34,13 +34,13 @@ pub(crate) async fn run(
                 return output::json(&created);
             }
             output::print_table(&list(&[created.client]))?;
-            if let Some(key) = &created.key {
+            if let Some(key) = &created.api_key {
                 output::print_table(&output::record([
-                    ("key", output::cell(&key.key_id)),
-                    ("label", output::maybe(key.label.as_deref())),
+                    ("key", output::maybe(key_id(key))),
+                    ("label", output::maybe(created.label.as_deref())),
                     (
                         "expires",
-                        output::cell(key.expires_at.as_deref().unwrap_or("never")),
+                        output::cell(created.expires_at.as_deref().unwrap_or("never")),
                     ),
                 ]))?;
             }
@@ -102,6 +102,11 @@ fn new_key_made(created: CreatedKey, json: bool) -> Result<(), Failure> {
     }
     output::print_table(&key_list(&[created.key]))?;
     show_key(&created.api_key)
+}
+
+/// The id of an API key, `mcpk_ID_SECRET`, as lists show it.
+fn key_id(api_key: &str) -> Option<&str> {
+    api_key.strip_prefix("mcpk_")?.get(..16)
 }
 
 fn show_key(key: &str) -> Result<(), Failure> {
