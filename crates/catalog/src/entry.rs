@@ -138,6 +138,8 @@ struct Remote {
     url: String,
 }
 
+/// What a registry says of a version. Its schema requires no member, so one without a status is active, as one is of
+/// which no registry says anything; a status that is there has to be one that we know.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct OfficialMeta {
@@ -501,6 +503,49 @@ mod tests {
             ),
         ] {
             assert!(error.to_string().starts_with(begins), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_status_is_active_and_what_has_an_odd_one_is_refused() {
+        let read = |official: &str| {
+            parse(&format!(
+                r#"{{"server":{{"name":"ab/cd","version":"1","description":"d"}},"_meta":{{"{OFFICIAL_META}":{official}}}}}"#
+            ))
+        };
+        let dated = r#"{"publishedAt":"2025-01-01T00:00:00Z","updatedAt":"2025-01-02T00:00:00Z","isLatest":true}"#;
+        for official in [
+            dated,
+            "{}",
+            "null",
+            r#"{"isLatest":false}"#,
+            r#"{"statusMessage":"why"}"#,
+        ] {
+            assert_eq!(
+                read(official).unwrap().status,
+                VersionStatus::Active,
+                "{official}"
+            );
+        }
+        let entry = read(dated).unwrap();
+        assert_eq!((entry.is_latest, entry.status_message), (Some(true), None));
+        assert_eq!(
+            entry.published_at_micros,
+            date_micros("2025-01-01T00:00:00Z")
+        );
+        for (status, told) in [
+            ("null", "status: must be a string"),
+            ("7", "status: must be a string"),
+            (
+                r#""yanked""#,
+                r#"status: must be one of "active", "deleted", "deprecated", but is "yanked""#,
+            ),
+            (r#"["active"]"#, "status: must be a string"),
+        ] {
+            let error = read(&format!(r#"{{"status":{status}}}"#))
+                .unwrap_err()
+                .to_string();
+            assert_eq!(error, format!("_meta {OFFICIAL_META}: {told}"));
         }
     }
 
