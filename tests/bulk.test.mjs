@@ -152,16 +152,39 @@ describe("a change of many", () => {
     assert.deepEqual(await names("servers=com.evil/tool-0&state=active"), ["com.evil/tool-0"]);
   });
 
+  test("says of each what the feed says of it", async () => {
+    await importAll(["com.told/used", "com.told/unused"].map((name) => entry(name)));
+    await authority.changeServer("com.told/used", "verify");
+    const revoke = async (name, members) => (await authority.admin(`/servers/com.told/${name}/revoke`, { reason, ...members })).body;
+    assert.equal((await revoke("used", { bulk: true })).feed, "told");
+    assert.equal((await revoke("unused", { bulk: true })).feed, "not_needed");
+    const repeated = await revoke("used", { bulk: true });
+    assert.deepEqual([repeated.changed, repeated.feed], [false, undefined]);
+    for (const name of ["used", "unused"]) {
+      const reinstated = await authority.admin(`/servers/com.told/${name}/reinstate`, { reason, bulk: true });
+      assert.deepEqual([reinstated.body.changed, reinstated.body.feed], [true, undefined]);
+      assert.equal((await revoke(name)).feed, "told", "a single decision is always told");
+    }
+  });
+
   test("never fills the feed, and a single decision has room in it", async () => {
     const long = (n) => `com.evil.long/${"x".repeat(100)}-${n}`;
     await importAll(Array.from({ length: 300 }, (_, n) => entry(long(n))));
     assert.equal((await changed(0, "verify", "com.evil.long/*", "--yes")).changed, 300);
-    assert.equal((await changed(0, "revoke", "com.evil.long/*", "--yes")).changed, 300);
+    const revoked = await changed(0, "revoke", "com.evil.long/*", "--yes");
+    assert.equal(revoked.changed, 300);
     await authority.publish("com.single/one");
     await authority.changeServer("com.single/one", "revoke");
     const { all, servers } = await feed();
     assert.equal(all, undefined);
     assert.ok(servers.some(({ id }) => id === "com.single/one"));
+    const told = new Set(servers.map(({ id }) => id));
+    const leftOut = Array.from({ length: 300 }, (_, n) => long(n)).filter((id) => !told.has(id));
+    assert.ok(leftOut.length > 0);
+    assert.deepEqual(revoked.left_out_of_feed.toSorted(), leftOut.toSorted());
+    await authority.changeServer(leftOut[0], "reinstate");
+    const again = await ctl("servers", "revoke", "com.evil.long/*", "--yes", "--reason", reason);
+    assert.match(again.stderr, /1 of them did not fit into the revocation feed/);
     assert.deepEqual(await names("servers=com.evil.long/*&state=active"), []);
   });
 });

@@ -62,7 +62,7 @@ pub(crate) use self::{
     import::{ImportOutcome, ImportResult, Source},
     key_sets::KeySetCopy,
     mirror::{Mirror, Named},
-    moderation::{Decision, ModerationChange, ModerationFilter, ModerationOutcome},
+    moderation::{Decision, InFeed, ModerationChange, ModerationFilter, ModerationOutcome},
     page::Page,
     policies::{NewPolicy, PolicyScope, PolicyVersion, PolicyWrite},
     proofs::{DueProof, Identity, Method, Verified},
@@ -75,7 +75,7 @@ pub(crate) use self::{
     row::Row,
     search::Found,
     server_list::ServerFilter,
-    servers::ServerSummary,
+    servers::{ServerSummary, Standing},
     token_provider::TokenFacts,
 };
 use crate::platform::{metrics, now_millis};

@@ -1,11 +1,12 @@
 use mcp_connect_catalog::{ServerRef, Version};
+use serde::Serialize;
 use wasm_bindgen::JsValue;
 
 use super::{
-    Page, Row, Store, StoreError,
+    Outcome, Page, Row, Store, StoreError,
     audit::Event,
     changed, date, feed_share, nth_rows, number,
-    revocations::{Connectable, Revocation},
+    revocations::{self, Connectable, Revocation},
     servers::{Standing, nth_standing, standing_query},
     text,
 };
@@ -24,6 +25,34 @@ pub(crate) enum ModerationChange {
     Reinstate,
 }
 
+impl ModerationChange {
+    /// What the audit trail calls it, the state that it makes, until when, and of which `current` states it is a change.
+    fn written(self, current: &str) -> (&'static str, &'static str, Option<u64>, String) {
+        match self {
+            Self::Quarantine(until) => (
+                "quarantine",
+                "quarantined",
+                until,
+                format!(
+                    "{current} <> 'revoked'
+                         AND ({current}, moderation_expires_at) IS NOT ('quarantined', ?4)"
+                ),
+            ),
+            Self::Revoke => ("revoke", "revoked", None, format!("{current} <> 'revoked'")),
+            Self::Reinstate => (
+                "reinstate",
+                "active",
+                None,
+                format!("{current} <> 'active'"),
+            ),
+        }
+    }
+
+    const fn holds_back(self) -> bool {
+        !matches!(self, Self::Reinstate)
+    }
+}
+
 /// Who moderates, and why.
 pub(crate) struct Decision<'a> {
     pub(crate) actor: &'a str,
@@ -32,10 +61,22 @@ pub(crate) struct Decision<'a> {
     pub(crate) in_bulk: Option<Connectable>,
 }
 
+/// What the revocation feed says of a change that holds something back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum InFeed {
+    /// It names what is held back: descriptors for it end within seconds.
+    Told,
+    /// The share of bulk changes has no room: descriptors for it are good until they expire by themselves.
+    LeftOut,
+    /// Nobody can have a descriptor for it.
+    NotNeeded,
+}
+
 /// What became of a change.
 pub(crate) enum ModerationOutcome {
-    /// How it is now, and whether the change was one.
-    Done(Box<Standing>, bool),
+    /// How it is now, and whether the change was one; if it was, and held something back, what the feed says of it.
+    Done(Box<Standing>, bool, Option<InFeed>),
     /// A quarantine would weaken what is in force.
     IsRevoked,
 }
@@ -79,6 +120,22 @@ const END: [&str; 2] = [
      WHERE moderation IN ('quarantined', 'revoked') AND moderation_expires_at <= ?1",
 ];
 
+/// Where the statement stands that writes into the feed, behind the change and its audit row.
+const FEED: usize = 2;
+
+/// What the feed says of a change, by what its statements did. Only one of many can be left out.
+fn in_feed(results: &mut [Outcome]) -> Result<InFeed, StoreError> {
+    if changed(results, FEED)? {
+        return Ok(InFeed::Told);
+    }
+    let needed = nth_rows(results, FEED + 1)?;
+    Ok(if needed.iter().any(|row| row.flag("is_needed")) {
+        InFeed::LeftOut
+    } else {
+        InFeed::NotNeeded
+    })
+}
+
 impl Store {
     /// `None`: no such server, or no such version.
     pub(crate) async fn moderate(
@@ -98,32 +155,13 @@ impl Store {
         };
         let table = format!("{kind}s");
         let current = in_force(&table, "?6");
-        let (action, state, until, condition) = match change {
-            ModerationChange::Quarantine(until) => (
-                "quarantine",
-                "quarantined",
-                until,
-                format!(
-                    "{current} <> 'revoked'
-                     AND ({current}, moderation_expires_at) IS NOT ('quarantined', ?4)"
-                ),
-            ),
-            ModerationChange::Revoke => {
-                ("revoke", "revoked", None, format!("{current} <> 'revoked'"))
-            }
-            ModerationChange::Reinstate => (
-                "reinstate",
-                "active",
-                None,
-                format!("{current} <> 'active'"),
-            ),
-        };
+        let (action, state, until, condition) = change.written(&current);
         let update = format!(
             "UPDATE {table} SET moderation = ?2, moderation_reason = ?3, moderation_expires_at = ?4,
                moderation_actor = ?5, moderated_at = ?6
              WHERE {which} AND {condition}"
         );
-        let holds_back = !matches!(change, ModerationChange::Reinstate);
+        let holds_back = change.holds_back();
         let name = reference.name.as_str();
         let now = now_millis();
         let mut values: Vec<JsValue> = vec![
@@ -156,15 +194,21 @@ impl Store {
         };
         let select = standing_query();
         let mut statements = vec![(update.as_str(), values), event.if_changed()];
-        let told = by
-            .in_bulk
-            .map(|connectable| revocation.if_told(name, version, connectable));
-        if holds_back {
-            statements.push(match &told {
-                Some((sql, values)) => (sql.as_str(), values.clone()),
-                None => revocation.if_changed(),
-            });
-        }
+        let feed = match (holds_back, by.in_bulk) {
+            (false, _) => Vec::new(),
+            (true, None) => {
+                let (sql, values) = revocation.if_changed();
+                vec![(sql.to_owned(), values)]
+            }
+            (true, Some(connectable)) => vec![
+                revocation.if_told(name, version, connectable),
+                revocations::is_needed(name, version, connectable),
+            ],
+        };
+        statements.extend(
+            feed.iter()
+                .map(|(sql, values)| (sql.as_str(), values.clone())),
+        );
         statements.push((&select, vec![name.into(), text(version), number(now)]));
         let last = statements.len() - 1;
         let mut results = self.batch(statements).await?;
@@ -178,8 +222,17 @@ impl Store {
         if matches!(change, ModerationChange::Quarantine(_)) && in_force == Moderation::Revoked {
             return Ok(Some(ModerationOutcome::IsRevoked));
         }
-        let changed = changed(&results, 0)?;
-        Ok(Some(ModerationOutcome::Done(Box::new(standing), changed)))
+        let has_changed = changed(&results, 0)?;
+        let feed = if has_changed && holds_back {
+            Some(in_feed(&mut results)?)
+        } else {
+            None
+        };
+        Ok(Some(ModerationOutcome::Done(
+            Box::new(standing),
+            has_changed,
+            feed,
+        )))
     }
 
     /// Up to `limit` of what is held back, in the order of the names, each server before its

@@ -71,6 +71,21 @@ macro_rules! insert {
     };
 }
 
+/// Looks whether somebody may have a descriptor for a version of a server, or for the one that is named.
+pub(super) fn is_needed(
+    name: &str,
+    version: Option<&str>,
+    connectable: Connectable,
+) -> (String, Vec<JsValue>) {
+    let sql = format!(
+        "SELECT EXISTS (
+           SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
+           WHERE s.name = ?1 AND (?2 IS NULL OR v.version = ?2) AND {}) AS is_needed",
+        connectable.condition()
+    );
+    (sql, vec![name.into(), text(version)])
+}
+
 impl Revocation<'_> {
     /// To stand right after the change's audit row: a row, if there was a change.
     pub(super) fn if_changed(&self) -> Statement<'static> {

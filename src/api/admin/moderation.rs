@@ -1,8 +1,8 @@
 use http::StatusCode;
 use mcp_connect_catalog::ServerRef;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Changed, check_reason, expiry, list_answer};
+use super::{check_reason, expiry, list_answer};
 use crate::{
     api::{
         call::{Auditor, Call, Moderator},
@@ -11,7 +11,10 @@ use crate::{
         respond,
     },
     platform::http::Response,
-    store::{Connectable, Decision, ModerationChange, ModerationFilter, ModerationOutcome},
+    store::{
+        Connectable, Decision, InFeed, ModerationChange, ModerationFilter, ModerationOutcome,
+        Standing,
+    },
 };
 
 const MAX_NAMESPACE_CHARS: usize = 200;
@@ -34,6 +37,16 @@ pub(crate) struct ModerationBody {
     /// One of many: it takes no more of the revocation feed than those have together.
     #[serde(default)]
     bulk: bool,
+}
+
+/// How something is after a change, and what the revocation feed says of it.
+#[derive(Serialize)]
+struct Moderated {
+    #[serde(flatten)]
+    subject: Box<Standing>,
+    changed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed: Option<InFeed>,
 }
 
 pub(crate) async fn quarantine(call: &Call, moderator: &Moderator) -> Result<Response, Problem> {
@@ -78,8 +91,12 @@ async fn moderate(
             None => Problem::server_not_found(),
         });
     };
-    let (subject, changed) = match outcome {
-        ModerationOutcome::Done(subject, changed) => (subject, changed),
+    let answer = match outcome {
+        ModerationOutcome::Done(subject, changed, feed) => Moderated {
+            subject,
+            changed,
+            feed,
+        },
         ModerationOutcome::IsRevoked => {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
@@ -88,7 +105,7 @@ async fn moderate(
             ));
         }
     };
-    respond(StatusCode::OK, &Changed { subject, changed })
+    respond(StatusCode::OK, &answer)
 }
 
 pub(crate) async fn list(call: &Call, _: &Auditor) -> Result<Response, Problem> {

@@ -31,6 +31,9 @@ pub(crate) struct Standing {
     pub(crate) status_reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status_until: Option<String>,
+    /// What the revocation feed says of the change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) feed: Option<String>,
 }
 
 #[derive(Clone, Copy)]

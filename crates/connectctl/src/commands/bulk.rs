@@ -41,6 +41,24 @@ struct Summary {
     changed: usize,
     unchanged: usize,
     failed: Vec<FailedChange>,
+    /// The servers that the revocation feed has no room for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out_of_feed: Vec<String>,
+}
+
+/// What a call did.
+struct Applied {
+    changed: bool,
+    is_left_out: bool,
+}
+
+impl Applied {
+    const fn told(changed: bool) -> Self {
+        Self {
+            changed,
+            is_left_out: false,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -118,13 +136,13 @@ impl BulkAction {
         }
     }
 
-    /// Changes one server; whether it was otherwise before.
+    /// Changes one server.
     async fn apply(
         self,
         admin: &Admin,
         server: &FoundServer,
         reason: &str,
-    ) -> Result<bool, ConnectError> {
+    ) -> Result<Applied, ConnectError> {
         let action = match self {
             Self::Moderate(action) => {
                 let server_ref = ServerRef {
@@ -132,7 +150,10 @@ impl BulkAction {
                     version: None,
                 };
                 let answer = admin.moderate(&server_ref, action, reason, true).await?;
-                return Ok(answer.changed);
+                return Ok(Applied {
+                    changed: answer.changed,
+                    is_left_out: answer.subject.feed.as_deref() == Some("left_out"),
+                });
             }
             Self::Verify => ServerAction::Verify(Identity {
                 origin: server.origin.as_deref(),
@@ -141,7 +162,7 @@ impl BulkAction {
             Self::Unverify(level) => ServerAction::Unverify(level),
         };
         let answer = admin.change_server(&server.id, action, reason).await?;
-        Ok(answer.changed)
+        Ok(Applied::told(answer.changed))
     }
 }
 
@@ -174,8 +195,7 @@ async fn change_all(
         // A call that panicked was told by its panic.
         let Ok((server, tried)) = done else { continue };
         match tried {
-            Ok(true) => summary.changed += 1,
-            Ok(false) => summary.unchanged += 1,
+            Ok(applied) => summary.note(server.id.as_str(), &applied),
             Err(error) if concerns_all(&error) => stopped = Some(error),
             Err(error) => summary.failed.push(FailedChange {
                 server: server.id.to_string(),
@@ -271,6 +291,17 @@ pub(crate) fn table(servers: &[FoundServer]) -> comfy_table::Table {
 }
 
 impl Summary {
+    fn note(&mut self, server: &str, applied: &Applied) {
+        if applied.changed {
+            self.changed += 1;
+        } else {
+            self.unchanged += 1;
+        }
+        if applied.is_left_out {
+            self.left_out_of_feed.push(server.to_owned());
+        }
+    }
+
     fn show(&self, json: bool) -> Result<(), Failure> {
         if json {
             return output::json(self);
@@ -281,6 +312,13 @@ impl Summary {
                 table.add_row([output::cell(&failed.server), output::cell(&failed.message)]);
             }
             output::print_table(&table)?;
+        }
+        let left_out = self.left_out_of_feed.len();
+        if left_out > 0 {
+            output::note(&format!(
+                "{left_out} of them did not fit into the revocation feed: no new descriptor is issued for these, and those that \
+                 clients have end by themselves within 160 s; --json names them"
+            ));
         }
         output::line(&format!(
             "{} changed, {} unchanged, {} failed",
