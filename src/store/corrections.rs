@@ -27,7 +27,7 @@ const PREPARE: &str = "
         CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER) AS moment) c
     WHERE c.head <> search_vocabulary.head AND (
       c.moment - search_vocabulary.prepared_at >= 15 * 60 * 1000
-      OR c.head - search_vocabulary.head > 50 + c.servers / 10)";
+      OR c.head - search_vocabulary.head > c.servers / 10)";
 
 /// Identifies the words that are prepared.
 const PREPARED_AT: &str = "SELECT prepared_at FROM search_vocabulary";

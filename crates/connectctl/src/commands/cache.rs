@@ -20,7 +20,8 @@ pub(crate) async fn run(
             .map_err(|error| {
                 let failure = Failure::from(error)
                     .context(&format!("the rebuild stopped after {renewed} copies"));
-                if renewed == 0 {
+                // It begins there by itself.
+                if after.is_empty() {
                     return failure;
                 }
                 failure.hint(format!(
