@@ -12,6 +12,10 @@ const EVERYTHING = [
   { action: "edit", resource: "*" },
 ];
 
+/// Dates come to the microsecond, without zeros at the end: as texts, 05.1Z stands behind 05.12Z.
+const moment = (date) => date.replace(/(?:\.(\d+))?Z$/, (_, fraction = "") => `.${fraction.padEnd(6, "0")}Z`);
+const assertLater = (date, before) => assert.ok(moment(date) > moment(before), `${date} is not after ${before}`);
+
 describe("publishing", () => {
   let authority, database, bearer;
   before(async () => {
@@ -247,7 +251,7 @@ describe("publishing", () => {
     await published(serverJson(name, { version: "2.0.0" }));
     const second = await shown();
     assert.deepEqual(latest(second), ["2.0.0"]);
-    assert.ok(second["1.0.0"].updatedAt > first["1.0.0"].updatedAt);
+    assertLater(second["1.0.0"].updatedAt, first["1.0.0"].updatedAt);
     assert.equal(second["1.0.0"].updatedAt, second["2.0.0"].updatedAt);
     assert.equal(second["1.0.0"].statusChangedAt, first["1.0.0"].statusChangedAt);
     // None of these is higher.
@@ -290,11 +294,11 @@ describe("publishing", () => {
     assert.equal(body.server.name, name);
     const deprecated = body._meta[OFFICIAL];
     assert.equal(deprecated.statusMessage, "é".repeat(500));
-    assert.ok(deprecated.statusChangedAt > before.statusChangedAt);
+    assertLater(deprecated.statusChangedAt, before.statusChangedAt);
     assertRefused(await setStatus(name, "1.0.0", { status: "deprecated", statusMessage: "é".repeat(500) }), 400, "No changes to apply");
     const reworded = (await setStatus(name, "1.0.0", { status: "deprecated", statusMessage: "use another" })).body._meta[OFFICIAL];
     assert.equal(reworded.statusChangedAt, deprecated.statusChangedAt);
-    assert.ok(reworded.updatedAt > deprecated.updatedAt);
+    assertLater(reworded.updatedAt, deprecated.updatedAt);
     const active = (await setStatus(name, "1.0.0", { status: "active" })).body._meta[OFFICIAL];
     assert.equal(active.statusMessage, undefined);
     assert.equal(active.status, "active");
@@ -413,7 +417,7 @@ describe("publishing", () => {
     const { status, body } = await edit(second);
     assert.equal(status, 200);
     assert.deepEqual(body.server, second);
-    assert.ok(body._meta[OFFICIAL].updatedAt > before.updatedAt);
+    assertLater(body._meta[OFFICIAL].updatedAt, before.updatedAt);
     assert.equal(body._meta[OFFICIAL].publishedAt, before.publishedAt);
     assert.deepEqual(await revoked(`${name}@1.0.0`), []);
     assert.equal((await authority.request("/v1/servers?query=Edited")).body.servers[0]?.id, name, "it is found by what it says now");
