@@ -336,8 +336,9 @@ impl Check {
                 "server name cannot contain multiple slashes"
             }
             Err(_) => {
-                "server name must be \"namespace/name\": two or more letters, digits, \".\" or \"-\" before the \
-                 \"/\", and two or more of them or of \"_\" after it; each part begins and ends with a letter or digit"
+                "server name must be \"namespace/name\", with non-empty namespace and name parts: two or more letters, \
+                 digits, \".\" or \"-\" before the \"/\", and two or more of them or of \"_\" after it; each part begins \
+                 and ends with a letter or digit"
             }
         };
         self.error(&["name"], "invalid-server-name", &[message]);
