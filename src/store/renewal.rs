@@ -341,15 +341,15 @@ impl Store {
     /// Renews a copy as D1 has it now.
     async fn copy(&self, name: &str) -> Result<(), StoreError> {
         // Others may renew the same copy, each in its second.
-        for pause in [1_100, 1_500, 2_300].map(Duration::from_millis) {
+        let mut pauses = [1_100, 1_500, 2_300].map(Duration::from_millis).into_iter();
+        loop {
             let copy = self.load_server(name).await?;
-            if self.put_copy(name, copy.as_ref()).await.is_ok() {
-                return Ok(());
+            let put = self.put_copy(name, copy.as_ref()).await;
+            match pauses.next().filter(|_| put.is_err()) {
+                Some(pause) => sleep(pause).await,
+                None => return put,
             }
-            sleep(pause).await;
         }
-        let copy = self.load_server(name).await?;
-        self.put_copy(name, copy.as_ref()).await
     }
 
     async fn put_copy(&self, name: &str, copy: Option<&ServerCopy>) -> Result<(), StoreError> {

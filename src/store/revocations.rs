@@ -78,12 +78,19 @@ pub(super) fn is_needed(
     connectable: Connectable,
 ) -> (String, Vec<JsValue>) {
     let sql = format!(
-        "SELECT EXISTS (
-           SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
-           WHERE s.name = ?1 AND (?2 IS NULL OR v.version = ?2) AND {}) AS is_needed",
-        connectable.condition()
+        "SELECT {} AS is_needed",
+        has_version(["?1", "?2"], &connectable.condition())
     );
     (sql, vec![name.into(), text(version)])
+}
+
+/// Tells whether the server of the first parameter has a version, or the version of the second one if that is given,
+/// for which this condition holds.
+fn has_version([name, version]: [&str; 2], condition: &str) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
+           WHERE s.name = {name} AND ({version} IS NULL OR v.version = {version}) AND {condition})"
+    )
 }
 
 impl Revocation<'_> {
@@ -105,14 +112,13 @@ impl Revocation<'_> {
         version: Option<&str>,
         connectable: Connectable,
     ) -> (String, Vec<JsValue>) {
-        let sql = format!(
-            insert!(
-                " AND EXISTS (
-                   SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
-                   WHERE s.name = ?8 AND (?9 IS NULL OR v.version = ?9)
-                     AND v.status_changed_at = (SELECT max(changed_at) FROM versions) AND {})"
-            ),
+        let is_deleted_now = format!(
+            "v.status_changed_at = (SELECT max(changed_at) FROM versions) AND {}",
             connectable.condition()
+        );
+        let sql = format!(
+            insert!(" AND {}"),
+            has_version(["?8", "?9"], &is_deleted_now)
         );
         let mut values = self.values(false);
         values.extend([name.into(), text(version)]);
@@ -128,12 +134,8 @@ impl Revocation<'_> {
         connectable: Connectable,
     ) -> (String, Vec<JsValue>) {
         let sql = format!(
-            insert!(
-                " AND EXISTS (
-                   SELECT 1 FROM servers s JOIN versions v ON v.server_id = s.id
-                   WHERE s.name = ?8 AND (?9 IS NULL OR v.version = ?9) AND {}) AND {}"
-            ),
-            connectable.condition(),
+            insert!(" AND {} AND {}"),
+            has_version(["?8", "?9"], &connectable.condition()),
             bulk_has_room()
         );
         let mut values = self.values(false);
