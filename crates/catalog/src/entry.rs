@@ -138,7 +138,7 @@ struct Remote {
     url: String,
 }
 
-/// What a registry says of a version. Its schema requires no member, so one without a status is active, as one is of
+/// The words of a registry about a version. Its schema requires no member, so one without a status is active, as one is of
 /// which no registry says anything; a status that is there has to be one that we know.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]

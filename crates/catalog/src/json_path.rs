@@ -1,6 +1,6 @@
 //! Where in a JSON document a reader stopped.
 
-use crate::text::is_invisible;
+use crate::text::shown;
 
 /// The member that was read when this error came up, as `policy.allow[3]`; nothing for the document
 /// as a whole. Found from line and column, since tracking it while reading (`serde_path_to_error`)
@@ -53,23 +53,6 @@ fn path(read: &[u8]) -> String {
         })
         .collect();
     path.trim_start_matches('.').to_owned()
-}
-
-/// A text of a request as an error shows it: its first 64 characters, all of them visible.
-pub fn shown(text: &str) -> String {
-    const MAX_CHARS: usize = 64;
-    let mut shown = String::new();
-    for c in text.chars().take(MAX_CHARS) {
-        if c != ' ' && is_invisible(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    if text.chars().nth(MAX_CHARS).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 enum Step<'a> {

@@ -29,7 +29,6 @@ pub use date::{DateError, date_micros, day_micros, format_date, query_date};
 pub use domain::{Domain, DomainError, lies_under};
 pub use endpoint::{Endpoint, EndpointError, EndpointRules};
 pub use entry::{Entry, EntryError, VersionStatus, canonical_server_json};
-pub use json_path::shown;
 pub use meta::{AUTHORITY_META, OFFICIAL_META, Official, PUBLISHER_META};
 pub use misread::misread;
 pub use name::{NameError, Namespace, ServerName, ServerRef};
@@ -39,7 +38,9 @@ pub use rules::{
     oversized_publisher_meta, unconnectable_remotes,
 };
 pub use search::{QueryError, SearchQuery};
-pub use text::{find_hidden, has_nul, is_dot_segment, is_format, is_invisible, is_label};
+pub use text::{
+    find_hidden, has_nul, is_dot_segment, is_format, is_invisible, is_label, name_hidden, shown,
+};
 pub use version::{Version, VersionError};
 pub use vocabulary::Vocabulary;
 

@@ -3,7 +3,7 @@
 
 use serde::de::IgnoredAny;
 
-use crate::json_path::{self, shown};
+use crate::{json_path, text::shown};
 
 /// Says which member of `json` kept it from being read, what it is and what it must be:
 /// `policy.clients: must be an object, but is a list`. `whole` stands for what has no member.

@@ -136,7 +136,7 @@ const IDENTIFIERS: [&str; 11] = [
     "websiteUrl",
 ];
 
-/// Where the first identifier, or name of a variable, is that has a character that does not show, and that
+/// Finds the first identifier, or name of a variable, with a character that does not show: its place, and that
 /// character. Spaces are left to the rules of each member.
 pub(crate) fn find_invisible(server: &Value) -> Option<(String, char)> {
     let members = server.as_object()?;

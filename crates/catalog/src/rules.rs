@@ -11,7 +11,7 @@ use crate::{
     endpoint::is_at_public_host,
     model::{self, CURRENT_URL, Finding, Schema},
     template::leads_to_private_host,
-    text::is_invisible,
+    text::{is_invisible, name_hidden},
     url::{SplitUrl, fill_template, fill_with_hosts, template_variables},
     version::is_range,
 };
@@ -188,12 +188,7 @@ pub fn issues(server: &Value, depth: Depth, rules: EndpointRules) -> Vec<Issue> 
         }
     }
     if let Some((path, sign)) = model::find_invisible(server) {
-        let sign = format!("U+{:04X}", u32::from(sign));
-        let message = [
-            "has the control, format or blank character ",
-            &sign,
-            "; leave it out",
-        ];
+        let message = ["has ", &name_hidden(sign), "; leave it out"];
         check.error(&[&path], "identifier-has-invisible-character", &message);
     }
     if check.issues.is_empty()
@@ -206,13 +201,7 @@ pub fn issues(server: &Value, depth: Depth, rules: EndpointRules) -> Vec<Issue> 
     }
     if depth == Depth::Full {
         for issue in unconnectable_remotes(server, rules) {
-            check.add(
-                issue.kind,
-                issue.severity,
-                issue.path,
-                issue.reference,
-                issue.message,
-            );
+            check.push(issue);
         }
     }
     check.issues
@@ -267,14 +256,18 @@ impl Check {
         reference: &'static str,
         message: String,
     ) {
+        self.push(Issue {
+            kind,
+            path,
+            message,
+            severity,
+            reference,
+        });
+    }
+
+    fn push(&mut self, issue: Issue) {
         if self.issues.len() < MAX_ISSUES {
-            self.issues.push(Issue {
-                kind,
-                path,
-                message,
-                severity,
-                reference,
-            });
+            self.issues.push(issue);
         }
     }
 

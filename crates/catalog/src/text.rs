@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-/// Whether a character does not show by itself: a control, format or blank character, or none at all.
+/// Tells whether a character does not show by itself: a control, format or blank character, or none at all.
 /// Identifiers that differ by such characters look the same, or are displayed in another order.
 pub fn is_invisible(c: char) -> bool {
     c.is_control() || c.is_whitespace() || is_format(c) || is_blank(c) || is_noncharacter(c)
@@ -43,6 +43,31 @@ pub fn find_hidden(text: &str, allowed: &[char]) -> Option<char> {
     let is_space = |c: char| c.is_whitespace() && !c.is_control();
     text.chars()
         .find(|c| is_invisible(*c) && !is_space(*c) && !allowed.contains(c))
+}
+
+/// Names a character that does not show, as a problem does: by its kind and its number.
+pub fn name_hidden(c: char) -> String {
+    format!(
+        "the control, format or blank character U+{:04X}",
+        u32::from(c)
+    )
+}
+
+/// A text of somebody else's as an error shows it: its first 64 characters, all of them visible.
+pub fn shown(text: &str) -> String {
+    const MAX_CHARS: usize = 64;
+    let mut shown = String::new();
+    for c in text.chars().take(MAX_CHARS) {
+        if c != ' ' && is_invisible(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    if text.chars().nth(MAX_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Whether a text can be what people call something: not empty, no more than `max_chars` characters,

@@ -63,7 +63,7 @@ pub(crate) struct CreatedClient {
     pub(crate) client: Client,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_key: Option<String>,
-    /// What the key is for, and when it ends.
+    /// The use of the key, as its maker said it, and its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -25,7 +25,7 @@ pub(super) mod tenants;
 pub(super) mod token_test;
 
 use http::StatusCode;
-use mcp_connect_catalog::{day_micros, find_hidden, is_label, query_date};
+use mcp_connect_catalog::{day_micros, find_hidden, is_label, name_hidden, query_date};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 use super::{problem::Problem, respond};
@@ -122,8 +122,8 @@ fn check_reason(reason: &str) -> Result<&str, Problem> {
     }
     if let Some(hidden) = find_hidden(reason, &[]) {
         return Err(Problem::request_invalid(format!(
-            "reason: has the control, format or blank character U+{:04X}, which does not show; leave it out",
-            u32::from(hidden)
+            "reason: has {}, which does not show; leave it out",
+            name_hidden(hidden)
         )));
     }
     Ok(reason)

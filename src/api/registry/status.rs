@@ -1,6 +1,8 @@
 //! What publishers say of the state of what they published.
 
-use mcp_connect_catalog::{Action, Fault, MAX_STATUS_MESSAGE_CHARS, VersionStatus, find_hidden};
+use mcp_connect_catalog::{
+    Action, Fault, MAX_STATUS_MESSAGE_CHARS, VersionStatus, find_hidden, name_hidden,
+};
 use serde_json::Value;
 
 use super::{
@@ -147,10 +149,7 @@ fn status_faults(body: &Value) -> Vec<Fault> {
         }
         Some(Value::String(text)) => {
             if let Some(hidden) = find_hidden(text, &SHOWN_IN_MESSAGES) {
-                let hidden = u32::from(hidden);
-                let message = format!(
-                    "has the control, format or blank character U+{hidden:04X}; leave it out"
-                );
+                let message = format!("has {}; leave it out", name_hidden(hidden));
                 find("body.statusMessage", &message, None);
             }
         }

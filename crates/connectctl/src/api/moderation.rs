@@ -31,7 +31,7 @@ pub(crate) struct Standing {
     pub(crate) status_reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status_until: Option<String>,
-    /// What the revocation feed says of the change.
+    /// The word of the revocation feed about the change: `told`, `left_out` or `not_needed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) feed: Option<String>,
 }
