@@ -54,18 +54,21 @@ pub(crate) async fn test(call: &Call, _: &Moderator) -> Result<Response, Problem
 async fn judge(app: &App, token: &AccessToken) -> Result<Verdict, Problem> {
     let facts = app.store.token_facts(token).await?;
     let mut verdict = Verdict::default();
-    match token.check_payload().and_then(|()| facts.provider.one()) {
-        Ok(provider) => prove(app, token, provider, &mut verdict).await,
-        Err(fault) if token.check_payload().is_err() => verdict.problems.push(fault.to_string()),
-        Err(fault) => {
-            let issuers = match facts.provider {
-                TokenProvider::Unknown => among_issuers(app, token.issuer()).await?,
-                _ => String::new(),
-            };
-            verdict.problems.push(format!("{fault}{issuers}"));
-            verdict
-                .problems
-                .extend(token.key().err().map(|fault| fault.to_string()));
+    if let Err(unreadable) = token.check_payload() {
+        verdict.problems.push(unreadable.to_string());
+    } else {
+        match facts.provider.one() {
+            Ok(provider) => prove(app, token, provider, &mut verdict).await,
+            Err(fault) => {
+                let issuers = match facts.provider {
+                    TokenProvider::Unknown => among_issuers(app, token.issuer()).await?,
+                    _ => String::new(),
+                };
+                verdict.problems.push(format!("{fault}{issuers}"));
+                verdict
+                    .problems
+                    .extend(token.key().err().map(|fault| fault.to_string()));
+            }
         }
     }
     if facts.is_tenant_suspended {
