@@ -258,6 +258,12 @@ test("one round trip to D1 decides, with 6 rows read at most and none written", 
   await authority.importServers(...crowd(50).map((n) => entry(`com.example/crowd${n}`)));
   await authority.importServers(...crowd(50).map((n) => entry(WEATHER, { version: `0.${n}.0` })));
   for (const n of crowd(20)) await authority.createClient(`crowd${n}`);
+  // An import of many servers goes on after its answer: until each has its copy, it asks D1, too.
+  const kv = await authority.kv();
+  await eventually("every server has its copy", async () => {
+    const { keys } = await kv.list({ prefix: "server:com.example/crowd" });
+    return keys.length === 50;
+  });
 
   /// The log comes in its own time, but in order: what a connect asked of D1 stands before its
   /// decision.
