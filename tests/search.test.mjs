@@ -37,16 +37,10 @@ const get = async (path, parameters) => {
 };
 const ranked = (q, more) => get("/v0.1/x/org.mcp-connect/search", { q, ...more });
 const listed = (search, more) => get("/v0.1/servers", { search, ...more });
-/// What a request costs of D1. What an import left to do may ask D1 at the same moment, so the least of three.
+/// What a request costs of D1.
 const cost = async (ask) => {
-  const costs = [];
-  for (let n = 0; n < 3; n++) {
-    authority.clearLog();
-    await ask();
-    costs.push(authority.logged("d1").map(({ rows_read }) => rows_read));
-  }
-  const rows = costs.map((trips) => trips.reduce((sum, rows) => sum + rows, 0));
-  return { trips: Math.min(...costs.map(({ length }) => length)), rows: Math.min(...rows) };
+  const { trips } = await authority.metered(ask);
+  return { trips: trips.length, rows: trips.reduce((sum, { rows_read }) => sum + rows_read, 0) };
 };
 const names = ({ servers }) => servers.map(({ server }) => server.name);
 

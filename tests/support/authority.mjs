@@ -295,6 +295,18 @@ class Authority {
   clearLog() {
     this.#harness.clearLogs();
   }
+
+  /// What `ask` found, with its round trips to D1. What a change left to do may ask D1 at the same moment, so this
+  /// is the one of three that took the fewest.
+  async metered(ask) {
+    const asked = [];
+    for (let n = 0; n < 3; n++) {
+      this.clearLog();
+      const found = await ask();
+      asked.push({ found, trips: this.logged("d1") });
+    }
+    return asked.reduce((least, other) => (other.trips.length < least.trips.length ? other : least));
+  }
 }
 
 function succeeded(answer) {
